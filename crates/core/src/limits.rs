@@ -1,0 +1,145 @@
+//! Every bound of the system, with its unit in its name. A bound that an operator
+//! could need is the default of a config key; the relations between bounds are
+//! asserted where they stand.
+
+use std::time::Duration;
+
+/// Prizes in one campaign.
+pub const PRIZES_MAX: usize = 200;
+/// Sum of weights stays below this, so that a 64-bit roll is exact to 2^-64.
+pub const WEIGHT_TOTAL_MAX: u64 = 1 << 40;
+/// Bytes of one campaign file.
+pub const CAMPAIGN_FILE_BYTES_MAX: usize = 1 << 20;
+/// Draws asked for by one request.
+pub const DRAWS_PER_REQUEST_MAX: u32 = 100;
+/// Bytes of a user id.
+pub const USER_BYTES_MAX: usize = 128;
+/// Visible ASCII characters of a request key, at least and at most.
+pub const REQUEST_KEY_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
+/// Bytes of a message's value.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of `awardName` on the wire.
+pub const AWARD_NAME_BYTES_MAX: usize = 256;
+/// Bytes of `awardContent` on the wire.
+pub const AWARD_CONTENT_BYTES_MAX: usize = 4096;
+/// Bytes of a message that are kept as a dead-letter message.
+pub const KEPT_MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Requests that wait in the desk, all campaigns together; beyond it 503.
+pub const DESK_WAITING_MAX: usize = 8192;
+/// Requests of one campaign that wait in the desk.
+pub const DESK_WAITING_PER_CAMPAIGN_MAX: usize = 4096;
+/// Draws in one transaction.
+pub const DESK_BATCH_DRAWS_MAX: u32 = 1000;
+/// A request that waited longer is answered 503 before anything is chosen.
+pub const DESK_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Ids reserved from the database at a time.
+pub const ID_BLOCK: u32 = 10_000;
+/// Campaigns with a line of their own in one desk.
+pub const DESK_LINES_MAX: usize = 1024;
+
+/// Messages that wait for the relay; a hand-off beyond it is dropped and rescued.
+pub const RELAY_WAITING_MAX: usize = 20_000;
+/// Messages published in one batch.
+pub const RELAY_BATCH_MAX: usize = 1000;
+/// A hand-off older than this is dropped by the relay: rescue owns the row soon.
+pub const HANDOFF_AGE_MAX: Duration = Duration::from_secs(4);
+/// How long a broker may take to report on a message.
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Copies taken from the topic at a time.
+pub const WORKER_POLL_MAX: usize = 500;
+/// Calls in flight in one process, all endpoints together.
+pub const CALLS_IN_FLIGHT_MAX: usize = 1024;
+
+/// Rows read by one step of rescue in one lane.
+pub const RESCUE_BATCH_MAX: usize = 500;
+/// Longest time between two looks of rescue.
+pub const RESCUE_INTERVAL: Duration = Duration::from_secs(1);
+/// Shortest time between two looks of rescue.
+pub const RESCUE_INTERVAL_MIN: Duration = Duration::from_millis(50);
+/// Time between two probe batches while the topic's breaker is open.
+pub const RESCUE_PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// First grace: how long a fresh publish may be on its way before rescue looks.
+pub const GRACE_FIRST: Duration = Duration::from_secs(5);
+/// Longest grace.
+pub const GRACE_MAX: Duration = Duration::from_mins(10);
+/// How long a claim holds.
+pub const LEASE_TIME: Duration = Duration::from_secs(60);
+/// Longest deadline of one call; an endpoint's `timeout` is at most this.
+pub const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// Time allowed to record a decision after its call.
+pub const RECORD_ALLOWANCE: Duration = Duration::from_secs(10);
+/// First wait after a failed attempt.
+pub const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Each further wait is this many times the one before.
+pub const RETRY_FACTOR: u32 = 3;
+/// Longest wait between attempts.
+pub const RETRY_MAX: Duration = Duration::from_hours(1);
+/// Waits vary by this many percent, up and down.
+pub const JITTER_PERCENT: u32 = 20;
+/// Attempts before an award is dead.
+pub const ATTEMPTS_MAX: u32 = 12;
+/// How long an endpoint may be at fault before its awards are dead.
+pub const DEFER_MAX: Duration = Duration::from_hours(7 * 24);
+/// A `pending` row is published again after this long, whatever the lag.
+pub const REDELIVERY_MAX: Duration = Duration::from_hours(24);
+/// A hold without a date of its own is looked at again after this long.
+pub const HOLD_REVIEW: Duration = Duration::from_hours(24);
+/// `Retry-After` is honoured within these.
+pub const RETRY_AFTER: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(1);
+
+/// Failures in a row that open a breaker.
+pub const BREAKER_FAILURES_IN_ROW: u32 = 10;
+/// Results looked back on; a breaker also opens when half of them failed.
+pub const BREAKER_WINDOW: usize = 50;
+/// A breaker that opened is half-open after this long, doubling while it fails.
+pub const BREAKER_OPEN_FIRST: Duration = Duration::from_secs(10);
+/// Longest time a breaker stays open before the next probe.
+pub const BREAKER_OPEN_MAX: Duration = Duration::from_mins(5);
+
+/// Bytes kept by the in-memory topic; a full topic refuses.
+pub const MEMORY_TOPIC_BYTES_MAX: usize = 256 << 20;
+/// Partitions of a topic unless said otherwise.
+pub const TOPIC_PARTITIONS: i32 = 8;
+
+/// Rows changed by one step of long work.
+pub const STEP_ROWS_MAX: usize = 1000;
+/// Rows of calls that the SQLite writer commits together.
+pub const WRITER_ROWS_MAX: usize = 4000;
+/// Calls that wait for the SQLite writer.
+pub const WRITER_WAITING_MAX: usize = 4096;
+/// How long the SQLite writer gathers and runs calls before it commits.
+pub const WRITER_GATHER_MAX: Duration = Duration::from_millis(20);
+/// Bytes of one code.
+pub const CODE_BYTES_MAX: usize = 1024;
+/// Codes in one file.
+pub const CODES_PER_IMPORT_MAX: usize = 10_000_000;
+/// Bytes of one HTTP body, code files aside.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Rows of one page of a list.
+pub const PAGE_MAX: usize = 500;
+/// Rows of one page of a list unless asked otherwise.
+pub const PAGE_DEFAULT: usize = 50;
+/// Longest answer of a read for people.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a graceful stop may take.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(20);
+/// Bytes of a webhook's answer that are read.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a receipt that are kept.
+pub const RECEIPT_BYTES_MAX: usize = 4096;
+/// Bytes of a reason given by an operator.
+pub const REASON_BYTES_MAX: usize = 1024;
+/// How long a claim token is good for after the draw.
+pub const CLAIM_TOKEN_LIFE: Duration = Duration::from_hours(365 * 24);
+
+// Call deadline plus time to record is less than the lease time: a call that is
+// still allowed to run is never taken for lost.
+const _: () =
+    assert!(CALL_TIMEOUT_MAX.as_secs() + RECORD_ALLOWANCE.as_secs() < LEASE_TIME.as_secs());
+// The broker reports, and a hand-off expires, before rescue owns the row.
+const _: () = assert!(PUBLISH_TIMEOUT.as_millis() < GRACE_FIRST.as_millis());
+const _: () = assert!(HANDOFF_AGE_MAX.as_millis() < GRACE_FIRST.as_millis());

@@ -1,0 +1,166 @@
+//! What stands still while awards move: campaigns, stock, endpoints, codes, keys.
+
+use super::StoreResult;
+use crate::campaign::{CampaignFile, CampaignState, Transition};
+use crate::endpoint::{Endpoint, EndpointSpec};
+use crate::time::Timestamp;
+use async_trait::async_trait;
+
+/// Who asks for a change; goes into the operator log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The client name of the key, or `local` over the socket.
+    pub name: String,
+    /// Why, where a reason was given.
+    pub reason: Option<String>,
+}
+
+/// What `put_campaign` did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutCampaign {
+    /// A new version stands in draft.
+    Applied { version: i32, is_new: bool },
+    /// The newest version says the same.
+    Unchanged { version: i32 },
+    /// Another kind under a slug that was used before: the prize's slug.
+    KindChanged { prize: String },
+    /// The newest version is neither in draft nor refused nor in force.
+    NotEditable { state: CampaignState },
+}
+
+/// What a transition did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transitioned {
+    /// The campaign, or its newest version, stands here now.
+    Moved { state: CampaignState, version: i32 },
+    /// The command is not allowed in this state.
+    NotAllowed { state: CampaignState },
+    /// It cannot start: what is missing, each with its mend.
+    NotReady { problems: Vec<String> },
+    /// No such campaign.
+    NotFound,
+}
+
+/// What a change of stock did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StockChanged {
+    /// Stock in all and units left now.
+    Changed { stock: u64, left: u64 },
+    /// More would be taken than is left.
+    NotEnough { left: u64 },
+    /// The prize has no stock to change: it is unlimited.
+    Unlimited,
+    /// No such campaign or prize.
+    NotFound,
+}
+
+/// An import of codes; its rows are invisible until it is finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ImportId(pub i64);
+
+/// What the beginning of an import says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImportBegun {
+    /// Add codes under this id.
+    Begun(ImportId),
+    /// No such campaign or prize, or the prize is of another kind.
+    NotFound,
+}
+
+/// What a step of an import did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CodesAdded {
+    /// All of them are in; so many were there before and were skipped.
+    Added { added: usize, skipped: usize },
+    /// This member of the step (from 0) is in the campaign already; nothing of the
+    /// step was written.
+    Duplicate { index: usize },
+}
+
+/// A key of the API as it is kept: hashed, never in clear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Names the key in lists; not secret.
+    pub id: i64,
+    /// Scope of request keys; several keys may share it.
+    pub client: String,
+    /// What it may do.
+    pub role: Role,
+    /// SHA-256 of the key.
+    pub hash: [u8; 32],
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends, if it does.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<Timestamp>,
+}
+
+crate::names::names! {
+    /// What a key may do.
+    Role {
+        /// Draw; see what it drew.
+        Client = "client",
+        /// Read and confirm awards of kind `external`, nothing else.
+        Deliverer = "deliverer",
+        /// Operate.
+        Operator = "operator",
+        /// Read only.
+        Auditor = "auditor",
+        /// All that the others may.
+        Admin = "admin",
+    }
+}
+
+/// What stands still while awards move.
+#[async_trait]
+pub trait Catalog: Send + Sync {
+    /// The database's own uuid: `origin` of every message.
+    async fn origin(&self) -> StoreResult<String>;
+
+    /// Puts a checked campaign file in as a new version in draft.
+    async fn put_campaign(&self, file: CampaignFile, by: Actor, now: Timestamp) -> StoreResult<PutCampaign>;
+
+    /// Moves a campaign, or its newest version where one stands beside the version
+    /// in force. Start checks everything: codes, endpoints, stock.
+    async fn transition(&self, campaign: &str, command: Transition, by: Actor, now: Timestamp) -> StoreResult<Transitioned>;
+
+    /// Adds to or takes from a prize's stock, in force at once.
+    async fn change_stock(&self, campaign: &str, prize: &str, by_units: i64, by: Actor, now: Timestamp) -> StoreResult<StockChanged>;
+
+    /// Makes or replaces an endpoint; its lane and state stay. `new_secret` is used
+    /// where the spec brings none and none is kept.
+    async fn put_endpoint(&self, spec: EndpointSpec, new_secret: String, by: Actor, now: Timestamp) -> StoreResult<Endpoint>;
+
+    /// All endpoints, with their secrets: for the engine.
+    async fn endpoints(&self) -> StoreResult<Vec<Endpoint>>;
+
+    /// Enables or disables an endpoint; `false` if there is none of that lane.
+    async fn enable_endpoint(&self, lane: i64, is_enabled: bool, by: Actor, now: Timestamp) -> StoreResult<bool>;
+
+    /// Begins an import of codes.
+    async fn begin_import(&self, campaign: &str, prize: &str, by: Actor, now: Timestamp) -> StoreResult<ImportBegun>;
+
+    /// Adds one step of codes, at most `limits::STEP_ROWS_MAX`.
+    async fn add_codes(&self, import: ImportId, codes: Vec<String>, skip_duplicates: bool) -> StoreResult<CodesAdded>;
+
+    /// Makes an import visible in one update; gives the number of its codes.
+    async fn finish_import(&self, import: ImportId, now: Timestamp) -> StoreResult<u64>;
+
+    /// Removes one step of an import that failed, or, with `None`, of any import
+    /// that was left unfinished by a dead process; `true` when nothing is left.
+    async fn remove_import(&self, import: Option<ImportId>) -> StoreResult<bool>;
+
+    /// Keeps a new key; its `id` is given by the store.
+    async fn put_key(&self, key: ApiKey, by: Actor) -> StoreResult<ApiKey>;
+
+    /// All keys, revoked and expired ones too.
+    async fn keys(&self) -> StoreResult<Vec<ApiKey>>;
+
+    /// Revokes a key at once; `false` if there is none of that id.
+    async fn revoke_key(&self, id: i64, by: Actor, now: Timestamp) -> StoreResult<bool>;
+
+    /// Removes one bounded step of what is older than its retention; gives the
+    /// number of rows removed.
+    async fn cleanup(&self, before: Timestamp) -> StoreResult<u64>;
+}

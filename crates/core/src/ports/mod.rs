@@ -1,0 +1,45 @@
+//! The ports: how the engine reaches the database, the topic and the clock. One
+//! method is one transaction, and it takes and returns batches; no transaction
+//! handle crosses the seam. Reads for people are not a port.
+//!
+//! Every write is told the instant of its batch; a store has no clock of its own.
+
+mod award_path;
+mod catalog;
+mod clock;
+mod operate;
+mod topic;
+
+pub use award_path::*;
+pub use catalog::*;
+pub use clock::Clock;
+pub use operate::*;
+pub use topic::*;
+
+/// What went wrong in a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached, is busy beyond patience, or lost the
+    /// connection; whether a commit took effect is unknown. Run the batch again.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The store refuses more work for now.
+    #[error("the store has too much to do")]
+    Overloaded,
+    /// One member of the batch cannot be written, by an error of its data and not
+    /// of the connection.
+    #[error("a row cannot be written: {0}")]
+    Row(String),
+    /// The database holds something that no code of ours wrote.
+    #[error("the database is inconsistent: {0}")]
+    Inconsistent(String),
+    /// It was made by a newer version, or must be migrated first.
+    #[error("the schema does not fit: {0}")]
+    Schema(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Answer of a port of the store.
+pub type StoreResult<T> = Result<T, StoreError>;

@@ -1,0 +1,2 @@
+//! The binary `tombola`.
+fn main() {}

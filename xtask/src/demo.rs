@@ -1,0 +1,172 @@
+//! One run of `tombola demo --json` as a test: the process ends well in time, and its document says
+//! that everything asked for was answered, nothing was lost and nothing happened twice.
+
+use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::shell;
+
+/// A demo takes seconds; one that has not ended by then hangs.
+const DEADLINE: Duration = Duration::from_mins(5);
+
+#[derive(Debug)]
+pub(crate) struct Round {
+    pub(crate) name: String,
+    crash: bool,
+    seed: u64,
+}
+
+impl Round {
+    pub(crate) fn plain() -> Self {
+        Self {
+            name: "demo".into(),
+            crash: false,
+            seed: fresh_seed(),
+        }
+    }
+
+    pub(crate) fn crash(number: u32) -> Self {
+        Self {
+            name: format!("demo --crash, round {number}"),
+            crash: true,
+            seed: fresh_seed(),
+        }
+    }
+
+    /// Runs it and gives a summary for the log. A failing round prints all that the process wrote.
+    pub(crate) fn run(&self, binary: &Path, logs: &Path) -> Result<String> {
+        println!("{}: seed {}", self.name, self.seed);
+        let log = |ending: &str| logs.join(self.name.replace([' ', ','], "-") + ending);
+        let (out, err) = (log(".out"), log(".err"));
+        let verdict = self.judge(binary, &out, &err);
+        if verdict.is_err() {
+            for path in [&err, &out] {
+                println!("{}", fs::read_to_string(path).unwrap_or_default());
+            }
+        }
+        verdict
+    }
+
+    fn judge(&self, binary: &Path, out: &Path, err: &Path) -> Result<String> {
+        let mut command = Command::new(binary);
+        command.args(["demo", "--json", "--seed", &self.seed.to_string()]);
+        if self.crash {
+            command.arg("--crash");
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(File::create(out)?)
+            .stderr(File::create(err)?);
+        let Some(status) = shell::run_within(&mut command, DEADLINE)? else {
+            bail!("still running after {} s, killed", DEADLINE.as_secs());
+        };
+        ensure!(status.success(), "ended with {status}");
+        check(&fs::read_to_string(out)?, self.crash)
+    }
+}
+
+/// A new seed for each round; it is printed, and `--seed` brings the round back.
+fn fresh_seed() -> u64 {
+    RandomState::new().build_hasher().finish() % 1_000_000_000
+}
+
+/// Reads the promises off the document.
+fn check(document: &str, crash: bool) -> Result<String> {
+    let document: Value =
+        serde_json::from_str(document).context("the output is not one JSON document")?;
+    let number = |key: &str| {
+        document[key]
+            .as_u64()
+            .with_context(|| format!("no number `{key}`"))
+    };
+    let (draws, answered) = (number("draws")?, number("answered")?);
+    ensure!(answered > 0, "no draw was answered");
+    ensure!(
+        draws == answered + number("refused")?,
+        "draws are neither answered nor refused"
+    );
+    ensure!(number("lost")? == 0, "lost {}", number("lost")?);
+    ensure!(number("double")? == 0, "double {}", number("double")?);
+    ensure!(
+        document["audit"]["ok"] == true,
+        "the audit says {}",
+        document["audit"]
+    );
+    let kills = number("kills")?;
+    ensure!(!crash || kills > 0, "no crash hit a process at work");
+    Ok(format!(
+        "{draws} draws, {answered} answered, {kills} kills, lost 0, double 0, audit ok"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn document(changes: &[(&str, Value)]) -> String {
+        let mut document = json!({
+            "draws": 10, "answered": 9, "refused": 1, "lost": 0, "double": 0, "kills": 3,
+            "audit": {"ok": true},
+        });
+        for (key, value) in changes {
+            document[*key] = value.clone();
+        }
+        document.to_string()
+    }
+
+    fn refused(changes: &[(&str, Value)]) -> String {
+        check(&document(changes), true).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn document_that_keeps_the_promises_passes() {
+        let summary = check(&document(&[]), true).unwrap();
+        assert_eq!(
+            summary,
+            "10 draws, 9 answered, 3 kills, lost 0, double 0, audit ok"
+        );
+        assert!(check(&document(&[("kills", json!(0))]), false).is_ok());
+    }
+
+    #[test]
+    fn each_broken_promise_fails_the_round() {
+        assert_eq!(refused(&[("lost", json!(1))]), "lost 1");
+        assert_eq!(refused(&[("double", json!(2))]), "double 2");
+        assert_eq!(
+            refused(&[("refused", json!(0))]),
+            "draws are neither answered nor refused"
+        );
+        assert_eq!(
+            refused(&[("kills", json!(0))]),
+            "no crash hit a process at work"
+        );
+        assert!(refused(&[("audit", json!({"ok": false}))]).starts_with("the audit says"));
+        assert_eq!(
+            refused(&[("draws", json!(1)), ("answered", json!(0))]),
+            "no draw was answered"
+        );
+    }
+
+    #[test]
+    fn absent_number_is_not_zero() {
+        assert_eq!(refused(&[("lost", Value::Null)]), "no number `lost`");
+    }
+
+    #[test]
+    fn binary_that_is_not_there_fails_the_round() {
+        let nowhere = Path::new("no/such/binary");
+        assert!(
+            Round::plain()
+                .judge(nowhere, Path::new("/dev/null"), Path::new("/dev/null"))
+                .is_err()
+        );
+    }
+}

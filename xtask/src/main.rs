@@ -1,0 +1,82 @@
+//! Chores of the project, called as `cargo xtask <chore>`.
+//!
+//! It lists none of the workspace's crates, so it builds in seconds and still runs when they do
+//! not compile. What it needs of them it gets by running cargo and the `tombola` binary.
+#![expect(
+    clippy::print_stdout,
+    reason = "a chore talks to the person or the CI log that called it"
+)]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod ci;
+mod codegen;
+mod demo;
+mod shell;
+mod tally;
+mod test;
+mod tidy;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Chores of the project")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Check what compilers do not: crate directions, module docs, named paths, tests' habits
+    Tidy,
+    /// Run every test and end with the line `N passed, N failed, N skipped`
+    Test(test::TestArgs),
+    /// Run the whole gate: format, lints, docs, tidy, generated files, dependencies, tests
+    Ci,
+    /// Write the files that are generated from the code
+    Codegen {
+        /// Change nothing; fail where a file is not what the code generates
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run a benchmark of the testkit in release mode
+    Bench {
+        /// Which one
+        name: String,
+        /// Passed on to it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    run(Cli::parse().chore).unwrap_or_else(|error| {
+        println!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(chore: Chore) -> Result<ExitCode> {
+    let workspace = shell::Workspace::load()?;
+    match chore {
+        Chore::Tidy => tidy::run(&workspace)?,
+        Chore::Test(args) => return Ok(test::run(&workspace, &args)?.close()),
+        Chore::Ci => return ci::run(&workspace),
+        Chore::Codegen { check } => codegen::run(&workspace, check)?,
+        Chore::Bench { name, args } => {
+            let bench = [
+                "run",
+                "--release",
+                "-p",
+                "tombola-testkit",
+                "--bin",
+                "bench",
+                "--",
+            ];
+            shell::run(workspace.cargo(bench).arg(name).args(args))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,147 @@
+//! `cargo xtask test`: every test of the project behind one command and one closing line.
+//!
+//! Steps: cargo's own tests, then the demo of the release binary, whole and with crashes.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::demo;
+use crate::shell::{self, Workspace};
+use crate::tally::Tally;
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TestArgs {
+    /// Run these steps and no others
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "STEP")]
+    pub(crate) only: Vec<Step>,
+    /// How many times the demo with crashes runs
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) crash_rounds: u32,
+    /// Passed on to `cargo test`
+    #[arg(last = true)]
+    pub(crate) cargo_args: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(crate) enum Step {
+    /// `cargo test` for the whole workspace, doc tests included
+    Cargo,
+    /// `tombola demo`, whose document must say that nothing was lost or doubled
+    Demo,
+    /// `tombola demo --crash`, the same under SIGKILL
+    Crash,
+}
+
+impl TestArgs {
+    fn wants(&self, step: Step) -> bool {
+        self.only.is_empty() || self.only.contains(&step)
+    }
+
+    fn rounds(&self) -> Vec<demo::Round> {
+        let mut rounds = Vec::new();
+        if self.wants(Step::Demo) {
+            rounds.push(demo::Round::plain());
+        }
+        if self.wants(Step::Crash) {
+            rounds.extend((1..=self.crash_rounds).map(demo::Round::crash));
+        }
+        rounds
+    }
+}
+
+pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
+    let mut tally = Tally::default();
+    if args.wants(Step::Cargo) {
+        cargo_tests(workspace, &args.cargo_args, &mut tally)?;
+    }
+    demo_rounds(workspace, &args.rounds(), &mut tally)?;
+    Ok(tally)
+}
+
+/// Prints the output as it comes and counts it. All features, as clippy has them: each crate is
+/// then built once for both.
+fn cargo_tests(workspace: &Workspace, args: &[String], tally: &mut Tally) -> Result<()> {
+    let mut command = workspace.cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
+    let mut child = command
+        .args(args)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting cargo test")?;
+    let output = child
+        .stdout
+        .take()
+        .context("cargo test has its output piped")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.context("reading what cargo test prints")?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        tally.read_line(&line);
+    }
+    let status = child.wait()?;
+    tally.end_of_cargo(&status.to_string(), status.success());
+    Ok(())
+}
+
+fn demo_rounds(workspace: &Workspace, rounds: &[demo::Round], tally: &mut Tally) -> Result<()> {
+    if rounds.is_empty() {
+        return Ok(());
+    }
+    let build = [
+        "build",
+        "--release",
+        "-p",
+        "tombola-server",
+        "--bin",
+        "tombola",
+    ];
+    if let Err(error) = shell::run(&mut workspace.cargo(build)) {
+        tally.fail(format!("the release binary: {error:#}"));
+        for round in rounds {
+            tally.skip(format!("{}: no release binary", round.name));
+        }
+        return Ok(());
+    }
+    let logs = workspace.scratch("demo")?;
+    let binary = workspace.target().join("release").join("tombola");
+    for round in rounds {
+        match round.run(&binary, &logs) {
+            Ok(summary) => {
+                println!("{} ... ok: {summary}", round.name);
+                tally.pass();
+            }
+            Err(error) => tally.fail(format!("{}: {error:#}", round.name)),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounds_of(only: &[Step], crash_rounds: u32) -> Vec<String> {
+        let args = TestArgs {
+            only: only.to_vec(),
+            crash_rounds,
+            cargo_args: Vec::new(),
+        };
+        args.rounds().into_iter().map(|round| round.name).collect()
+    }
+
+    #[test]
+    fn every_crash_round_counts_for_itself() {
+        assert_eq!(
+            rounds_of(&[], 2),
+            ["demo", "demo --crash, round 1", "demo --crash, round 2"]
+        );
+    }
+
+    #[test]
+    fn only_the_named_steps_run() {
+        assert!(rounds_of(&[Step::Cargo], 3).is_empty());
+        assert_eq!(rounds_of(&[Step::Crash], 1), ["demo --crash, round 1"]);
+    }
+}
