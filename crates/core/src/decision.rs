@@ -1,8 +1,8 @@
 //! What a distributor says of one attempt, and what an HTTP answer means.
 //! The decision is taken where the knowledge is; nobody guesses from a text.
 
-use crate::names::names;
 use crate::limits;
+use crate::names::names;
 use crate::reason::HoldReason;
 use std::time::Duration;
 
@@ -60,7 +60,11 @@ impl Decision {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallAnswer {
     /// A whole answer came.
-    Status { status: u16, retry_after: Option<Duration>, receipt: Option<String> },
+    Status {
+        status: u16,
+        retry_after: Option<Duration>,
+        receipt: Option<String>,
+    },
     /// The name did not resolve, or TCP or TLS did not connect: surely before the
     /// first byte of the request.
     NotConnected,
@@ -83,7 +87,11 @@ pub struct Judged {
 /// Reads a call's answer by the contract's table.
 pub fn judge(answer: CallAnswer, conflict_means_delivered: bool) -> Judged {
     let (status, retry_after, receipt) = match answer {
-        CallAnswer::Status { status, retry_after, receipt } => (status, retry_after, receipt),
+        CallAnswer::Status {
+            status,
+            retry_after,
+            receipt,
+        } => (status, retry_after, receipt),
         CallAnswer::NotConnected => return judged(Decision::Retry { after: None }, true),
         CallAnswer::Broken => return judged(Decision::Unknown, true),
     };
@@ -107,7 +115,11 @@ pub fn judge(answer: CallAnswer, conflict_means_delivered: bool) -> Judged {
 }
 
 const fn judged(decision: Decision, is_breaker_failure: bool) -> Judged {
-    Judged { decision, is_breaker_failure, disable: false }
+    Judged {
+        decision,
+        is_breaker_failure,
+        disable: false,
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +127,11 @@ mod tests {
     use super::*;
 
     fn status(status: u16) -> CallAnswer {
-        CallAnswer::Status { status, retry_after: None, receipt: None }
+        CallAnswer::Status {
+            status,
+            retry_after: None,
+            receipt: None,
+        }
     }
 
     #[test]
@@ -146,10 +162,17 @@ mod tests {
             (100, D::Unknown),
             (600, D::Unknown),
         ] {
-            assert_eq!(judge(status(code), false).decision.name(), expected, "{code}");
+            assert_eq!(
+                judge(status(code), false).decision.name(),
+                expected,
+                "{code}"
+            );
         }
         assert_eq!(judge(status(409), true).decision.name(), D::Delivered);
-        assert_eq!(judge(CallAnswer::NotConnected, true).decision.name(), D::Retry);
+        assert_eq!(
+            judge(CallAnswer::NotConnected, true).decision.name(),
+            D::Retry
+        );
         assert_eq!(judge(CallAnswer::Broken, true).decision.name(), D::Unknown);
         assert!(judge(status(410), false).disable);
     }

@@ -100,7 +100,11 @@ pub enum DrawRefusal {
     /// It is not running.
     NotRunning { phase: Phase },
     /// A limit is reached.
-    AllowanceExhausted { limit: DrawLimit, left: u64, resets_at: Option<Timestamp> },
+    AllowanceExhausted {
+        limit: DrawLimit,
+        left: u64,
+        resets_at: Option<Timestamp>,
+    },
     /// The user is blocked.
     UserBlocked,
     /// The request key was used for another request.
@@ -212,18 +216,43 @@ fn refuse(state: &BatchState, request: &DrawRequest) -> Option<DrawRefusal> {
         return Some(DrawRefusal::UserBlocked);
     }
     let asked = u64::try_from(request.tickets.len()).unwrap_or(u64::MAX);
-    let used = state.allowances.get(&request.user).copied().unwrap_or_default();
+    let used = state
+        .allowances
+        .get(&request.user)
+        .copied()
+        .unwrap_or_default();
     let limits = &state.rules.limits;
     let exhausted = |limit, max: Option<u64>, used: u64, resets_at| {
         let left = max?.saturating_sub(used);
-        (left < asked).then_some(DrawRefusal::AllowanceExhausted { limit, left, resets_at })
-    };
-    exhausted(DrawLimit::CampaignTotal, limits.campaign_total, state.draws, None)
-        .or_else(|| exhausted(DrawLimit::UserTotal, limits.per_user_total, used.total, None))
-        .or_else(|| {
-            let resets_at = Some(state.day.next_start(&state.rules.zone));
-            exhausted(DrawLimit::UserPerDay, limits.per_user_per_day, used.today, resets_at)
+        (left < asked).then_some(DrawRefusal::AllowanceExhausted {
+            limit,
+            left,
+            resets_at,
         })
+    };
+    exhausted(
+        DrawLimit::CampaignTotal,
+        limits.campaign_total,
+        state.draws,
+        None,
+    )
+    .or_else(|| {
+        exhausted(
+            DrawLimit::UserTotal,
+            limits.per_user_total,
+            used.total,
+            None,
+        )
+    })
+    .or_else(|| {
+        let resets_at = Some(state.day.next_start(&state.rules.zone));
+        exhausted(
+            DrawLimit::UserPerDay,
+            limits.per_user_per_day,
+            used.today,
+            resets_at,
+        )
+    })
 }
 
 fn draw(
@@ -234,7 +263,10 @@ fn draw(
 ) -> Vec<NewDraw> {
     let count = u64::try_from(request.tickets.len()).unwrap_or_default();
     state.draws += count;
-    let used = state.allowances.entry(Arc::clone(&request.user)).or_default();
+    let used = state
+        .allowances
+        .entry(Arc::clone(&request.user))
+        .or_default();
     used.total += count;
     used.today += count;
     request
@@ -249,9 +281,21 @@ fn draw(
             let award = prize.map(|index| {
                 let lane = state.prizes[index].lane;
                 let id = ticket.id.award();
-                first_row(id, &state.rules.prizes[index], lane, state.now, schedule, has_relay)
+                first_row(
+                    id,
+                    &state.rules.prizes[index],
+                    lane,
+                    state.now,
+                    schedule,
+                    has_relay,
+                )
             });
-            NewDraw { ticket: *ticket, unavailable: availability.to_bytes(), prize, award }
+            NewDraw {
+                ticket: *ticket,
+                unavailable: availability.to_bytes(),
+                prize,
+                award,
+            }
         })
         .collect()
 }
@@ -263,7 +307,12 @@ pub fn availability(state: &BatchState, user: &Arc<str>) -> Availability {
         let is_out = count.stock.is_some_and(|stock| count.spent >= stock)
             || prize.daily_cap.is_some_and(|cap| count.today >= cap)
             || prize.per_user_wins.is_some_and(|max| {
-                state.wins.get(&(Arc::clone(user), index)).copied().unwrap_or_default() >= max
+                state
+                    .wins
+                    .get(&(Arc::clone(user), index))
+                    .copied()
+                    .unwrap_or_default()
+                    >= max
             });
         if is_out {
             availability = availability.without(index);

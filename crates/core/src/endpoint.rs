@@ -57,6 +57,10 @@ pub struct EndpointProblem {
 
 /// A checked endpoint as the engine uses it.
 #[derive(Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts that an operator states by these names"
+)]
 pub struct Endpoint {
     /// Its id: the lane of its awards, above 0.
     pub lane: i64,
@@ -95,10 +99,18 @@ impl std::fmt::Debug for Endpoint {
 
 impl EndpointSpec {
     /// Checks it and gives it its lane and secrets.
-    pub fn check(&self, lane: i64, secrets: Vec<String>, is_enabled: bool) -> Result<Endpoint, EndpointProblem> {
+    pub fn check(
+        &self,
+        lane: i64,
+        secrets: Vec<String>,
+        is_enabled: bool,
+    ) -> Result<Endpoint, EndpointProblem> {
         let problem = |field, what| Err(EndpointProblem { field, what });
         let is_slug = (1..=40).contains(&self.name.len())
-            && self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            && self
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !is_slug {
             return problem("name", "use 1 to 40 of a-z, 0-9 and -");
         }
@@ -155,7 +167,10 @@ pub fn parse_span(text: &str) -> Option<Duration> {
 /// Reads `50/s` as the time between two calls.
 fn parse_rate(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_once('/')?;
-    let number: u32 = number.parse().ok().filter(|number| (1..=1_000_000).contains(number))?;
+    let number: u32 = number
+        .parse()
+        .ok()
+        .filter(|number| (1..=1_000_000).contains(number))?;
     let span = match unit {
         "s" => Duration::from_secs(1),
         "m" => Duration::from_mins(1),

@@ -66,7 +66,7 @@ pub const GRACE_FIRST: Duration = Duration::from_secs(5);
 /// Longest grace.
 pub const GRACE_MAX: Duration = Duration::from_mins(10);
 /// How long a claim holds.
-pub const LEASE_TIME: Duration = Duration::from_secs(60);
+pub const LEASE_TIME: Duration = Duration::from_mins(1);
 /// Longest deadline of one call; an endpoint's `timeout` is at most this.
 pub const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// Time allowed to record a decision after its call.

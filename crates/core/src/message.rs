@@ -32,7 +32,11 @@ pub struct Message {
     #[serde(rename = "awardName")]
     pub name: String,
     /// What may be shown or acted on; never a secret.
-    #[serde(rename = "awardContent", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "awardContent",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub content: Option<String>,
     /// Version of this shape.
     pub schema: u32,
@@ -63,7 +67,9 @@ impl Message {
                 .award_id
                 .clone()
                 .unwrap_or_else(|| format!("{}/{}", rules.slug, prize.slug)),
-            award_type: prize.award_type.unwrap_or_else(|| prize.kind().award_type()),
+            award_type: prize
+                .award_type
+                .unwrap_or_else(|| prize.kind().award_type()),
             name: prize.name.clone(),
             content: prize.content(),
             schema: SCHEMA,
@@ -81,7 +87,9 @@ impl Message {
     /// Reads a value from the topic, or says why it is kept as a dead-letter
     /// message. Never panics, whatever the bytes.
     pub fn decode(value: Option<&[u8]>) -> Result<Self, KeptReason> {
-        let value = value.filter(|value| !value.is_empty()).ok_or(KeptReason::Empty)?;
+        let value = value
+            .filter(|value| !value.is_empty())
+            .ok_or(KeptReason::Empty)?;
         if value.len() > limits::MESSAGE_BYTES_MAX {
             return Err(KeptReason::Undecodable);
         }
@@ -91,7 +99,11 @@ impl Message {
         let message: Self =
             serde_json::from_slice(value).map_err(|_| undecodable_or_foreign(value))?;
         let is_ours = message.schema == SCHEMA && (1..=ID_MAX).contains(&message.award.0);
-        if is_ours { Ok(message) } else { Err(KeptReason::Undecodable) }
+        if is_ours {
+            Ok(message)
+        } else {
+            Err(KeptReason::Undecodable)
+        }
     }
 }
 
@@ -107,7 +119,9 @@ fn undecodable_or_foreign(value: &[u8]) -> KeptReason {
         message_id: Option<String>,
     }
     match serde_json::from_slice::<Invoice>(value) {
-        Ok(Invoice { message_id: None, .. }) => KeptReason::Foreign,
+        Ok(Invoice {
+            message_id: None, ..
+        }) => KeptReason::Foreign,
         Ok(_) | Err(_) => KeptReason::Undecodable,
     }
 }
@@ -170,10 +184,19 @@ mod tests {
 
     #[test]
     fn another_schema_or_an_impossible_id_is_undecodable() {
-        let other = Message { schema: 2, ..message() };
-        let zero = Message { award: AwardId(0), ..message() };
+        let other = Message {
+            schema: 2,
+            ..message()
+        };
+        let zero = Message {
+            award: AwardId(0),
+            ..message()
+        };
         for odd in [other, zero] {
-            assert_eq!(Message::decode(Some(&odd.encode())), Err(KeptReason::Undecodable));
+            assert_eq!(
+                Message::decode(Some(&odd.encode())),
+                Err(KeptReason::Undecodable)
+            );
         }
     }
 }

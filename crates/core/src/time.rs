@@ -47,12 +47,21 @@ impl Timestamp {
     pub fn civil_day(self, zone: &TimeZone) -> CivilDay {
         let date = zone.to_datetime(self.to_jiff()).date();
         let epoch = jiff::civil::Date::constant(1970, 1, 1);
-        CivilDay(epoch.duration_until(date).as_hours().div_euclid(24).try_into().unwrap_or(0))
+        CivilDay(
+            epoch
+                .duration_until(date)
+                .as_hours()
+                .div_euclid(24)
+                .try_into()
+                .unwrap_or(0),
+        )
     }
 }
 
 /// A calendar day in some zone, as days since 1970-01-01.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct CivilDay(pub i32);
 
@@ -64,7 +73,11 @@ impl CivilDay {
         epoch
             .checked_add(jiff::SignedDuration::from_hours(hours))
             .ok()
-            .and_then(|date| zone.to_ambiguous_timestamp(date.at(0, 0, 0, 0)).compatible().ok())
+            .and_then(|date| {
+                zone.to_ambiguous_timestamp(date.at(0, 0, 0, 0))
+                    .compatible()
+                    .ok()
+            })
             .map_or(Timestamp(i64::MAX), |at| Timestamp(at.as_microsecond()))
     }
 }
@@ -101,7 +114,10 @@ mod tests {
         let shanghai = TimeZone::get("Asia/Shanghai").unwrap();
         let before = Timestamp::parse("2026-02-09T15:59:59.999999Z").unwrap();
         let after = Timestamp::parse("2026-02-09T16:00:00Z").unwrap();
-        assert_eq!(after.civil_day(&shanghai).0, before.civil_day(&shanghai).0 + 1);
+        assert_eq!(
+            after.civil_day(&shanghai).0,
+            before.civil_day(&shanghai).0 + 1
+        );
         assert_eq!(before.civil_day(&shanghai).next_start(&shanghai), after);
         let new_york = TimeZone::get("America/New_York").unwrap();
         let spring = Timestamp::parse("2026-03-08T12:00:00Z").unwrap();

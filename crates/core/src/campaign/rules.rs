@@ -28,8 +28,14 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of the documents.
-    pub const ALL: [Self; 6] =
-        [Self::Text, Self::Code, Self::Points, Self::Webhook, Self::Physical, Self::External];
+    pub const ALL: [Self; 6] = [
+        Self::Text,
+        Self::Code,
+        Self::Points,
+        Self::Webhook,
+        Self::Physical,
+        Self::External,
+    ];
 
     /// The name in files, columns, labels and the API.
     pub const fn name(self) -> &'static str {
@@ -87,11 +93,20 @@ pub enum KindSpec {
     /// Points credited, 1 to 10^9.
     Points { points: u32 },
     /// The endpoint's name and the content sent to it.
-    Webhook { endpoint: String, content: Option<String> },
+    Webhook {
+        endpoint: String,
+        content: Option<String>,
+    },
     /// How long the winner may take to give an address, and the operator to ship.
-    Physical { claim_within: Duration, ship_within: Duration },
+    Physical {
+        claim_within: Duration,
+        ship_within: Duration,
+    },
     /// How long the other service may take to confirm.
-    External { confirm_within: Duration, content: Option<String> },
+    External {
+        confirm_within: Duration,
+        content: Option<String>,
+    },
 }
 
 impl KindSpec {
@@ -226,7 +241,10 @@ impl Rules {
 
     /// The prize of that slug, with its index.
     pub fn prize(&self, slug: &str) -> Option<(usize, &Prize)> {
-        self.prizes.iter().enumerate().find(|(_, prize)| prize.slug == slug)
+        self.prizes
+            .iter()
+            .enumerate()
+            .find(|(_, prize)| prize.slug == slug)
     }
 
     /// Whether `at` lies in the period: from `starts_at`, before `ends_at`.

@@ -90,10 +90,9 @@ pub const fn after(from: CampaignState, command: Transition) -> Option<CampaignS
         (T::Approve, S::Submitted) => Some(S::Approved),
         (T::Start, S::Approved) | (T::Resume, S::Paused) => Some(S::Started),
         (T::Pause, S::Started) => Some(S::Paused),
-        (
-            T::Close,
-            S::Draft | S::Submitted | S::Approved | S::Started | S::Paused | S::Refused,
-        ) => Some(S::Closed),
+        (T::Close, S::Draft | S::Submitted | S::Approved | S::Started | S::Paused | S::Refused) => {
+            Some(S::Closed)
+        }
         _ => None,
     }
 }

@@ -47,7 +47,10 @@ pub struct DrawBatch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DrawAnswer {
     /// Committed now.
-    Drawn { draws: Vec<DrawFact>, handoffs: Vec<Handoff> },
+    Drawn {
+        draws: Vec<DrawFact>,
+        handoffs: Vec<Handoff>,
+    },
     /// Committed before, under the same request key.
     Replayed { draws: Vec<DrawFact> },
     /// Nothing was changed.
@@ -265,17 +268,23 @@ pub trait AwardPath: Send + Sync {
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>>;
 
     /// Writes what the broker said; a late mark is logged only.
-    async fn mark_published(&self, marks: Vec<MarkOf>, now: Timestamp) -> StoreResult<Vec<Written>>;
+    async fn mark_published(&self, marks: Vec<MarkOf>, now: Timestamp)
+    -> StoreResult<Vec<Written>>;
 
     /// For each copy: local kinds are claimed, delivered and recorded in this one
     /// transaction; outside kinds are only named; paused ones are held.
-    async fn deliver_local(&self, copies: Vec<Copy>, now: Timestamp) -> StoreResult<Vec<CopyAnswer>>;
+    async fn deliver_local(
+        &self,
+        copies: Vec<Copy>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<CopyAnswer>>;
 
     /// Claims copies of outside kinds that have a permit.
     async fn claim(&self, copies: Vec<Copy>, now: Timestamp) -> StoreResult<Vec<CopyAnswer>>;
 
     /// Sets copies without a permit aside until their lane takes them.
-    async fn defer(&self, deferrals: Vec<Deferral>, now: Timestamp) -> StoreResult<Vec<CopyAnswer>>;
+    async fn defer(&self, deferrals: Vec<Deferral>, now: Timestamp)
+    -> StoreResult<Vec<CopyAnswer>>;
 
     /// Records what came of outside calls; one answer for each, in order.
     async fn record(&self, records: Vec<Record>, now: Timestamp) -> StoreResult<Vec<Recorded>>;
@@ -284,7 +293,11 @@ pub trait AwardPath: Send + Sync {
     async fn claim_due(&self, query: DueQuery) -> StoreResult<DuePage>;
 
     /// Gives claims back whose call can no longer begin.
-    async fn give_back(&self, claims: Vec<(AwardId, i64)>, now: Timestamp) -> StoreResult<Vec<Written>>;
+    async fn give_back(
+        &self,
+        claims: Vec<(AwardId, i64)>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<Written>>;
 
     /// Keeps messages that change no award; the same position is kept once.
     async fn keep_messages(&self, messages: Vec<KeptMessage>, now: Timestamp) -> StoreResult<()>;

@@ -119,30 +119,71 @@ pub trait Catalog: Send + Sync {
     async fn origin(&self) -> StoreResult<String>;
 
     /// Puts a checked campaign file in as a new version in draft.
-    async fn put_campaign(&self, file: CampaignFile, by: Actor, now: Timestamp) -> StoreResult<PutCampaign>;
+    async fn put_campaign(
+        &self,
+        file: CampaignFile,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<PutCampaign>;
 
     /// Moves a campaign, or its newest version where one stands beside the version
     /// in force. Start checks everything: codes, endpoints, stock.
-    async fn transition(&self, campaign: &str, command: Transition, by: Actor, now: Timestamp) -> StoreResult<Transitioned>;
+    async fn transition(
+        &self,
+        campaign: &str,
+        command: Transition,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Transitioned>;
 
     /// Adds to or takes from a prize's stock, in force at once.
-    async fn change_stock(&self, campaign: &str, prize: &str, by_units: i64, by: Actor, now: Timestamp) -> StoreResult<StockChanged>;
+    async fn change_stock(
+        &self,
+        campaign: &str,
+        prize: &str,
+        by_units: i64,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<StockChanged>;
 
     /// Makes or replaces an endpoint; its lane and state stay. `new_secret` is used
     /// where the spec brings none and none is kept.
-    async fn put_endpoint(&self, spec: EndpointSpec, new_secret: String, by: Actor, now: Timestamp) -> StoreResult<Endpoint>;
+    async fn put_endpoint(
+        &self,
+        spec: EndpointSpec,
+        new_secret: String,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Endpoint>;
 
     /// All endpoints, with their secrets: for the engine.
     async fn endpoints(&self) -> StoreResult<Vec<Endpoint>>;
 
     /// Enables or disables an endpoint; `false` if there is none of that lane.
-    async fn enable_endpoint(&self, lane: i64, is_enabled: bool, by: Actor, now: Timestamp) -> StoreResult<bool>;
+    async fn enable_endpoint(
+        &self,
+        lane: i64,
+        is_enabled: bool,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<bool>;
 
     /// Begins an import of codes.
-    async fn begin_import(&self, campaign: &str, prize: &str, by: Actor, now: Timestamp) -> StoreResult<ImportBegun>;
+    async fn begin_import(
+        &self,
+        campaign: &str,
+        prize: &str,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<ImportBegun>;
 
     /// Adds one step of codes, at most `limits::STEP_ROWS_MAX`.
-    async fn add_codes(&self, import: ImportId, codes: Vec<String>, skip_duplicates: bool) -> StoreResult<CodesAdded>;
+    async fn add_codes(
+        &self,
+        import: ImportId,
+        codes: Vec<String>,
+        skip_duplicates: bool,
+    ) -> StoreResult<CodesAdded>;
 
     /// Makes an import visible in one update; gives the number of its codes.
     async fn finish_import(&self, import: ImportId, now: Timestamp) -> StoreResult<u64>;

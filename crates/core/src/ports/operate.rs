@@ -23,7 +23,10 @@ pub enum Action {
     Cancel { return_stock: bool },
     /// Put a dead letter back; `not_delivered` is the word that an unknown outcome
     /// asks for.
-    Requeue { not_delivered: bool, due_at: Timestamp },
+    Requeue {
+        not_delivered: bool,
+        due_at: Timestamp,
+    },
     /// Store where a physical prize goes; in any other unfinished state it moves
     /// nothing.
     Address(Address),
@@ -119,7 +122,13 @@ pub struct PauseScope {
 #[async_trait]
 pub trait Operate: Send + Sync {
     /// One action on one award, with its log line.
-    async fn act(&self, award: AwardId, action: Action, by: Actor, now: Timestamp) -> StoreResult<Acted>;
+    async fn act(
+        &self,
+        award: AwardId,
+        action: Action,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Acted>;
 
     /// One step of a bulk requeue.
     async fn requeue(&self, step: RequeueStep, by: Actor, now: Timestamp) -> StoreResult<Requeued>;

@@ -187,7 +187,10 @@ fn is_small_enough(name: &str, text: &str) -> Result<(), Vec<Problem>> {
     }
     Err(vec![Problem::new(
         "",
-        format!("{name} holds {} bytes, more than {CAMPAIGN_FILE_BYTES_MAX}", text.len()),
+        format!(
+            "{name} holds {} bytes, more than {CAMPAIGN_FILE_BYTES_MAX}",
+            text.len()
+        ),
         "move long content out of the file",
     )])
 }
@@ -199,13 +202,20 @@ fn checked(root: &Node, text: &str) -> Result<CampaignFile, Vec<Problem>> {
     let (file, mut found) = shape::read(root);
     let shape_count = found.len();
     for problem in file.check().err().unwrap_or_default() {
-        let follows = found.iter().take(shape_count).any(|(of_shape, _)| of_shape.covers(&problem));
+        let follows = found
+            .iter()
+            .take(shape_count)
+            .any(|(of_shape, _)| of_shape.covers(&problem));
         if !follows {
             let offset = root.offset_of(&problem.path);
             found.push((problem, offset));
         }
     }
-    if found.is_empty() { Ok(file) } else { Err(finish(found, text)) }
+    if found.is_empty() {
+        Ok(file)
+    } else {
+        Err(finish(found, text))
+    }
 }
 
 /// More problems than this in one file are not told apart.
@@ -224,7 +234,11 @@ fn finish(mut found: Vec<(Problem, Option<usize>)>, text: &str) -> Vec<Problem> 
         })
         .collect();
     if left_out > 0 {
-        problems.push(Problem::new("", format!("{left_out} more problems"), "mend these first"));
+        problems.push(Problem::new(
+            "",
+            format!("{left_out} more problems"),
+            "mend these first",
+        ));
     }
     problems
 }

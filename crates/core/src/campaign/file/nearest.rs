@@ -11,7 +11,12 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     }
     known
         .into_iter()
-        .map(|known| (edits(&word, &known.to_lowercase().chars().collect::<Vec<_>>()), known))
+        .map(|known| {
+            (
+                edits(&word, &known.to_lowercase().chars().collect::<Vec<_>>()),
+                known,
+            )
+        })
         .min_by_key(|(edits, _)| *edits)
         .filter(|(edits, _)| *edits <= word.len().div_ceil(3))
         .map(|(_, known)| known)

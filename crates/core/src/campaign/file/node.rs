@@ -40,12 +40,18 @@ impl Node {
     pub(super) fn from_toml(text: &str) -> Result<Self, Vec<(Problem, Option<usize>)>> {
         let (root, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {
-            return Ok(Self { offset: Some(0), value: toml_table(root.get_ref()) });
+            return Ok(Self {
+                offset: Some(0),
+                value: toml_table(root.get_ref()),
+            });
         }
         let problem = |error: toml::de::Error| {
             let what = format!("not TOML: {}", error.message().trim());
-            let mend = "mend the syntax here; texts are written in double quotes";
-            (Problem::new("", what, mend), error.span().map(|span| span.start))
+            let mend = "mend this line: texts stand in double quotes, and each key stands once";
+            (
+                Problem::new("", what, mend),
+                error.span().map(|span| span.start),
+            )
         };
         Err(errors.into_iter().map(problem).collect())
     }
@@ -76,9 +82,10 @@ impl Node {
         let mut node = self;
         for step in pointer.split('/').skip(1) {
             let next = match &node.value {
-                Value::Table(entries) => {
-                    entries.iter().find(|entry| entry.key == step).map(|entry| &entry.node)
-                }
+                Value::Table(entries) => entries
+                    .iter()
+                    .find(|entry| entry.key == step)
+                    .map(|entry| &entry.node),
                 Value::List(items) => step.parse().ok().and_then(|at: usize| items.get(at)),
                 Value::Absent
                 | Value::Text(_)
@@ -110,20 +117,26 @@ fn toml_node(value: &toml::Spanned<DeValue<'_>>) -> Node {
     let inner = match value.get_ref() {
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
-            .map_or(Value::Other("an integer beyond 64 bits"), Value::Integer),
+            .map_or(Value::Other("a number beyond 64 bits"), Value::Integer),
         DeValue::Float(_) => Value::Other("a number with decimals"),
         DeValue::Boolean(flag) => Value::Flag(*flag),
         DeValue::Datetime(at) => Value::Time(at.to_string()),
         DeValue::Array(items) => Value::List(items.iter().map(toml_node).collect()),
         DeValue::Table(table) => toml_table(table),
     };
-    Node { offset: Some(value.span().start), value: inner }
+    Node {
+        offset: Some(value.span().start),
+        value: inner,
+    }
 }
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let value = from.deserialize_any(JsonVisitor)?;
-        Ok(Self { offset: None, value })
+        Ok(Self {
+            offset: None,
+            value,
+        })
     }
 }
 
@@ -149,7 +162,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(i64::try_from(number).map_or(Value::Other("an integer beyond 64 bits"), Value::Integer))
+        Ok(i64::try_from(number).map_or(Value::Other("a number beyond 64 bits"), Value::Integer))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
@@ -171,7 +184,11 @@ impl<'de> Visitor<'de> for JsonVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut table = Vec::new();
         while let Some((key, node)) = entries.next_entry()? {
-            table.push(Entry { key, offset: None, node });
+            table.push(Entry {
+                key,
+                offset: None,
+                node,
+            });
         }
         Ok(Value::Table(table))
     }

@@ -19,7 +19,12 @@ pub struct Problem {
 impl Problem {
     /// A problem without a place yet.
     pub fn new(path: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { path: path.into(), place: None, what: what.into(), mend: mend.into() }
+        Self {
+            path: path.into(),
+            place: None,
+            what: what.into(),
+            mend: mend.into(),
+        }
     }
 
     /// The same at a line and a column.
@@ -41,7 +46,10 @@ impl Problem {
 
     /// Whether `other` is about the same key or one below it.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        other.path.strip_prefix(&self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        other
+            .path
+            .strip_prefix(&self.path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -60,7 +68,10 @@ pub(super) fn place_of(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..end).unwrap_or_default();
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-    (before.bytes().filter(|byte| *byte == b'\n').count() + 1, column)
+    (
+        before.bytes().filter(|byte| *byte == b'\n').count() + 1,
+        column,
+    )
 }
 
 /// A text as messages quote it: escaped, and cut where it is long.

@@ -110,8 +110,16 @@ impl Reader {
                 Some(Json::Array(tables.collect()))
             }
             _ => {
-                let what = format!("{} is {}, and has to be {}", tick(key), node.type_name(), shape.name());
-                self.found.push((Problem::new(path, what, mend(shape, key, &node.value)), node.offset));
+                let what = format!(
+                    "{} is {}, and has to be {}",
+                    tick(key),
+                    node.type_name(),
+                    shape.name()
+                );
+                self.found.push((
+                    Problem::new(path, what, mend(shape, key, &node.value)),
+                    node.offset,
+                ));
                 None
             }
         }
@@ -122,11 +130,13 @@ impl Reader {
         for entry in entries {
             let entry_path = format!("{path}/{}", entry.key.replace('~', "~0").replace('/', "~1"));
             let Some((key, shape)) = keys.iter().find(|(key, _)| *key == entry.key) else {
-                self.found.push((unknown(entry, keys, entry_path), entry.offset));
+                self.found
+                    .push((unknown(entry, keys, entry_path), entry.offset));
                 continue;
             };
             if table.contains_key(*key) {
-                let problem = Problem::new(entry_path, format!("`{key}` is given twice"), "keep one");
+                let problem =
+                    Problem::new(entry_path, format!("`{key}` is given twice"), "keep one");
                 self.found.push((problem, entry.offset));
                 continue;
             }
@@ -152,7 +162,11 @@ impl Shape {
 }
 
 fn tick(key: &str) -> String {
-    if key.contains(' ') { key.to_owned() } else { format!("`{key}`") }
+    if key.contains(' ') {
+        key.to_owned()
+    } else {
+        format!("`{key}`")
+    }
 }
 
 fn unknown(entry: &Entry, keys: Keys, path: String) -> Problem {
@@ -160,7 +174,10 @@ fn unknown(entry: &Entry, keys: Keys, path: String) -> Problem {
     let known = || keys.iter().map(|(key, _)| *key);
     let mend = match nearest(&entry.key, known()) {
         Some(key) => format!("did you mean `{key}`?"),
-        None => format!("the keys here are {}", known().collect::<Vec<_>>().join(", ")),
+        None => format!(
+            "the keys here are {}",
+            known().collect::<Vec<_>>().join(", ")
+        ),
     };
     Problem::new(path, what, mend)
 }
@@ -202,7 +219,9 @@ mod tests {
                 Shape::Flag => Json::from(true),
                 Shape::Text | Shape::Time | Shape::Table(_) | Shape::Tables(_) => Json::from("x"),
             };
-            keys.iter().map(|(key, shape)| ((*key).to_owned(), value(shape))).collect()
+            keys.iter()
+                .map(|(key, shape)| ((*key).to_owned(), value(shape)))
+                .collect()
         };
         let full = Json::Object(Map::from_iter([
             ("campaign".to_owned(), all(CAMPAIGN)),
@@ -215,7 +234,9 @@ mod tests {
         assert_eq!(serde_json::from_str::<Json>(&written).unwrap(), full);
         let mut last = 0;
         for key in names(PRIZE) {
-            let at = written[written.find("\"prize\"").unwrap()..].find(&format!("\"{key}\":")).unwrap();
+            let at = written[written.find("\"prize\"").unwrap()..]
+                .find(&format!("\"{key}\":"))
+                .unwrap();
             assert!(at >= last, "{key}");
             last = at;
         }

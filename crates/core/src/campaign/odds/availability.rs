@@ -28,7 +28,10 @@ impl Availability {
     /// can have changes nothing.
     #[must_use]
     pub fn without(mut self, index: usize) -> Self {
-        debug_assert!(index < PRIZES_MAX, "a campaign has at most {PRIZES_MAX} prizes");
+        debug_assert!(
+            index < PRIZES_MAX,
+            "a campaign has at most {PRIZES_MAX} prizes"
+        );
         if let Some(byte) = self.gone.get_mut(index / 8) {
             *byte |= 1 << (index % 8);
         }
@@ -37,7 +40,9 @@ impl Availability {
 
     /// Whether the prize of `index` can be given.
     pub fn is_available(&self, index: usize) -> bool {
-        self.gone.get(index / 8).is_none_or(|byte| byte & (1 << (index % 8)) == 0)
+        self.gone
+            .get(index / 8)
+            .is_none_or(|byte| byte & (1 << (index % 8)) == 0)
     }
 
     /// Whether every prize can be given.

@@ -41,7 +41,9 @@ impl Roll {
     /// Reads the 16 hexadecimal digits that `Display` writes, `None` if they are not.
     pub fn parse(text: &str) -> Option<Self> {
         let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_hex.then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
+        is_hex
+            .then(|| u64::from_str_radix(text, 16).ok().map(Self))
+            .flatten()
     }
 }
 
@@ -128,8 +130,13 @@ pub fn choose_at<W: Width>(rules: &Rules, availability: &Availability, roll: W) 
 /// `v = q × S + r` gives `v × A / S = q × A + r × A / S`, below 2^105. With
 /// A = S this is the plain pick.
 fn choose_spread<W: Width>(rules: &Rules, availability: &Availability, roll: W) -> Option<usize> {
-    let can_be_given =
-        || rules.prizes.iter().enumerate().filter(|(index, _)| availability.is_available(*index));
+    let can_be_given = || {
+        rules
+            .prizes
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| availability.is_available(*index))
+    };
     let all = u128::from(weight_of(rules.prizes.iter()));
     let available = u128::from(weight_of(can_be_given().map(|(_, prize)| prize)));
     let v = u128::from(roll.into()) * u128::from(rules.total);

@@ -18,7 +18,10 @@ impl Odds {
     pub fn new(numerator: u128, denominator: u128) -> Self {
         debug_assert!(denominator > 0 && numerator <= denominator);
         let divisor = greatest_common_divisor(numerator, denominator).max(1);
-        Self { numerator: numerator / divisor, denominator: denominator / divisor }
+        Self {
+            numerator: numerator / divisor,
+            denominator: denominator / divisor,
+        }
     }
 }
 
@@ -46,7 +49,10 @@ pub fn effective_odds(rules: &Rules, availability: &Availability) -> Vec<Share> 
     let nothing = u128::from(rules.nothing_weight());
     let all = total - nothing;
     let is_given = |index: usize| availability.is_available(index);
-    let given: u128 = weights(rules).filter(|(index, _)| is_given(*index)).map(|(_, w)| w).sum();
+    let given: u128 = weights(rules)
+        .filter(|(index, _)| is_given(*index))
+        .map(|(_, w)| w)
+        .sum();
     let effective = |index: usize, weight: u128| match rules.on_unavailable {
         OnUnavailable::Fallback(fallback) if fallback == index => {
             // Its own share, whether or not it counts as given, and those of the others that are not.
@@ -84,9 +90,17 @@ pub fn effective_odds(rules: &Rules, availability: &Availability) -> Vec<Share> 
 }
 
 fn weights(rules: &Rules) -> impl Iterator<Item = (usize, u128)> {
-    rules.prizes.iter().map(|prize| u128::from(prize.weight)).enumerate()
+    rules
+        .prizes
+        .iter()
+        .map(|prize| u128::from(prize.weight))
+        .enumerate()
 }
 
 fn greatest_common_divisor(a: u128, b: u128) -> u128 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+    if b == 0 {
+        a
+    } else {
+        greatest_common_divisor(b, a % b)
+    }
 }

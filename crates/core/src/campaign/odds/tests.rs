@@ -37,7 +37,8 @@ fn rules(weights: &[u64], total: u64, on_unavailable: OnUnavailable) -> Rules {
 }
 
 fn without(gone: &[usize]) -> Availability {
-    gone.iter().fold(Availability::all(), |set, index| set.without(*index))
+    gone.iter()
+        .fold(Availability::all(), |set, index| set.without(*index))
 }
 
 /// How many of all 16-bit rolls give each prize, and nothing at the end.
@@ -54,7 +55,9 @@ fn count(rules: &Rules, availability: &Availability) -> Vec<u64> {
 /// prizes lead to it.
 fn assert_counts_are_ideal(rules: &Rules, availability: &Availability) {
     let shares = effective_odds(rules, availability);
-    let gone = (0..rules.prizes.len()).filter(|index| !availability.is_available(*index)).count();
+    let gone = (0..rules.prizes.len())
+        .filter(|index| !availability.is_available(*index))
+        .count();
     for (count, share) in count(rules, availability).into_iter().zip(shares) {
         let ideal = share.effective.numerator * u128::from(ROLLS);
         let off = (u128::from(count) * share.effective.denominator).abs_diff(ideal);
@@ -64,7 +67,10 @@ fn assert_counts_are_ideal(rules: &Rules, availability: &Availability) {
             _ => 1,
         };
         let bound = ranges as u128 * share.effective.denominator;
-        assert!(off < bound || off == 0, "{share:?}: {count} rolls, {off} off {bound}");
+        assert!(
+            off < bound || off == 0,
+            "{share:?}: {count} rolls, {off} off {bound}"
+        );
     }
 }
 
@@ -72,7 +78,13 @@ fn assert_counts_are_ideal(rules: &Rules, availability: &Availability) {
 fn ten_equal_prizes_are_equal() {
     let table = rules(&[10; 10], 100, OnUnavailable::NoWin);
     let counts = count(&table, &Availability::all());
-    assert!(counts.iter().take(10).all(|count| [6553, 6554].contains(count)), "{counts:?}");
+    assert!(
+        counts
+            .iter()
+            .take(10)
+            .all(|count| [6553, 6554].contains(count)),
+        "{counts:?}"
+    );
     assert_eq!(counts[10], 0);
 }
 
@@ -91,12 +103,23 @@ fn one_of_nineteen_equal_prizes_gone_leaves_each_other_one_eighteenth() {
     for gone in 0..19 {
         let counts = count(&table, &without(&[gone]));
         for (index, count) in counts.iter().enumerate() {
-            let expected: &[u64] = if index == gone || index == 19 { &[0] } else { &[3640, 3641] };
+            let expected: &[u64] = if index == gone || index == 19 {
+                &[0]
+            } else {
+                &[3640, 3641]
+            };
             assert!(expected.contains(count), "{gone} gone: {counts:?}");
         }
         for share in effective_odds(&table, &without(&[gone])) {
             let is_left = share.prize.is_some_and(|index| index != gone);
-            assert_eq!(share.effective, if is_left { Odds::new(1, 18) } else { Odds::new(0, 1) });
+            assert_eq!(
+                share.effective,
+                if is_left {
+                    Odds::new(1, 18)
+                } else {
+                    Odds::new(0, 1)
+                }
+            );
         }
     }
 }
@@ -106,15 +129,27 @@ fn one_of_nineteen_equal_prizes_gone_leaves_each_other_one_eighteenth() {
 fn fifteen_twenty_twentyfive_thirtyfive_of_ninetyfive_keep_their_proportions() {
     let table = rules(&[5, 15, 20, 25, 35], 100, OnUnavailable::Spread);
     let gone = without(&[0]);
-    let shown: Vec<String> =
-        effective_odds(&table, &gone).iter().map(|share| share.effective.to_string()).collect();
+    let shown: Vec<String> = effective_odds(&table, &gone)
+        .iter()
+        .map(|share| share.effective.to_string())
+        .collect();
     assert_eq!(
         shown,
-        ["0%", "15.7894737%", "21.0526316%", "26.3157895%", "36.8421053%", "0%"],
+        [
+            "0%",
+            "15.7894737%",
+            "21.0526316%",
+            "26.3157895%",
+            "36.8421053%",
+            "0%"
+        ],
     );
     let percent = |count: &u64| format!("{:.2}", *count as f64 * 100.0 / ROLLS as f64);
     let counted: Vec<String> = count(&table, &gone).iter().map(percent).collect();
-    assert_eq!(counted, ["0.00", "15.79", "21.05", "26.32", "36.84", "0.00"]);
+    assert_eq!(
+        counted,
+        ["0.00", "15.79", "21.05", "26.32", "36.84", "0.00"]
+    );
 }
 
 #[test]
@@ -184,7 +219,12 @@ fn the_largest_table_stays_within_128_bits() {
 
 #[test]
 fn a_roll_keeps_its_bits_in_the_database_and_in_text() {
-    for roll in [Roll(0), Roll(u64::MAX), Roll(1 << 63), Roll(0x0123_4567_89ab_cdef)] {
+    for roll in [
+        Roll(0),
+        Roll(u64::MAX),
+        Roll(1 << 63),
+        Roll(0x0123_4567_89ab_cdef),
+    ] {
         assert_eq!(Roll::from_bits_i64(roll.to_bits_i64()), roll);
         let json = serde_json::to_string(&roll).unwrap();
         assert_eq!(serde_json::from_str::<Roll>(&json).unwrap(), roll);
@@ -197,7 +237,13 @@ fn a_roll_keeps_its_bits_in_the_database_and_in_text() {
 /// A small table, what is done about prizes that are gone, and which are.
 fn tables() -> impl Strategy<Value = (Rules, Availability)> {
     let weights = prop::collection::vec(0..50_u64, 1..8);
-    (weights, 0..60_u64, 0..3_u8, prop::collection::vec(any::<bool>(), 8), any::<prop::sample::Index>())
+    (
+        weights,
+        0..60_u64,
+        0..3_u8,
+        prop::collection::vec(any::<bool>(), 8),
+        any::<prop::sample::Index>(),
+    )
         .prop_filter("a table has a weight", |(weights, nothing, ..)| {
             weights.iter().sum::<u64>() + nothing > 0
         })

@@ -42,9 +42,14 @@ pub fn parse_odds(text: &str) -> Result<u64, OddsError> {
         return Err(OddsError::TooManyDecimals);
     }
     // Only digits are left, so the sole failure is a number far above 100.
-    let parts: u64 =
-        format!("{whole}{decimals:0<DECIMALS$}").parse().map_err(|_| OddsError::Above100)?;
-    if parts > PARTS_PER_BILLION { Err(OddsError::Above100) } else { Ok(parts) }
+    let parts: u64 = format!("{whole}{decimals:0<DECIMALS$}")
+        .parse()
+        .map_err(|_| OddsError::Above100)?;
+    if parts > PARTS_PER_BILLION {
+        Err(OddsError::Above100)
+    } else {
+        Ok(parts)
+    }
 }
 
 /// `weight` of `total` in percent: all decimals where they end, else rounded
@@ -77,8 +82,16 @@ pub(super) fn percent(numerator: u128, denominator: u128) -> String {
 
 /// `whole` and its first decimals, rounded half up by the decimal that follows.
 fn rounded(whole: u128, digits: &[u128]) -> String {
-    let zeros = if whole > 0 { 0 } else { digits.iter().take_while(|digit| **digit == 0).count() };
-    let keep = if zeros + 3 > DECIMALS { zeros + 3 } else { DECIMALS };
+    let zeros = if whole > 0 {
+        0
+    } else {
+        digits.iter().take_while(|digit| **digit == 0).count()
+    };
+    let keep = if zeros + 3 > DECIMALS {
+        zeros + 3
+    } else {
+        DECIMALS
+    };
     let (mut whole, mut kept) = (whole, digits.iter().copied().take(keep).collect::<Vec<_>>());
     let mut carry = digits.get(keep).is_some_and(|digit| *digit >= 5);
     for digit in kept.iter_mut().rev() {

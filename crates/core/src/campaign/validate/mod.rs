@@ -35,24 +35,31 @@ impl CampaignFile {
         let mut findings = Findings::default();
         let found = &mut findings;
         values::slug("/campaign/slug", "slug", &self.campaign.slug, found);
-        values::name("/campaign/name", &self.campaign.name, AWARD_NAME_BYTES_MAX, found);
+        values::name(
+            "/campaign/name",
+            &self.campaign.name,
+            AWARD_NAME_BYTES_MAX,
+            found,
+        );
         let zone = times::zone(self.campaign.time_zone.as_deref(), found);
         let (starts_at, ends_at) = times::period(&self.campaign, zone.as_ref(), found);
         let limits = self.check_limits(found);
         let weights = weights::weigh(self, found);
         let prizes = self.check_prizes(zone.as_ref(), &weights.of_prizes, found);
         let on_unavailable = self.check_on_unavailable(found);
-        let rules = zone.zip(on_unavailable).map(|(zone, on_unavailable)| Rules {
-            slug: self.campaign.slug.clone(),
-            name: self.campaign.name.clone(),
-            zone,
-            starts_at,
-            ends_at,
-            limits,
-            on_unavailable,
-            prizes,
-            total: weights.total,
-        });
+        let rules = zone
+            .zip(on_unavailable)
+            .map(|(zone, on_unavailable)| Rules {
+                slug: self.campaign.slug.clone(),
+                name: self.campaign.name.clone(),
+                zone,
+                starts_at,
+                ends_at,
+                limits,
+                on_unavailable,
+                prizes,
+                total: weights.total,
+            });
         match rules {
             Some(rules) if findings.0.is_empty() => Ok(rules),
             Some(_) | None => Err(findings.0),
@@ -60,7 +67,8 @@ impl CampaignFile {
     }
 
     fn check_limits(&self, found: &mut Findings) -> Limits {
-        let mut limit = |key: &str, value| values::count(&format!("/limits/{key}"), key, value, 1, found);
+        let mut limit =
+            |key: &str, value| values::count(&format!("/limits/{key}"), key, value, 1, found);
         Limits {
             per_user_total: limit("per_user_total", self.limits.per_user_total),
             per_user_per_day: limit("per_user_per_day", self.limits.per_user_per_day),
@@ -88,7 +96,13 @@ impl CampaignFile {
         let sections = self.prize.iter().take(PRIZES_MAX).zip(weights).enumerate();
         sections
             .filter_map(|(index, (prize, weight))| {
-                prizes::Check { prize, index, zone, found }.run(*weight)
+                prizes::Check {
+                    prize,
+                    index,
+                    zone,
+                    found,
+                }
+                .run(*weight)
             })
             .collect()
     }
@@ -96,7 +110,7 @@ impl CampaignFile {
     fn check_on_unavailable(&self, found: &mut Findings) -> Option<OnUnavailable> {
         const PATH: &str = "/odds/on_unavailable";
         let written = self.odds.on_unavailable.as_deref();
-        if self.odds.fallback.is_some() && written != Some("fallback") {
+        if self.odds.fallback.is_some() && matches!(written, None | Some("no_win" | "spread")) {
             found.report(
                 "/odds/fallback",
                 "`fallback` names a prize that is never used",
@@ -119,21 +133,33 @@ impl CampaignFile {
         }
     }
 
-    /// The index of the fallback prize, which can always be given.
+    /// The index of the fallback prize, which can always be given. A file without
+    /// prizes is reported for that, not for its fallback.
     fn check_fallback(&self, found: &mut Findings) -> Option<usize> {
         const PATH: &str = "/odds/fallback";
         let Some(slug) = self.odds.fallback.as_deref() else {
             let what = "`on_unavailable = \"fallback\"` names no prize";
-            found.report(PATH, what, "add `fallback = \"…\"` with the slug of an unlimited prize");
+            found.report(
+                PATH,
+                what,
+                "add `fallback = \"…\"` with the slug of an unlimited prize",
+            );
             return None;
         };
+        if self.prize.is_empty() {
+            return None;
+        }
         let Some(index) = self.prize.iter().position(|prize| prize.slug == slug) else {
             let known = self.prize.iter().map(|prize| prize.slug.as_str());
             let mend = match nearest(slug, known) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => "name the slug of a prize of this file".to_owned(),
             };
-            found.report(PATH, format!("no prize has the slug {}", values::quoted(slug)), mend);
+            found.report(
+                PATH,
+                format!("no prize has the slug {}", values::quoted(slug)),
+                mend,
+            );
             return None;
         };
         let prize = self.prize.get(index)?;
@@ -144,9 +170,12 @@ impl CampaignFile {
         ];
         for (key, _) in bounds.into_iter().filter(|(_, bound)| bound.is_some()) {
             found.report(
-                PATH,
-                format!("the fallback {} can run out: it has `{key}`", values::quoted(slug)),
-                format!("remove `{key}` from that prize, or name an unlimited one"),
+                format!("/prize/{index}/{key}"),
+                format!(
+                    "the fallback {} can run out: it has `{key}`",
+                    values::quoted(slug)
+                ),
+                format!("remove `{key}`, or name an unlimited prize as the fallback"),
             );
         }
         Some(index)

@@ -19,10 +19,22 @@ const CONFIRM_WITHIN_DAYS: u64 = 7;
 /// Reports each slug that an earlier prize has already.
 pub(super) fn unique_slugs(prizes: &[PrizeSection], found: &mut Findings) {
     let mut seen = BTreeMap::new();
-    for (index, prize) in prizes.iter().enumerate().filter(|(_, prize)| !prize.slug.is_empty()) {
+    for (index, prize) in prizes
+        .iter()
+        .enumerate()
+        .filter(|(_, prize)| !prize.slug.is_empty())
+    {
         if let Some(first) = seen.insert(prize.slug.as_str(), index) {
-            let what = format!("prize {} has the slug {} already", first + 1, quoted(&prize.slug));
-            found.report(format!("/prize/{index}/slug"), what, "give each prize a slug of its own");
+            let what = format!(
+                "prize {} has the slug {} already",
+                first + 1,
+                quoted(&prize.slug)
+            );
+            found.report(
+                format!("/prize/{index}/slug"),
+                what,
+                "give each prize a slug of its own",
+            );
         }
     }
 }
@@ -40,7 +52,12 @@ impl Check<'_> {
     pub(super) fn run(mut self, weight: u64) -> Option<Prize> {
         let prize = self.prize;
         values::slug(&self.path("slug"), "slug", &prize.slug, self.found);
-        values::name(&self.path("name"), &prize.name, AWARD_NAME_BYTES_MAX, self.found);
+        values::name(
+            &self.path("name"),
+            &prize.name,
+            AWARD_NAME_BYTES_MAX,
+            self.found,
+        );
         let stock = self.count("stock", prize.stock, 0);
         let daily_cap = self.count("daily_cap", prize.daily_cap, 1);
         let per_user_wins = self.count("per_user_wins", prize.per_user_wins, 1);
@@ -108,16 +125,36 @@ impl Check<'_> {
             ("codes", prize.codes.is_some(), &[Kind::Code]),
             ("points", prize.points.is_some(), &[Kind::Points]),
             ("endpoint", prize.endpoint.is_some(), &[Kind::Webhook]),
-            ("content", prize.content.is_some(), &[Kind::Webhook, Kind::External]),
-            ("claim_within", prize.claim_within.is_some(), &[Kind::Physical]),
-            ("ship_within", prize.ship_within.is_some(), &[Kind::Physical]),
-            ("confirm_within", prize.confirm_within.is_some(), &[Kind::External]),
+            (
+                "content",
+                prize.content.is_some(),
+                &[Kind::Webhook, Kind::External],
+            ),
+            (
+                "claim_within",
+                prize.claim_within.is_some(),
+                &[Kind::Physical],
+            ),
+            (
+                "ship_within",
+                prize.ship_within.is_some(),
+                &[Kind::Physical],
+            ),
+            (
+                "confirm_within",
+                prize.confirm_within.is_some(),
+                &[Kind::External],
+            ),
         ];
         for (key, is_present, owners) in keys {
             if is_present && !owners.contains(&kind) {
                 let owners = owners.iter().map(|owner| owner.name()).collect::<Vec<_>>();
                 let what = format!("`{key}` belongs to kind {}", owners.join(" and kind "));
-                self.report(key, what, format!("remove `{key}`: this prize is of kind {kind}"));
+                self.report(
+                    key,
+                    what,
+                    format!("remove `{key}`: this prize is of kind {kind}"),
+                );
             }
         }
     }
@@ -127,24 +164,39 @@ impl Check<'_> {
         let prize = self.prize;
         Some(match kind {
             Kind::Text => {
-                self.needs("text", prize.text.is_some(), kind, "\"…\", what the winner reads");
+                self.needs("text", prize.text.is_some(), kind, "\"…\"");
                 let text = self.text("text", prize.text.as_deref(), AWARD_CONTENT_BYTES_MAX)?;
                 KindSpec::Text { text }
             }
-            Kind::Code => KindSpec::Code { codes: self.codes() },
+            Kind::Code => KindSpec::Code {
+                codes: self.codes(),
+            },
             Kind::Points => {
                 self.needs("points", prize.points.is_some(), kind, "10");
-                KindSpec::Points { points: self.points()? }
+                KindSpec::Points {
+                    points: self.points()?,
+                }
             }
             Kind::Webhook => {
-                self.needs("endpoint", prize.endpoint.is_some(), kind, "\"…\", its name");
+                self.needs("endpoint", prize.endpoint.is_some(), kind, "\"…\"");
                 let endpoint = prize.endpoint.clone()?;
                 values::slug(&self.path("endpoint"), "endpoint", &endpoint, self.found);
-                KindSpec::Webhook { endpoint, content: self.content() }
+                KindSpec::Webhook {
+                    endpoint,
+                    content: self.content(),
+                }
             }
             Kind::Physical => KindSpec::Physical {
-                claim_within: self.duration("claim_within", prize.claim_within.as_deref(), CLAIM_WITHIN_DAYS),
-                ship_within: self.duration("ship_within", prize.ship_within.as_deref(), SHIP_WITHIN_DAYS),
+                claim_within: self.duration(
+                    "claim_within",
+                    prize.claim_within.as_deref(),
+                    CLAIM_WITHIN_DAYS,
+                ),
+                ship_within: self.duration(
+                    "ship_within",
+                    prize.ship_within.as_deref(),
+                    SHIP_WITHIN_DAYS,
+                ),
             },
             Kind::External => KindSpec::External {
                 confirm_within: self.duration(
@@ -164,17 +216,28 @@ impl Check<'_> {
         }
     }
 
-    fn duration(&mut self, key: &str, text: Option<&str>, default_days: u64) -> std::time::Duration {
+    fn duration(
+        &mut self,
+        key: &str,
+        text: Option<&str>,
+        default_days: u64,
+    ) -> std::time::Duration {
         values::duration(&self.path(key), key, text, default_days, self.found)
     }
 
     fn content(&mut self) -> Option<String> {
-        self.text("content", self.prize.content.as_deref(), AWARD_CONTENT_BYTES_MAX)
+        self.text(
+            "content",
+            self.prize.content.as_deref(),
+            AWARD_CONTENT_BYTES_MAX,
+        )
     }
 
     fn points(&mut self) -> Option<u32> {
         let written = self.prize.points?;
-        let points = u32::try_from(written).ok().filter(|points| (1..=POINTS_MAX).contains(points));
+        let points = u32::try_from(written)
+            .ok()
+            .filter(|points| (1..=POINTS_MAX).contains(points));
         if points.is_none() {
             let what = format!("`points` is {written}, and has to be 1 to {POINTS_MAX}");
             self.report("points", what, "write another number");
@@ -187,7 +250,10 @@ impl Check<'_> {
     fn codes(&mut self) -> Option<String> {
         let codes = self.text("codes", self.prize.codes.as_deref(), FILE_NAME_BYTES_MAX)?;
         if codes.contains(['/', '\\']) || codes == "." || codes == ".." {
-            let what = format!("`codes` is {}, which is not a plain file name", quoted(&codes));
+            let what = format!(
+                "`codes` is {}, which is not a plain file name",
+                quoted(&codes)
+            );
             self.report("codes", what, "put the code file beside the campaign file");
         }
         Some(codes)
@@ -201,7 +267,11 @@ impl Check<'_> {
                 "`award_id` is {}, and has to be 1 to {AWARD_ID_BYTES_MAX} visible ASCII characters",
                 quoted(id)
             );
-            self.report("award_id", what, "write a shorter id without spaces, or remove it");
+            self.report(
+                "award_id",
+                what,
+                "write a shorter id without spaces, or remove it",
+            );
         }
         Some(id.to_owned())
     }
@@ -223,16 +293,25 @@ impl Check<'_> {
             Some(text) if text.parse::<jiff::Timestamp>().is_ok() => {
                 Timestamp::parse(text).map(Release::At)
             }
-            Some(text) if text.starts_with(|c: char| c.is_ascii_digit()) => {
-                times::local(&self.path("release"), "release", text, self.zone, self.found)
-                    .map(Release::At)
-            }
+            Some(text) if text.starts_with(|c: char| c.is_ascii_digit()) => times::local(
+                &self.path("release"),
+                "release",
+                text,
+                self.zone,
+                self.found,
+            )
+            .map(Release::At),
             Some(text) => {
                 let mend = match nearest(text, ["immediate", "manual"]) {
                     Some(near) => format!("did you mean \"{near}\"?"),
-                    None => "write \"immediate\", \"manual\" or a time as \"2026-02-10T00:00:00\"".to_owned(),
+                    None => "write \"immediate\", \"manual\" or a time as \"2026-02-10T00:00:00\""
+                        .to_owned(),
                 };
-                self.report("release", format!("`release` cannot be {}", quoted(text)), mend);
+                self.report(
+                    "release",
+                    format!("`release` cannot be {}", quoted(text)),
+                    mend,
+                );
                 None
             }
         }

@@ -50,7 +50,11 @@ pub(super) fn weigh(file: &CampaignFile, found: &mut Findings) -> Weights {
     }
     if file.odds.nothing_weight.is_some() {
         let what = "`nothing_weight` belongs to prizes with `weight`";
-        found.report("/odds/nothing_weight", what, "remove it: what is left to 100% is nothing");
+        found.report(
+            "/odds/nothing_weight",
+            what,
+            "remove it: what is left to 100% is nothing",
+        );
     }
     by_odds(file, found)
 }
@@ -69,7 +73,11 @@ fn one_style(prize: &PrizeSection, index: usize, style: Option<Style>, found: &m
         ),
         (Some(own), Some(common)) if own != common => found.report(
             format!("/prize/{index}/{}", own.key()),
-            format!("this prize has `{}`, those before it have `{}`", own.key(), common.key()),
+            format!(
+                "this prize has `{}`, those before it have `{}`",
+                own.key(),
+                common.key()
+            ),
             format!("write `{}` on every prize", common.key()),
         ),
         (Some(_), _) => {}
@@ -91,7 +99,10 @@ fn by_odds(file: &CampaignFile, found: &mut Findings) -> Weights {
         of_prizes.push(weight);
     }
     report_too_much(&of_prizes, found);
-    Weights { of_prizes, total: PARTS_PER_BILLION }
+    Weights {
+        of_prizes,
+        total: PARTS_PER_BILLION,
+    }
 }
 
 fn mend_odds(text: &str, error: OddsError) -> String {
@@ -114,7 +125,11 @@ fn mend_odds(text: &str, error: OddsError) -> String {
 fn tidied(text: &str) -> String {
     let dense: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let dense = dense.replace(',', ".");
-    if dense.starts_with('.') { format!("0{dense}") } else { dense }
+    if dense.starts_with('.') {
+        format!("0{dense}")
+    } else {
+        dense
+    }
 }
 
 /// Odds above 100 % in sum are reported once, where the sum passes it.
@@ -138,11 +153,17 @@ fn report_too_much(weights: &[u64], found: &mut Findings) {
 fn by_weight(file: &CampaignFile, found: &mut Findings) -> Weights {
     let mut weight = |path: String, key: &str, value: Option<i64>| {
         let value = value.unwrap_or(0);
-        u64::try_from(value).ok().filter(|weight| *weight < WEIGHT_TOTAL_MAX).unwrap_or_else(|| {
-            let what = format!("`{key}` is {value}, and has to be 0 to {}", WEIGHT_TOTAL_MAX - 1);
-            found.report(path, what, "write a whole number in that range");
-            0
-        })
+        u64::try_from(value)
+            .ok()
+            .filter(|weight| *weight < WEIGHT_TOTAL_MAX)
+            .unwrap_or_else(|| {
+                let what = format!(
+                    "`{key}` is {value}, and has to be 0 to {}",
+                    WEIGHT_TOTAL_MAX - 1
+                );
+                found.report(path, what, "write a whole number in that range");
+                0
+            })
     };
     let of_prizes: Vec<u64> = file
         .prize
@@ -150,15 +171,30 @@ fn by_weight(file: &CampaignFile, found: &mut Findings) -> Weights {
         .enumerate()
         .map(|(index, prize)| weight(format!("/prize/{index}/weight"), "weight", prize.weight))
         .collect();
-    let nothing = weight("/odds/nothing_weight".to_owned(), "nothing_weight", file.odds.nothing_weight);
-    let total = of_prizes.iter().fold(nothing, |sum, weight| sum.saturating_add(*weight));
+    let nothing = weight(
+        "/odds/nothing_weight".to_owned(),
+        "nothing_weight",
+        file.odds.nothing_weight,
+    );
+    let total = of_prizes
+        .iter()
+        .fold(nothing, |sum, weight| sum.saturating_add(*weight));
     if total == 0 {
         let what = "all weights are 0";
-        found.report("/prize/0/weight", what, "give at least one prize a weight above 0");
+        found.report(
+            "/prize/0/weight",
+            what,
+            "give at least one prize a weight above 0",
+        );
     }
     if total >= WEIGHT_TOTAL_MAX {
-        let what = format!("the weights add up to {total}, and have to stay below {WEIGHT_TOTAL_MAX}");
-        found.report("/prize/0/weight", what, "divide all of them by a common number");
+        let what =
+            format!("the weights add up to {total}, and have to stay below {WEIGHT_TOTAL_MAX}");
+        found.report(
+            "/prize/0/weight",
+            what,
+            "divide all of them by a common number",
+        );
     }
     Weights { of_prizes, total }
 }
