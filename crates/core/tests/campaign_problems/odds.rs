@@ -4,9 +4,9 @@ use crate::{edited, refused, shown};
 
 refused! {
     prize_with_odds_and_weight_is_refused:
-    [("odds = \"0.01%\"", "odds = \"0.01%\"\nweight = 1")] => r#"fair.toml:18:10: a prize has `odds` or `weight`, not both
+    [("odds = \"0.01%\"", "odds = \"0.01%\"\nweight = 1")] => r"fair.toml:18:10: a prize has `odds` or `weight`, not both
   hint: remove one of them
-"#;
+";
 
     prize_without_odds_is_refused:
     [("odds = \"0.01%\"\n", "")] => r#"fair.toml:13:1: the prize has no odds
@@ -14,16 +14,16 @@ refused! {
 "#;
 
     odds_and_weights_mixed_among_prizes_are_refused:
-    [("odds = \"60%\"", "weight = 60")] => r#"fair.toml:24:10: this prize has `weight`, those before it have `odds`
+    [("odds = \"60%\"", "weight = 60")] => r"fair.toml:24:10: this prize has `weight`, those before it have `odds`
   hint: write `odds` on every prize
-"#;
+";
 
     nothing_weight_beside_odds_is_refused:
     [
         ("fallback = \"thanks\"", "fallback = \"thanks\"\nnothing_weight = 5"),
-    ] => r#"fair.toml:12:18: `nothing_weight` belongs to prizes with `weight`
+    ] => r"fair.toml:12:18: `nothing_weight` belongs to prizes with `weight`
   hint: remove it: what is left to 100% is nothing
-"#;
+";
 
     odds_without_a_percent_sign_are_refused_with_the_mend:
     [("\"60%\"", "\"60\"")] => r#"fair.toml:24:8: `odds` is "60": odds end in a percent sign
@@ -46,27 +46,27 @@ refused! {
 "#;
 
     odds_that_add_up_to_more_than_100_percent_say_by_how_much:
-    [("0.01%", "40.5%")] => r#"fair.toml:24:8: the odds of all prizes add up to 100.5%
+    [("0.01%", "40.5%")] => r"fair.toml:24:8: the odds of all prizes add up to 100.5%
   hint: lower them by 0.5% in all
-"#;
+";
 
     weight_below_zero_is_refused:
-    [("odds = \"0.01%\"", "weight = -1"), ("odds = \"60%\"", "weight = 5")] => r#"fair.toml:17:10: `weight` is -1, and has to be 0 to 1099511627775
+    [("odds = \"0.01%\"", "weight = -1"), ("odds = \"60%\"", "weight = 5")] => r"fair.toml:17:10: `weight` is -1, and has to be 0 to 1099511627775
   hint: write a whole number in that range
-"#;
+";
 
     weights_that_are_all_zero_are_refused:
-    [("odds = \"0.01%\"", "weight = 0"), ("odds = \"60%\"", "weight = 0")] => r#"fair.toml:17:10: all weights are 0
+    [("odds = \"0.01%\"", "weight = 0"), ("odds = \"60%\"", "weight = 0")] => r"fair.toml:17:10: all weights are 0
   hint: give at least one prize a weight above 0
-"#;
+";
 
     weights_that_add_up_to_2_to_the_40_are_refused:
     [
         ("odds = \"0.01%\"", "weight = 1099511627775"),
         ("odds = \"60%\"", "weight = 1"),
-    ] => r#"fair.toml:17:10: the weights add up to 1099511627776, and have to stay below 1099511627776
+    ] => r"fair.toml:17:10: the weights add up to 1099511627776, and have to stay below 1099511627776
   hint: divide all of them by a common number
-"#;
+";
 
     unknown_on_unavailable_names_the_nearest:
     [("\"fallback\"", "\"falback\"")] => r#"fair.toml:10:18: `on_unavailable` cannot be "falback"

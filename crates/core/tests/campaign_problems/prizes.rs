@@ -9,24 +9,24 @@ refused! {
 "#;
 
     kind_that_is_missing_is_refused:
-    [("kind = \"physical\"\n", "")] => r#"fair.toml:13:1: `kind` is missing or empty
+    [("kind = \"physical\"\n", "")] => r"fair.toml:13:1: `kind` is missing or empty
   hint: write one of text, code, points, webhook, physical, external
-"#;
+";
 
     key_of_another_kind_is_refused:
-    [("stock = 3", "points = 3")] => r#"fair.toml:18:10: `points` belongs to kind points
+    [("stock = 3", "points = 3")] => r"fair.toml:18:10: `points` belongs to kind points
   hint: remove `points`: this prize is of kind physical
-"#;
+";
 
     key_of_two_other_kinds_names_both:
-    [("stock = 3", "content = \"x\"")] => r#"fair.toml:18:11: `content` belongs to kind webhook and kind external
+    [("stock = 3", "content = \"x\"")] => r"fair.toml:18:11: `content` belongs to kind webhook and kind external
   hint: remove `content`: this prize is of kind physical
-"#;
+";
 
     points_kind_needs_points:
-    [("points = 10\n", "")] => r#"fair.toml:20:1: a prize of kind points needs `points`
+    [("points = 10\n", "")] => r"fair.toml:20:1: a prize of kind points needs `points`
   hint: add `points = 10`
-"#;
+";
 
     text_kind_needs_text:
     [("kind = \"physical\"", "kind = \"text\"")] => r#"fair.toml:13:1: a prize of kind text needs `text`
@@ -46,24 +46,24 @@ refused! {
 "#;
 
     points_of_zero_are_refused:
-    [("points = 10", "points = 0")] => r#"fair.toml:25:10: `points` is 0, and has to be 1 to 1000000000
+    [("points = 10", "points = 0")] => r"fair.toml:25:10: `points` is 0, and has to be 1 to 1000000000
   hint: write another number
-"#;
+";
 
     points_over_a_billion_are_refused:
-    [("points = 10", "points = 1000000001")] => r#"fair.toml:25:10: `points` is 1000000001, and has to be 1 to 1000000000
+    [("points = 10", "points = 1000000001")] => r"fair.toml:25:10: `points` is 1000000001, and has to be 1 to 1000000000
   hint: write another number
-"#;
+";
 
     empty_text_is_refused:
-    [("kind = \"physical\"", "kind = \"text\"\ntext = \"\"")] => r#"fair.toml:17:8: `text` holds 0 bytes, and has to hold 1 to 4096
+    [("kind = \"physical\"", "kind = \"text\"\ntext = \"\"")] => r"fair.toml:17:8: `text` holds 0 bytes, and has to hold 1 to 4096
   hint: write it or remove the key
-"#;
+";
 
     text_with_a_nul_byte_is_refused:
-    [("kind = \"physical\"", "kind = \"text\"\ntext = \"a\\u0000b\"")] => r#"fair.toml:17:8: `text` has a NUL byte
+    [("kind = \"physical\"", "kind = \"text\"\ntext = \"a\\u0000b\"")] => r"fair.toml:17:8: `text` has a NUL byte
   hint: remove it
-"#;
+";
 
     codes_in_another_directory_are_refused:
     [("kind = \"physical\"", "kind = \"code\"\ncodes = \"../codes.csv\"")] => r#"fair.toml:17:9: `codes` is "../codes.csv", which is not a plain file name
@@ -101,7 +101,7 @@ refused! {
 "#;
 
     award_type_of_zero_is_refused:
-    [("stock = 3", "award_type = 0")] => r#"fair.toml:18:14: `award_type` is 0, and has to be 1 to 2147483647
+    [("stock = 3", "award_type = 0")] => r"fair.toml:18:14: `award_type` is 0, and has to be 1 to 2147483647
   hint: write a positive number, or remove it
-"#;
+";
 }

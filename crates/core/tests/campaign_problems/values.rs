@@ -32,14 +32,14 @@ refused! {
 "#;
 
     name_over_256_bytes_is_refused:
-    [("A phone", &"a".repeat(257))] => r#"fair.toml:15:8: `name` holds 257 bytes, more than 256
+    [("A phone", &"a".repeat(257))] => r"fair.toml:15:8: `name` holds 257 bytes, more than 256
   hint: write a shorter one
-"#;
+";
 
     name_with_a_control_character_is_refused:
-    [("A phone", "A\\u0000phone")] => r#"fair.toml:15:8: `name` has the control character U+0000
+    [("A phone", "A\\u0000phone")] => r"fair.toml:15:8: `name` has the control character U+0000
   hint: remove it: names are one line
-"#;
+";
 
     unknown_zone_names_the_nearest:
     [("Europe/Paris", "Europe/Pairs")] => r#"fair.toml:4:13: no time zone is called "Europe/Pairs"
@@ -84,35 +84,35 @@ refused! {
     end_that_is_not_after_the_start_is_refused:
     [
         ("time_zone", "starts_at = 2026-02-10T00:00:00\nends_at = \"2026-02-10T00:00:00\"\ntime_zone"),
-    ] => r#"fair.toml:5:11: `ends_at` is not after `starts_at`
+    ] => r"fair.toml:5:11: `ends_at` is not after `starts_at`
   hint: make `ends_at` later than 2026-02-10T00:00:00, or remove it
-"#;
+";
 
     limit_of_zero_is_refused:
-    [("per_user_total = 30", "per_user_total = 0")] => r#"fair.toml:7:18: `per_user_total` is 0, and has to be 1 to 1099511627776
+    [("per_user_total = 30", "per_user_total = 0")] => r"fair.toml:7:18: `per_user_total` is 0, and has to be 1 to 1099511627776
   hint: write another number, or remove `per_user_total`: absent is unlimited
-"#;
+";
 
     limit_over_2_to_the_40_is_refused:
-    [("per_user_total = 30", "campaign_total = 1099511627777")] => r#"fair.toml:7:18: `campaign_total` is 1099511627777, and has to be 1 to 1099511627776
+    [("per_user_total = 30", "campaign_total = 1099511627777")] => r"fair.toml:7:18: `campaign_total` is 1099511627777, and has to be 1 to 1099511627776
   hint: write another number, or remove `campaign_total`: absent is unlimited
-"#;
+";
 
     negative_stock_is_refused:
-    [("stock = 3", "stock = -1")] => r#"fair.toml:18:9: `stock` is -1, and has to be 0 to 1099511627776
+    [("stock = 3", "stock = -1")] => r"fair.toml:18:9: `stock` is -1, and has to be 0 to 1099511627776
   hint: write another number, or remove `stock`: absent is unlimited
-"#;
+";
 
     daily_cap_of_zero_is_refused:
-    [("stock = 3", "daily_cap = 0")] => r#"fair.toml:18:13: `daily_cap` is 0, and has to be 1 to 1099511627776
+    [("stock = 3", "daily_cap = 0")] => r"fair.toml:18:13: `daily_cap` is 0, and has to be 1 to 1099511627776
   hint: write another number, or remove `daily_cap`: absent is unlimited
-"#;
+";
 
     campaign_without_prizes_is_refused:
     [
         ("[[prize]]\nslug = \"phone\"\nname = \"A phone\"\nkind = \"physical\"\nodds = \"0.01%\"\nstock = 3\n\n[[prize]]\nslug = \"thanks\"\nname = \"10 points\"\nkind = \"points\"\nodds = \"60%\"\npoints = 10\n", ""),
         ("on_unavailable = \"fallback\"\nfallback = \"thanks\"\n", ""),
-    ] => r#"fair.toml:1:1: the campaign has no prize
+    ] => r"fair.toml:1:1: the campaign has no prize
   hint: add a `[[prize]]`
-"#;
+";
 }

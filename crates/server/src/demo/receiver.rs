@@ -20,11 +20,14 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// What the receiver does with the first call under a delivery key, in parts of
 /// a thousand; every later call is answered honestly.
-const UNAVAILABLE: u64 = 30;
-const ACTS_THEN_FAILS: u64 = 20;
-const ACTS_THEN_LATE: u64 = 10;
-const HANGS_UP: u64 = 10;
-const ACTS_ANSWERS_TWICE: u64 = 20;
+const SHARES: [(First, u64); 5] = [
+    (First::Unavailable, 30),
+    (First::HangsUp, 10),
+    // These three act, and then fail, answer late, or answer twice.
+    (First::Fails, 20),
+    (First::Late, 10),
+    (First::Twice, 20),
+];
 
 /// What was written down.
 #[derive(Default)]
@@ -33,6 +36,8 @@ pub(crate) struct Ledger {
     acted: HashMap<i64, HashSet<String>>,
     /// Calls by delivery key.
     calls: HashMap<String, u32>,
+    /// Answers after which the caller cannot know whether the receiver acted.
+    unknown: u64,
     /// Calls whose signature did not verify.
     bad_signatures: u64,
 }
@@ -48,9 +53,14 @@ impl Ledger {
         self.acted.values().map(|keys| keys.len() - 1).sum()
     }
 
-    /// Calls in all.
-    pub(crate) fn calls(&self) -> u64 {
-        self.calls.values().map(|calls| u64::from(*calls)).sum()
+    /// Calls beyond the first under each key.
+    pub(crate) fn repeats(&self) -> u64 {
+        self.calls.values().map(|calls| u64::from(*calls) - 1).sum()
+    }
+
+    /// Answers after which the caller cannot know whether the receiver acted.
+    pub(crate) const fn unknown(&self) -> u64 {
+        self.unknown
     }
 
     /// Calls whose signature did not verify.
@@ -143,33 +153,48 @@ fn behave(call: &Call, ledger: &Mutex<Ledger>) -> anyhow::Result<Behaviour> {
     *calls += 1;
     let is_first = *calls == 1;
     let ok = answer("200 OK", &format!(r#"{{"receipt":"coupon-{award}"}}"#));
-    let mut act = || ledger.acted.entry(award).or_default().insert(call.delivery_key.clone());
-    if !is_first {
-        let is_new = act();
-        return Ok(Behaviour::Answer(if is_new { ok } else { answer("409 Conflict", "{}") }));
-    }
-    let mut share = share_of(&call.delivery_key);
-    let mut falls = |size: u64| {
-        let is_in = share < size;
-        share = share.wrapping_sub(size);
-        is_in
-    };
-    if falls(UNAVAILABLE) {
+    let behaviour = if is_first { first_of(&call.delivery_key) } else { First::Honest };
+    if behaviour == First::Unavailable {
         return Ok(Behaviour::Answer(answer("503 Service Unavailable", "{}")));
     }
-    if falls(HANGS_UP) {
+    if matches!(behaviour, First::HangsUp | First::Fails | First::Late) {
+        ledger.unknown += 1;
+    }
+    if behaviour == First::HangsUp {
         return Ok(Behaviour::HangUp);
     }
-    act();
-    Ok(if falls(ACTS_THEN_FAILS) {
-        Behaviour::Answer(answer("500 Internal Server Error", "{}"))
-    } else if falls(ACTS_THEN_LATE) {
-        Behaviour::Late(ok)
-    } else if falls(ACTS_ANSWERS_TWICE) {
-        Behaviour::Answer([ok.clone(), ok].concat())
-    } else {
-        Behaviour::Answer(ok)
+    let is_new = ledger.acted.entry(award).or_default().insert(call.delivery_key.clone());
+    Ok(match behaviour {
+        First::Fails => Behaviour::Answer(answer("500 Internal Server Error", "{}")),
+        First::Late => Behaviour::Late(ok),
+        First::Twice => Behaviour::Answer([ok.clone(), ok].concat()),
+        First::Unavailable | First::HangsUp | First::Honest if is_new => Behaviour::Answer(ok),
+        First::Unavailable | First::HangsUp | First::Honest => {
+            Behaviour::Answer(answer("409 Conflict", "{}"))
+        }
     })
+}
+
+/// What the receiver does with the first call under a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    Unavailable,
+    HangsUp,
+    Fails,
+    Late,
+    Twice,
+    Honest,
+}
+
+fn first_of(key: &str) -> First {
+    let mut share = share_of(key);
+    for (behaviour, size) in SHARES {
+        if share < size {
+            return behaviour;
+        }
+        share -= size;
+    }
+    First::Honest
 }
 
 /// A number from 0 to 999 that a delivery key always has (FNV-1a).

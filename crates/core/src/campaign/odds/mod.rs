@@ -140,7 +140,7 @@ fn choose_spread<W: Width>(rules: &Rules, availability: &Availability, roll: W) 
     let all = u128::from(weight_of(rules.prizes.iter()));
     let available = u128::from(weight_of(can_be_given().map(|(_, prize)| prize)));
     let v = u128::from(roll.into()) * u128::from(rules.total);
-    if available == 0 || v >> W::BITS >= all {
+    if v >> W::BITS >= all {
         return None;
     }
     let (q, r) = (v / all, v % all);

@@ -183,6 +183,7 @@ mod tests {
         }
 
         #[test]
+        #[expect(clippy::cast_precision_loss, reason = "the comparison allows for it")]
         fn shown_odds_are_within_half_a_last_digit(
             (total, weight) in (1..(1_u64 << 40)).prop_flat_map(|total| (Just(total), 0..=total))
         ) {

@@ -2,6 +2,7 @@
 //! contract is checked and every problem is reported, each with its pointer and
 //! its mend; `Rules` are made only where there is none.
 
+mod kinds;
 mod prizes;
 mod times;
 mod values;

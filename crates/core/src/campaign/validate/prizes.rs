@@ -1,20 +1,15 @@
-//! One prize: what every kind has, and what only its own kind has.
+//! One prize: what every kind has.
 
 use super::values::{self, quoted};
 use super::{Findings, times};
 use crate::campaign::file::{PrizeSection, nearest};
-use crate::campaign::rules::{Kind, KindSpec, Prize, Release};
-use crate::limits::{AWARD_CONTENT_BYTES_MAX, AWARD_NAME_BYTES_MAX};
+use crate::campaign::rules::{Kind, Prize, Release};
+use crate::limits::AWARD_NAME_BYTES_MAX;
 use crate::time::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 
-const POINTS_MAX: u32 = 1_000_000_000;
 const AWARD_ID_BYTES_MAX: usize = 64;
-const FILE_NAME_BYTES_MAX: usize = 255;
-const CLAIM_WITHIN_DAYS: u64 = 14;
-const SHIP_WITHIN_DAYS: u64 = 30;
-const CONFIRM_WITHIN_DAYS: u64 = 7;
 
 /// Reports each slug that an earlier prize has already.
 pub(super) fn unique_slugs(prizes: &[PrizeSection], found: &mut Findings) {
@@ -83,11 +78,11 @@ impl Check<'_> {
         })
     }
 
-    fn path(&self, key: &str) -> String {
+    pub(super) fn path(&self, key: &str) -> String {
         format!("/prize/{}/{key}", self.index)
     }
 
-    fn report(&mut self, key: &str, what: impl Into<String>, mend: impl Into<String>) {
+    pub(super) fn report(&mut self, key: &str, what: impl Into<String>, mend: impl Into<String>) {
         self.found.report(self.path(key), what, mend);
     }
 
@@ -95,7 +90,12 @@ impl Check<'_> {
         values::count(&self.path(key), key, value, least, self.found)
     }
 
-    fn text(&mut self, key: &str, text: Option<&str>, bytes_max: usize) -> Option<String> {
+    pub(super) fn text(
+        &mut self,
+        key: &str,
+        text: Option<&str>,
+        bytes_max: usize,
+    ) -> Option<String> {
         values::text(&self.path(key), key, text, bytes_max, self.found)
     }
 
@@ -115,148 +115,6 @@ impl Check<'_> {
             self.report("kind", what, mend);
         }
         kind
-    }
-
-    /// Reports each key that belongs to another kind.
-    fn foreign_keys(&mut self, kind: Kind) {
-        let prize = self.prize;
-        let keys: [(&str, bool, &[Kind]); 8] = [
-            ("text", prize.text.is_some(), &[Kind::Text]),
-            ("codes", prize.codes.is_some(), &[Kind::Code]),
-            ("points", prize.points.is_some(), &[Kind::Points]),
-            ("endpoint", prize.endpoint.is_some(), &[Kind::Webhook]),
-            (
-                "content",
-                prize.content.is_some(),
-                &[Kind::Webhook, Kind::External],
-            ),
-            (
-                "claim_within",
-                prize.claim_within.is_some(),
-                &[Kind::Physical],
-            ),
-            (
-                "ship_within",
-                prize.ship_within.is_some(),
-                &[Kind::Physical],
-            ),
-            (
-                "confirm_within",
-                prize.confirm_within.is_some(),
-                &[Kind::External],
-            ),
-        ];
-        for (key, is_present, owners) in keys {
-            if is_present && !owners.contains(&kind) {
-                let owners = owners.iter().map(|owner| owner.name()).collect::<Vec<_>>();
-                let what = format!("`{key}` belongs to kind {}", owners.join(" and kind "));
-                self.report(
-                    key,
-                    what,
-                    format!("remove `{key}`: this prize is of kind {kind}"),
-                );
-            }
-        }
-    }
-
-    /// What the kind carries; `None` where a key that it needs is missing.
-    fn spec(&mut self, kind: Kind) -> Option<KindSpec> {
-        let prize = self.prize;
-        Some(match kind {
-            Kind::Text => {
-                self.needs("text", prize.text.is_some(), kind, "\"…\"");
-                let text = self.text("text", prize.text.as_deref(), AWARD_CONTENT_BYTES_MAX)?;
-                KindSpec::Text { text }
-            }
-            Kind::Code => KindSpec::Code {
-                codes: self.codes(),
-            },
-            Kind::Points => {
-                self.needs("points", prize.points.is_some(), kind, "10");
-                KindSpec::Points {
-                    points: self.points()?,
-                }
-            }
-            Kind::Webhook => {
-                self.needs("endpoint", prize.endpoint.is_some(), kind, "\"…\"");
-                let endpoint = prize.endpoint.clone()?;
-                values::slug(&self.path("endpoint"), "endpoint", &endpoint, self.found);
-                KindSpec::Webhook {
-                    endpoint,
-                    content: self.content(),
-                }
-            }
-            Kind::Physical => KindSpec::Physical {
-                claim_within: self.duration(
-                    "claim_within",
-                    prize.claim_within.as_deref(),
-                    CLAIM_WITHIN_DAYS,
-                ),
-                ship_within: self.duration(
-                    "ship_within",
-                    prize.ship_within.as_deref(),
-                    SHIP_WITHIN_DAYS,
-                ),
-            },
-            Kind::External => KindSpec::External {
-                confirm_within: self.duration(
-                    "confirm_within",
-                    prize.confirm_within.as_deref(),
-                    CONFIRM_WITHIN_DAYS,
-                ),
-                content: self.content(),
-            },
-        })
-    }
-
-    fn needs(&mut self, key: &str, is_present: bool, kind: Kind, example: &str) {
-        if !is_present {
-            let what = format!("a prize of kind {kind} needs `{key}`");
-            self.report(key, what, format!("add `{key} = {example}`"));
-        }
-    }
-
-    fn duration(
-        &mut self,
-        key: &str,
-        text: Option<&str>,
-        default_days: u64,
-    ) -> std::time::Duration {
-        values::duration(&self.path(key), key, text, default_days, self.found)
-    }
-
-    fn content(&mut self) -> Option<String> {
-        self.text(
-            "content",
-            self.prize.content.as_deref(),
-            AWARD_CONTENT_BYTES_MAX,
-        )
-    }
-
-    fn points(&mut self) -> Option<u32> {
-        let written = self.prize.points?;
-        let points = u32::try_from(written)
-            .ok()
-            .filter(|points| (1..=POINTS_MAX).contains(points));
-        if points.is_none() {
-            let what = format!("`points` is {written}, and has to be 1 to {POINTS_MAX}");
-            self.report("points", what, "write another number");
-        }
-        points
-    }
-
-    /// A plain file name: a campaign file from elsewhere must not make the
-    /// command line read anything but what lies beside it.
-    fn codes(&mut self) -> Option<String> {
-        let codes = self.text("codes", self.prize.codes.as_deref(), FILE_NAME_BYTES_MAX)?;
-        if codes.contains(['/', '\\']) || codes == "." || codes == ".." {
-            let what = format!(
-                "`codes` is {}, which is not a plain file name",
-                quoted(&codes)
-            );
-            self.report("codes", what, "put the code file beside the campaign file");
-        }
-        Some(codes)
     }
 
     fn award_id(&mut self) -> Option<String> {

@@ -1,0 +1,1 @@
+//! What only the topic in memory does.

@@ -1,0 +1,311 @@
+//! From the sources to one config: each value remembers where it came from, and
+//! every problem is reported with its place, so that a file is mended in one go.
+
+use super::{Config, SECTIONS};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
+use tombola_core::campaign::file::nearest;
+
+/// Environment variables of this prefix with `__` in them are settings.
+const ENV_PREFIX: &str = "TOMBOLA_";
+
+/// Where settings come from, the weaker first.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `tombola.toml`, if there is one: its name and its text.
+    pub file: Option<(PathBuf, String)>,
+    /// The environment.
+    pub env: Vec<(String, String)>,
+    /// Flags of the command line.
+    pub flags: Vec<Flag>,
+}
+
+/// A setting that a flag of the command line makes.
+#[derive(Debug, Clone)]
+pub struct Flag {
+    /// The flag, as people wrote it.
+    pub flag: &'static str,
+    /// `section.key`
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// A line of the file.
+    File { path: PathBuf, line: usize },
+    /// A variable of the environment.
+    Env(String),
+    /// A flag.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Env(name) => write!(f, "{name}"),
+            Self::Flag(flag) => write!(f, "{flag}"),
+        }
+    }
+}
+
+/// A config and where each of its values came from, by `section.key`.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// By `section.key`, every key.
+    pub origins: BTreeMap<String, Origin>,
+}
+
+/// Everything that is wrong with the settings, one line each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the config cannot be used:\n{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+/// Reads the sources over the defaults and checks the whole.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let mut reading = Reading::default();
+    if let Some((path, text)) = &sources.file {
+        reading.file(path, text);
+    }
+    for (name, value) in &sources.env {
+        reading.variable(name, value);
+    }
+    for flag in &sources.flags {
+        reading.put_text(flag.key, &flag.value, Origin::Flag(flag.flag));
+    }
+    reading.finish()
+}
+
+struct Reading {
+    values: Table,
+    origins: BTreeMap<String, Origin>,
+    problems: Vec<String>,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        let values = Table::try_from(Config::default()).expect("a struct of texts and integers is TOML");
+        let origins = known_keys().map(|key| (key, Origin::Default)).collect();
+        Self { values, origins, problems: Vec::new() }
+    }
+}
+
+fn known_keys() -> impl Iterator<Item = String> {
+    SECTIONS.iter().flat_map(|section| {
+        section.fields.iter().map(move |(field, _)| format!("{}.{field}", section.name))
+    })
+}
+
+impl Reading {
+    fn file(&mut self, path: &std::path::Path, text: &str) {
+        let line_of = |offset: usize| text.get(..offset).unwrap_or_default().matches('\n').count() + 1;
+        let root = match DeTable::parse(text) {
+            Ok(root) => root.into_inner(),
+            Err(error) => {
+                let line = error.span().map_or(1, |span| line_of(span.start));
+                return self.problems.push(format!("{}:{line}: {}", path.display(), error.message()));
+            }
+        };
+        for (name, value) in root {
+            let (section, line) = (name.get_ref().to_string(), line_of(name.span().start));
+            let origin = |line| Origin::File { path: path.to_path_buf(), line };
+            let DeValue::Table(fields) = value.into_inner() else {
+                self.unknown(&section, &origin(line));
+                continue;
+            };
+            for (field, value) in fields {
+                let key = format!("{section}.{}", field.get_ref());
+                self.put(&key, plain(value), origin(line_of(field.span().start)));
+            }
+        }
+    }
+
+    fn variable(&mut self, name: &str, value: &str) {
+        let Some((section, field)) = name.strip_prefix(ENV_PREFIX).and_then(|rest| rest.split_once("__")) else {
+            return;
+        };
+        let key = format!("{}.{}", section.to_lowercase(), field.to_lowercase());
+        self.put_text(&key, value, Origin::Env(name.to_owned()));
+    }
+
+    /// A value that came as text takes the type of the key's default.
+    fn put_text(&mut self, key: &str, text: &str, origin: Origin) {
+        let value = match self.slot(key) {
+            Some(Value::Integer(_)) => text.parse().map(Value::Integer).ok(),
+            Some(Value::Boolean(_)) => text.parse().map(Value::Boolean).ok(),
+            _ => None,
+        };
+        self.put(key, value.unwrap_or_else(|| Value::String(text.to_owned())), origin);
+    }
+
+    fn put(&mut self, key: &str, value: Value, origin: Origin) {
+        let Some(slot) = self.slot(key) else {
+            return self.unknown(key, &origin);
+        };
+        if slot.type_str() == value.type_str() {
+            *slot = value;
+            self.origins.insert(key.to_owned(), origin);
+        } else {
+            let wanted = slot.type_str();
+            self.problems.push(format!("{origin}: `{key}` is of type {}, and has to be {wanted}", value.type_str()));
+        }
+    }
+
+    fn slot(&mut self, key: &str) -> Option<&mut Value> {
+        let (section, field) = key.split_once('.')?;
+        self.values.get_mut(section)?.as_table_mut()?.get_mut(field)
+    }
+
+    fn unknown(&mut self, key: &str, origin: &Origin) {
+        let keys: Vec<String> = known_keys().collect();
+        let sections = SECTIONS.iter().map(|section| section.name);
+        let near = if key.contains('.') {
+            nearest(key, keys.iter().map(String::as_str))
+        } else {
+            nearest(key, sections)
+        };
+        let mend = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`tombola config show` prints every key".to_owned(),
+        };
+        self.problems.push(format!("{origin}: no key is called `{key}`; {mend}"));
+    }
+
+    fn finish(mut self) -> Result<Loaded, ConfigError> {
+        self.check_fields();
+        if !self.problems.is_empty() {
+            return Err(ConfigError(self.problems));
+        }
+        let config: Config = self.values.try_into().map_err(|error| ConfigError(vec![error.to_string()]))?;
+        let problems: Vec<String> = config
+            .complaints()
+            .into_iter()
+            .map(|it| match self.origins.get(it.key) {
+                Some(origin) if *origin != Origin::Default => format!("{origin}: `{}`: {}", it.key, it.what),
+                _ => format!("`{}`: {}", it.key, it.what),
+            })
+            .collect();
+        if problems.is_empty() {
+            Ok(Loaded { config, origins: self.origins })
+        } else {
+            Err(ConfigError(problems))
+        }
+    }
+
+    /// Reads each value that somebody set alone, so that a bad one is told with
+    /// its key and its origin.
+    fn check_fields(&mut self) {
+        for (key, origin) in &self.origins {
+            let Some((section, field)) = key.split_once('.').filter(|_| *origin != Origin::Default) else {
+                continue;
+            };
+            let Some(value) = self.values.get(section).and_then(|section| section.get(field)) else {
+                continue;
+            };
+            let alone = Table::from_iter([(field.to_owned(), value.clone())]);
+            let alone = Table::from_iter([(section.to_owned(), Value::Table(alone))]);
+            if let Err(error) = alone.try_into::<Config>() {
+                self.problems.push(format!("{origin}: `{key}`: {}", error.message()));
+            }
+        }
+    }
+}
+
+fn plain(value: Spanned<DeValue<'_>>) -> Value {
+    match value.into_inner() {
+        DeValue::String(text) => Value::String(text.into_owned()),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Value::Integer(number),
+            Err(_) => Value::String(number.as_str().to_owned()),
+        },
+        DeValue::Float(number) => number.as_str().parse().map_or(Value::String(number.as_str().to_owned()), Value::Float),
+        DeValue::Boolean(flag) => Value::Boolean(flag),
+        DeValue::Datetime(at) => Value::Datetime(at),
+        DeValue::Array(items) => Value::Array(items.into_iter().map(plain).collect()),
+        DeValue::Table(table) => {
+            Value::Table(table.into_iter().map(|(key, value)| (key.get_ref().to_string(), plain(value))).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_file(text: &str) -> Result<Loaded, ConfigError> {
+        load(&Sources { file: Some((PathBuf::from("tombola.toml"), text.to_owned())), ..Sources::default() })
+    }
+
+    #[test]
+    fn each_source_overrides_the_weaker_ones_and_is_remembered() {
+        let sources = Sources {
+            file: Some(("tombola.toml".into(), "[http]\nlisten = \"127.0.0.1:1\"\nconnections_max = 7\n".into())),
+            env: vec![
+                ("TOMBOLA_HTTP__LISTEN".into(), "127.0.0.1:2".into()),
+                ("TOMBOLA_BROKER__PARTITIONS".into(), "3".into()),
+                ("TOMBOLA_API_KEY".into(), "not a setting".into()),
+            ],
+            flags: vec![Flag { flag: "--listen", key: "http.listen", value: "127.0.0.1:3".into() }],
+        };
+        let loaded = load(&sources).unwrap();
+        assert_eq!(loaded.config.http.listen, "127.0.0.1:3");
+        assert_eq!(loaded.config.http.connections_max, 7);
+        assert_eq!(loaded.config.broker.partitions, 3);
+        let origin = |key: &str| loaded.origins[key].to_string();
+        assert_eq!(origin("http.listen"), "--listen");
+        assert_eq!(origin("http.connections_max"), "tombola.toml:3");
+        assert_eq!(origin("broker.partitions"), "TOMBOLA_BROKER__PARTITIONS");
+        assert_eq!(origin("broker.url"), "default");
+    }
+
+    #[test]
+    fn unknown_key_of_each_source_is_an_error_that_names_the_nearest() {
+        let sources = Sources {
+            file: Some(("tombola.toml".into(), "[http]\nlisten_on = \"x\"\n[htp]\na = 1\n".into())),
+            env: vec![("TOMBOLA_DELIVERY__LEASETIME".into(), "60s".into())],
+            flags: Vec::new(),
+        };
+        let ConfigError(problems) = load(&sources).unwrap_err();
+        assert_eq!(problems[0], "tombola.toml:2: no key is called `http.listen_on`; did you mean `http.listen`?");
+        assert!(problems[1].starts_with("tombola.toml:4: no key is called `htp.a`"), "{}", problems[1]);
+        assert_eq!(
+            problems[2],
+            "TOMBOLA_DELIVERY__LEASETIME: no key is called `delivery.leasetime`; did you mean `delivery.lease_time`?"
+        );
+    }
+
+    #[test]
+    fn bad_values_are_told_with_key_and_place() {
+        let ConfigError(problems) = from_file("[delivery]\nlease_time = \"soon\"\nattempts_max = \"12\"\n").unwrap_err();
+        assert_eq!(problems[0], "tombola.toml:3: `delivery.attempts_max` is of type string, and has to be integer");
+        assert!(problems[1].starts_with("tombola.toml:2: `delivery.lease_time`: write a whole number"), "{}", problems[1]);
+        let ConfigError(problems) = from_file("[delivery]\nlease_time = \"40s\"\n").unwrap_err();
+        assert!(problems[0].starts_with("tombola.toml:2: `delivery.lease_time`: use more than 40s"), "{}", problems[0]);
+        let ConfigError(problems) = from_file("[http\n").unwrap_err();
+        assert!(problems[0].starts_with("tombola.toml:1: "), "{}", problems[0]);
+    }
+
+    #[test]
+    fn databases_and_brokers_that_this_build_has_not_got_are_refused_plainly() {
+        let ConfigError(problems) =
+            from_file("[database]\nurl = \"postgres://db\"\n[broker]\nurl = \"kafka://h:9092\"\n").unwrap_err();
+        assert!(problems[0].contains("this build has no PostgreSQL yet"), "{}", problems[0]);
+        assert!(problems[1].contains("this build has no Kafka yet"), "{}", problems[1]);
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(load(&Sources::default()).unwrap().config, Config::default());
+    }
+}

@@ -1,0 +1,55 @@
+//! What an operator may set: `defaults < tombola.toml < TOMBOLA_SECTION__KEY <
+//! flags`. Each section is a struct whose doc lines are its reference; an unknown
+//! key is an error that names the nearest known one, and every key has a default
+//! that works on a laptop.
+
+mod load;
+mod reference;
+mod section;
+mod sections;
+mod span;
+
+pub use load::{ConfigError, Flag, Loaded, Origin, Sources, load};
+pub use reference::{example, page};
+pub use sections::{Broker, Database, Delivery, Http, Log, Retention};
+pub use span::Span;
+
+use section::{About, Complaint};
+use serde::{Deserialize, Serialize};
+
+/// All settings of one process.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `[database]`
+    pub database: Database,
+    /// `[broker]`
+    pub broker: Broker,
+    /// `[http]`
+    pub http: Http,
+    /// `[delivery]`
+    pub delivery: Delivery,
+    /// `[retention]`
+    pub retention: Retention,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// Every section, in the order of the reference.
+const SECTIONS: &[About] =
+    &[Database::ABOUT, Broker::ABOUT, Http::ABOUT, Delivery::ABOUT, Retention::ABOUT, Log::ABOUT];
+
+impl Config {
+    /// What is wrong with the values, each with its key.
+    fn complaints(&self) -> Vec<Complaint> {
+        let of_sections = [
+            self.database.validate(),
+            self.broker.validate(),
+            self.http.validate(),
+            self.delivery.validate(),
+            self.retention.validate(),
+            self.log.validate(),
+        ];
+        of_sections.into_iter().flatten().collect()
+    }
+}

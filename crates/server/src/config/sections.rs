@@ -1,0 +1,226 @@
+//! The sections: one line a key, with its default from `core::limits` where the
+//! bound stands there.
+
+use super::section::{Complaint, section};
+use super::span::Span;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tombola_core::limits;
+use tombola_core::retry::Schedule;
+
+section! {
+    /// Where draws, awards and everything else are kept.
+    Database ["database"] {
+        /// `sqlite://PATH`. The keys, the lock and the socket of the server lie in
+        /// the same directory as the file. `--data DIR` is short for
+        /// `sqlite://DIR/tombola.db`.
+        url: String = "sqlite://./tombola-data/tombola.db".to_owned(),
+    }
+}
+
+section! {
+    /// The topic between the draw and its delivery.
+    Broker ["broker"] {
+        /// `memory:` keeps the topic in this process, which needs all roles in it.
+        url: String = "memory:".to_owned(),
+        /// Name of the topic.
+        topic: String = "lottery_invoice".to_owned(),
+        /// The group that the workers join.
+        group: String = "lottery".to_owned(),
+        /// Partitions of the topic.
+        partitions: i32 = limits::TOPIC_PARTITIONS,
+    }
+}
+
+section! {
+    /// The API.
+    Http ["http"] {
+        /// Address and port of the API.
+        listen: String = "127.0.0.1:8080".to_owned(),
+        /// Address and port of a listener of its own for `/metrics`, without a key;
+        /// empty: none, and `/metrics` of the API asks for the key of an auditor.
+        metrics_listen: String = String::new(),
+        /// Connections open at a time; more wait until one closes.
+        connections_max: u32 = 4096,
+        /// How long a graceful stop may take before what is left is cut off.
+        stop_deadline: Span = Span(limits::STOP_DEADLINE),
+    }
+}
+
+section! {
+    /// When an award is looked at again. The waits between attempts are
+    /// `retry_first` times 3 to the power of the attempts before, up to `retry_max`,
+    /// varied by 20 % up and down.
+    Delivery ["delivery"] {
+        /// How long a fresh publish may be on its way before rescue looks at it.
+        grace_first: Span = Span(limits::GRACE_FIRST),
+        /// The grace doubles with each publish, up to this.
+        grace_max: Span = Span(limits::GRACE_MAX),
+        /// How long a claim holds; more than the longest call (30s) plus 10s to
+        /// record it.
+        lease_time: Span = Span(limits::LEASE_TIME),
+        /// Wait after the first failed attempt.
+        retry_first: Span = Span(limits::RETRY_FIRST),
+        /// Longest wait between attempts.
+        retry_max: Span = Span(limits::RETRY_MAX),
+        /// Attempts before an award is a dead letter.
+        attempts_max: u32 = limits::ATTEMPTS_MAX,
+        /// How long an endpoint may be at fault before its awards are dead letters.
+        defer_max: Span = Span(limits::DEFER_MAX),
+        /// A message is published again after this long, whatever the lag.
+        redelivery_max: Span = Span(limits::REDELIVERY_MAX),
+        /// A hold without a date of its own is looked at again after this long.
+        hold_review: Span = Span(limits::HOLD_REVIEW),
+    }
+}
+
+section! {
+    /// How long finished things are kept. Nothing unfinished is ever removed.
+    Retention ["retention"] {
+        /// How long the history of attempts, request keys of closed campaigns and kept
+        /// messages stay; longer than `delivery.redelivery_max`.
+        finished: Span = Span(Duration::from_hours(180 * 24)),
+    }
+}
+
+section! {
+    /// What is logged; logs go to stderr.
+    Log ["log"] {
+        /// `error`, `warn`, `info`, `debug` or `trace`, or a list such as
+        /// `info,tombola_engine=debug`.
+        filter: String = "info".to_owned(),
+        /// `text` or `json`, one object a line.
+        format: String = "text".to_owned(),
+    }
+}
+
+impl Database {
+    /// The file of the database; `None` where the url is of another database.
+    pub fn file(&self) -> Option<PathBuf> {
+        let path = self.url.strip_prefix("sqlite://")?;
+        (!path.is_empty()).then(|| PathBuf::from(path))
+    }
+
+    /// The data directory: where the file, the keys, the lock and the socket are.
+    pub fn directory(&self) -> Option<PathBuf> {
+        let file = self.file()?;
+        let parent = file.parent().unwrap_or(Path::new(""));
+        Some(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_path_buf() })
+    }
+
+    pub(super) fn validate(&self) -> Vec<Complaint> {
+        let what = if self.url.starts_with("postgres://") || self.url.starts_with("postgresql://") {
+            "this build has no PostgreSQL yet; use sqlite://PATH"
+        } else if self.file().is_none() {
+            "use sqlite://PATH"
+        } else {
+            return Vec::new();
+        };
+        vec![Complaint::new("database.url", what)]
+    }
+}
+
+impl Broker {
+    pub(super) fn validate(&self) -> Vec<Complaint> {
+        let mut found = Vec::new();
+        if self.url.starts_with("kafka://") {
+            found.push(Complaint::new("broker.url", "this build has no Kafka yet; use memory:"));
+        } else if self.url != "memory:" {
+            found.push(Complaint::new("broker.url", "use memory:"));
+        }
+        for (key, name) in [("broker.topic", &self.topic), ("broker.group", &self.group)] {
+            let is_name = (1..=249).contains(&name.len())
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+            if !is_name {
+                found.push(Complaint::new(key, "use 1 to 249 of a-z, A-Z, 0-9, ., _ and -"));
+            }
+        }
+        if !(1..=1000).contains(&self.partitions) {
+            found.push(Complaint::new("broker.partitions", "use 1 to 1000"));
+        }
+        found
+    }
+}
+
+impl Http {
+    pub(super) fn validate(&self) -> Vec<Complaint> {
+        let mut found = Vec::new();
+        let addresses = [("http.listen", &self.listen), ("http.metrics_listen", &self.metrics_listen)];
+        for (key, text) in addresses {
+            let is_off = text.is_empty() && key == "http.metrics_listen";
+            if !is_off && text.parse::<SocketAddr>().is_err() {
+                found.push(Complaint::new(key, "use an address and a port, such as 127.0.0.1:8080"));
+            }
+        }
+        if !(1..=100_000).contains(&self.connections_max) {
+            found.push(Complaint::new("http.connections_max", "use 1 to 100000"));
+        }
+        if self.stop_deadline.0.is_zero() {
+            found.push(Complaint::new("http.stop_deadline", "use at least 1ms"));
+        }
+        found
+    }
+}
+
+impl Delivery {
+    /// The settings as the engine and the store use them.
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            grace_first: self.grace_first.0,
+            grace_max: self.grace_max.0,
+            lease_time: self.lease_time.0,
+            retry_first: self.retry_first.0,
+            retry_max: self.retry_max.0,
+            attempts_max: self.attempts_max,
+            defer_max: self.defer_max.0,
+            redelivery_max: self.redelivery_max.0,
+            hold_review: self.hold_review.0,
+        }
+    }
+
+    pub(super) fn validate(&self) -> Vec<Complaint> {
+        let mut found = Vec::new();
+        let mut claim = |holds: bool, key, what: &str| {
+            if !holds {
+                found.push(Complaint::new(key, what));
+            }
+        };
+        // A call that may still run is never taken for lost.
+        let call_and_record = limits::CALL_TIMEOUT_MAX + limits::RECORD_ALLOWANCE;
+        claim(self.lease_time.0 > call_and_record, "delivery.lease_time", "use more than 40s: the longest call plus the time to record it");
+        // The broker reports, and a hand-off expires, before rescue owns the row.
+        let report = limits::PUBLISH_TIMEOUT.max(limits::HANDOFF_AGE_MAX);
+        claim(self.grace_first.0 > report, "delivery.grace_first", "use more than 4s: a publish may take that long to be reported");
+        claim(self.grace_max >= self.grace_first, "delivery.grace_max", "use at least delivery.grace_first");
+        claim(!self.retry_first.0.is_zero(), "delivery.retry_first", "use at least 1ms");
+        claim(self.retry_max >= self.retry_first, "delivery.retry_max", "use at least delivery.retry_first");
+        claim((1..=1000).contains(&self.attempts_max), "delivery.attempts_max", "use 1 to 1000");
+        claim(self.redelivery_max >= self.grace_max, "delivery.redelivery_max", "use at least delivery.grace_max");
+        claim(!self.hold_review.0.is_zero(), "delivery.hold_review", "use at least 1ms");
+        found
+    }
+}
+
+impl Retention {
+    pub(super) fn validate(&self) -> Vec<Complaint> {
+        // Rows outlive every copy that could still come.
+        if self.finished.0 < Duration::from_hours(48) {
+            return vec![Complaint::new("retention.finished", "use at least 2d")];
+        }
+        Vec::new()
+    }
+}
+
+impl Log {
+    pub(super) fn validate(&self) -> Vec<Complaint> {
+        let mut found = Vec::new();
+        if self.filter.parse::<tracing_subscriber::EnvFilter>().is_err() {
+            found.push(Complaint::new("log.filter", "use a level such as info, or a list of target=level"));
+        }
+        if !["text", "json"].contains(&self.format.as_str()) {
+            found.push(Complaint::new("log.format", "use text or json"));
+        }
+        found
+    }
+}

@@ -1,0 +1,124 @@
+//! The run with kills: `tombola serve` as a child process, ended with SIGKILL in
+//! mid-work and started again. A kill counts only if callers were waiting for
+//! answers at that moment.
+
+use super::callers::Pace;
+use anyhow::{Context as _, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+/// SIGKILLs tried in one run.
+const KILLS: u64 = 7;
+/// SIGKILLs that must have hit the server at work.
+pub(crate) const KILLS_MIN: u64 = 5;
+/// Callers that must be waiting for a kill to count.
+const WAITING_MIN: usize = 8;
+/// How long a started server may take to answer.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(1);
+
+/// A `tombola serve` that can be killed and started again.
+pub(crate) struct Server {
+    data: PathBuf,
+    config: PathBuf,
+    child: Child,
+}
+
+impl Server {
+    /// Starts it on `data`, and waits until it is ready.
+    pub(crate) async fn start(data: &Path) -> Result<Self> {
+        let config = super::write_config(data)?;
+        let child = spawn(data, &config)?;
+        let mut server = Self { data: data.to_owned(), config, child };
+        server.until_ready().await?;
+        Ok(server)
+    }
+
+    /// SIGKILL, and at once the next one on the same directory.
+    pub(crate) async fn kill_and_restart(&mut self) -> Result<()> {
+        self.child.kill().await.context("the child cannot be killed")?;
+        self.child = spawn(&self.data, &self.config)?;
+        self.until_ready().await
+    }
+
+    /// Ends it for good, gracefully.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        let id = self.child.id().context("the child has ended by itself")?;
+        let pid = rustix::process::Pid::from_raw(i32::try_from(id)?).context("a pid is above 0")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = self.child.wait().await?;
+        ensure!(status.success(), "the server ended with {status} after SIGTERM");
+        Ok(())
+    }
+
+    async fn until_ready(&mut self) -> Result<()> {
+        let ready = tokio::time::timeout(START_PATIENCE, async {
+            loop {
+                if let Some(status) = self.child.try_wait()? {
+                    anyhow::bail!("the server ended with {status} instead of starting");
+                }
+                if tokio::net::UnixStream::connect(self.data.join("tombola.sock")).await.is_ok() {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        ready.await.context("the server did not start in time")?
+    }
+}
+
+fn spawn(data: &Path, config: &Path) -> Result<Child> {
+    let program = std::env::current_exe().context("the path of this program is not known")?;
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(data.join("serve.log"))?;
+    Command::new(program)
+        .arg("--data")
+        .arg(data)
+        .arg("--config")
+        .arg(config)
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .context("`tombola serve` does not start")
+}
+
+/// Kills the server while `pace` says that callers wait for answers: at even parts
+/// of the plan, so that draws and deliveries are under way each time.
+pub(crate) async fn kill_while_drawing(
+    server: &mut Server,
+    pace: &Arc<Pace>,
+    draws: u64,
+    tell: &(dyn Fn(u64) + Sync),
+) -> Result<u64> {
+    let mut kills = 0;
+    for kill in 1..=KILLS {
+        let from = draws * kill / (KILLS + 1);
+        loop {
+            let done = pace.done.load(Ordering::Relaxed);
+            if done >= from && pace.in_flight.load(Ordering::Relaxed) >= WAITING_MIN {
+                break;
+            }
+            if done >= draws {
+                return Ok(kills);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        let again = pace.again.load(Ordering::Relaxed);
+        server.kill_and_restart().await?;
+        // Somebody was cut off: the server was at work.
+        if pace.again.load(Ordering::Relaxed) > again {
+            kills += 1;
+            tell(kills);
+        }
+    }
+    Ok(kills)
+}

@@ -1,0 +1,231 @@
+//! `tombola demo`: the main job, end to end, on the embedded default. It plays
+//! operator, winner and outside service through the calls that they use, and ends
+//! with what was lost and what was paid twice. With `--crash` the server is a
+//! process of its own that is killed with SIGKILL in mid-work, several times.
+
+mod callers;
+mod check;
+mod crash;
+mod people;
+mod plan;
+mod receiver;
+mod report;
+mod stage;
+mod wire;
+
+pub(crate) use report::Report;
+
+use anyhow::{Context as _, Result};
+use callers::{History, Pace, draw_all};
+use check::{Found, check};
+use receiver::Receiver;
+use serde_json::Value;
+use stage::Stage;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use wire::{Wire, patient};
+
+/// What `demo` is asked for.
+pub(crate) struct Options {
+    pub(crate) draws: u32,
+    pub(crate) users: u32,
+    pub(crate) seed: u64,
+    /// Where the data goes; a fresh temporary directory otherwise.
+    pub(crate) data: Option<PathBuf>,
+    /// Kill the server in mid-run.
+    pub(crate) crash: bool,
+}
+
+/// Hears how far the demo has come.
+pub(crate) trait Progress: Sync {
+    /// Something began or is done, in a sentence.
+    fn say(&self, sentence: &str);
+    /// `done` of `all`, of the step named.
+    fn at(&self, step: &str, done: u64, all: u64);
+}
+
+/// A server as the demo sees it.
+#[async_trait::async_trait]
+pub(crate) trait House: Send {
+    /// The way to it.
+    fn wire(&self) -> Arc<dyn Wire>;
+    /// Ends it gracefully.
+    async fn stop(self: Box<Self>) -> Result<()>;
+}
+
+/// Plays the whole demo.
+pub(crate) async fn run(options: &Options, progress: &dyn Progress) -> Result<Report> {
+    #[expect(clippy::disallowed_methods, reason = "the demo reports real time")]
+    let begun = Instant::now();
+    let fresh = tempfile::Builder::new().prefix("tombola-demo-").tempdir()?;
+    let data = options.data.clone().unwrap_or_else(|| fresh.path().to_owned());
+    std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
+    let stage = Stage::read()?;
+    let secret = receiver_secret();
+    let receiver = Receiver::start(&secret).await?;
+    progress.say(&format!("data in {}; a webhook receiver listens on loopback", data.display()));
+    let played = if options.crash {
+        let wire = crash::wire(&data)?;
+        let mut server = crash::Server::start(&data).await?;
+        let played = play(options, progress, &stage, &receiver, &secret, wire, Some(&mut server)).await;
+        server.stop().await?;
+        played?
+    } else {
+        let house = crate::demo_house::open(&data).await?;
+        let wire = house.wire();
+        let played = play(options, progress, &stage, &receiver, &secret, wire, None).await;
+        house.stop().await?;
+        played?
+    };
+    receiver.close();
+    let mut report = played;
+    report.seconds = begun.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+fn receiver_secret() -> String {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+    // A secret of the demo guards nothing but the demo's own receiver.
+    format!("whsec_{}", BASE64_STANDARD.encode(b"tombola-demo-receiver-secret"))
+}
+
+async fn play(
+    options: &Options,
+    progress: &dyn Progress,
+    stage: &Stage,
+    receiver: &Receiver,
+    secret: &str,
+    wire: Arc<dyn Wire>,
+    server: Option<&mut crash::Server>,
+) -> Result<Report> {
+    let campaign = stage.rules.slug.clone();
+    stage.set(&wire, &receiver.url, secret).await?;
+    progress.say(&format!("campaign `{campaign}` is running: {} prizes", stage.rules.prizes.len()));
+    let plan = plan::asks(options.draws, options.users, options.seed);
+    let (history, kills, drawing) = draw(&wire, &campaign, plan, progress, server).await?;
+    let tokens = people::claim_tokens(&history)?;
+    let most = std::sync::atomic::AtomicU64::new(1);
+    people::deliver_all(&wire, &campaign, &tokens, &|left| {
+        let all = most.fetch_max(left, Ordering::Relaxed).max(left);
+        progress.at("delivered", all - left, all);
+    })
+    .await?;
+    progress.say("everything is delivered; checking what callers and receiver wrote down");
+    let found = check(&wire, &campaign, &history, receiver).await?;
+    let audit = patient(&wire, "GET", "/v1/audit?full=true", None, &Value::Null).await?;
+    Ok(report(options, stage, receiver, &history, found, audit, kills, drawing))
+}
+
+async fn draw(
+    wire: &Arc<dyn Wire>,
+    campaign: &str,
+    plan: Vec<plan::Ask>,
+    progress: &dyn Progress,
+    server: Option<&mut crash::Server>,
+) -> Result<(History, u64, Duration)> {
+    let all = u64::try_from(plan.len())?;
+    let pace = Arc::new(Pace::default());
+    #[expect(clippy::disallowed_methods, reason = "the demo reports real time")]
+    let begun = Instant::now();
+    let drawing = draw_all(Arc::clone(wire), campaign, plan, Arc::clone(&pace));
+    let watch = async {
+        loop {
+            let done = pace.done.load(Ordering::Relaxed);
+            progress.at("drawn", done, all);
+            if done >= all {
+                return Ok::<_, anyhow::Error>(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let killing = async {
+        match server {
+            None => Ok(0),
+            Some(server) => {
+                crash::kill_while_drawing(server, &pace, all, &|kills| {
+                    progress.say(&format!("kill {kills}: SIGKILL while callers waited; restarted"));
+                })
+                .await
+            }
+        }
+    };
+    let (history, (), kills) = tokio::try_join!(drawing, watch, killing)?;
+    Ok((history, kills, begun.elapsed()))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the end of the demo, where all of it comes together")]
+fn report(
+    options: &Options,
+    stage: &Stage,
+    receiver: &Receiver,
+    history: &History,
+    mut found: Found,
+    audit: Value,
+    kills: u64,
+    drawing: Duration,
+) -> Report {
+    let answered = u64::try_from(history.drawn.len()).unwrap_or(u64::MAX);
+    let refused = history.refused.values().sum();
+    let state = |name: &str| found.states.get(name).copied().unwrap_or_default();
+    let rules = &stage.rules;
+    let prizes = rules
+        .prizes
+        .iter()
+        .zip(stage.expected(answered))
+        .map(|(prize, expected)| {
+            let (won, delivered) = found.prizes.get(&prize.slug).copied().unwrap_or_default();
+            report::PrizeLine {
+                prize: prize.slug.clone(),
+                kind: prize.kind().name().to_owned(),
+                odds: tombola_core::campaign::odds::show_odds(prize.weight, rules.total),
+                stock: prize.stock,
+                expected,
+                won,
+                delivered,
+            }
+        })
+        .collect();
+    if audit["ok"] != true {
+        found.problems.push("the audit is not clean".to_owned());
+    }
+    if options.crash && kills < crash::KILLS_MIN {
+        found.problems.push(format!(
+            "only {kills} kills hit the server at work; {} are needed",
+            crash::KILLS_MIN
+        ));
+    }
+    let seconds = drawing.as_secs_f64();
+    Report {
+        draws: u64::from(options.draws),
+        answered,
+        refused,
+        refusals: history.refused.clone(),
+        wins: found.wins,
+        nothing: answered - found.wins,
+        delivered: state("delivered"),
+        held: state("held"),
+        dead: state("dead"),
+        cancelled: state("cancelled"),
+        lost: found.lost,
+        double: found.double,
+        retries: receiver.read(receiver::Ledger::repeats),
+        unknown: receiver.read(receiver::Ledger::unknown),
+        kills,
+        seconds,
+        draws_per_second: f64::from(u32::try_from(answered).unwrap_or(u32::MAX)) / seconds.max(1e-9),
+        seed: options.seed,
+        prizes,
+        audit,
+        problems: found.problems,
+    }
+}
+
+/// Settings that make the demo short: an outage of the receiver is retried soon.
+pub(crate) fn write_config(data: &Path) -> Result<PathBuf> {
+    let path = data.join("demo.toml");
+    std::fs::write(&path, "[delivery]\nretry_first = \"200ms\"\n")?;
+    Ok(path)
+}
