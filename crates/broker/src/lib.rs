@@ -13,13 +13,18 @@
 //! # Features
 //! `kafka` builds the topic on Kafka; `conformance` opens the suite to other crates.
 
-#[cfg(feature = "kafka")]
-pub mod kafka;
-mod memory;
-mod placing;
 #[cfg(any(test, feature = "conformance"))]
+#[macro_use]
 pub mod suite;
 
+#[cfg(feature = "kafka")]
+mod kafka;
+mod memory;
+mod placing;
+mod turns;
+
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaOptions, KafkaTopic};
 pub use memory::{MemoryOptions, MemoryTopic};
 
 use tombola_core::limits;
@@ -33,9 +38,15 @@ pub(crate) const WHOLE_BYTES_MAX: usize = 2 * limits::MESSAGE_BYTES_MAX;
 pub(crate) fn refusal(message: &Outgoing) -> Option<String> {
     let value = message.value.len();
     if value > limits::MESSAGE_BYTES_MAX {
-        return Some(format!("the value has {value} bytes, {} is the most", limits::MESSAGE_BYTES_MAX));
+        return Some(format!(
+            "the value has {value} bytes, {} is the most",
+            limits::MESSAGE_BYTES_MAX
+        ));
     }
-    let headers = message.headers.iter().map(|(name, text)| name.len() + text.len());
+    let headers = message
+        .headers
+        .iter()
+        .map(|(name, text)| name.len() + text.len());
     let whole = value + message.key.len() + headers.sum::<usize>();
     (whole > WHOLE_BYTES_MAX)
         .then(|| format!("the message has {whole} bytes, {WHOLE_BYTES_MAX} is the most"))

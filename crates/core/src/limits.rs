@@ -37,6 +37,12 @@ pub const DESK_WAIT_MAX: Duration = Duration::from_secs(2);
 pub const ID_BLOCK: u32 = 10_000;
 /// Campaigns with a line of their own in one desk.
 pub const DESK_LINES_MAX: usize = 1024;
+/// Times one batch is run when the store is away; by its keys it takes effect once.
+pub const DESK_COMMIT_TRIES_MAX: u32 = 5;
+/// First wait before a batch is run again; each further one is twice as long.
+pub const DESK_COMMIT_BACKOFF: Duration = Duration::from_millis(50);
+/// What a client that was answered 503 is told to wait.
+pub const DESK_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Messages that wait for the relay; a hand-off beyond it is dropped and rescued.
 pub const RELAY_WAITING_MAX: usize = 20_000;
@@ -46,11 +52,39 @@ pub const RELAY_BATCH_MAX: usize = 1000;
 pub const HANDOFF_AGE_MAX: Duration = Duration::from_secs(4);
 /// How long a broker may take to report on a message.
 pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(4);
+/// Batches of marks that wait while one is written; the next publish waits for them.
+pub const RELAY_MARKS_WAITING_MAX: usize = 2;
+/// Times a batch of marks is written when the store is away; then rescue publishes
+/// again.
+pub const MARK_TRIES_MAX: u32 = 4;
 
 /// Copies taken from the topic at a time.
 pub const WORKER_POLL_MAX: usize = 500;
 /// Calls in flight in one process, all endpoints together.
 pub const CALLS_IN_FLIGHT_MAX: usize = 1024;
+/// Copies in hand whose offset may not move yet; beyond it the partitions pause.
+pub const WORKER_IN_HAND_MAX: usize = 4000;
+/// Batches of copies that one worker has in the store at a time.
+pub const WORKER_BATCHES_MAX: usize = 4;
+/// Batches of records that one worker has in the store at a time.
+pub const RECORD_BATCHES_MAX: usize = 4;
+/// Records written in one batch.
+pub const RECORD_BATCH_MAX: usize = 500;
+/// Copies that wait in memory for a permit of their lane, one lane and all lanes.
+pub const LANE_WAITING_MAX: usize = 256;
+/// See [`LANE_WAITING_MAX`].
+pub const LANES_WAITING_MAX: usize = 1024;
+/// How long a copy waits in memory for a permit before it is set aside.
+pub const LANE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How far ahead of its turn a call is claimed.
+pub const CALL_AHEAD_MAX: Duration = Duration::from_millis(250);
+/// Longest time between two commits of moved offsets.
+pub const OFFSET_COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest time until a change of an endpoint by another process is seen.
+pub const ENDPOINT_REFRESH: Duration = Duration::from_secs(2);
+/// First wait before a call of the store is made again, and the longest.
+pub const STORE_BACKOFF: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(50)..=Duration::from_secs(2);
 
 /// Rows read by one step of rescue in one lane.
 pub const RESCUE_BATCH_MAX: usize = 500;
@@ -60,6 +94,14 @@ pub const RESCUE_INTERVAL: Duration = Duration::from_secs(1);
 pub const RESCUE_INTERVAL_MIN: Duration = Duration::from_millis(50);
 /// Time between two probe batches while the topic's breaker is open.
 pub const RESCUE_PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Rows of a probe batch.
+pub const RESCUE_PROBE_ROWS: usize = 10;
+/// Steps of one round of rescue, all lanes together.
+pub const RESCUE_STEPS_MAX: usize = 256;
+/// Steps of one lane in one round that found nothing to do.
+pub const RESCUE_IDLE_STEPS_MAX: usize = 16;
+/// How long rescue waits to hear how far the group has come.
+pub const GROUP_POSITION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// First grace: how long a fresh publish may be on its way before rescue looks.
 pub const GRACE_FIRST: Duration = Duration::from_secs(5);
@@ -127,6 +169,10 @@ pub const PAGE_DEFAULT: usize = 50;
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a graceful stop may take.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(20);
+/// Of a stop's deadline, what is kept for writing down what is known.
+pub const STOP_RESERVE: Duration = Duration::from_secs(2);
+/// Campaigns with a series of their own in the metrics.
+pub const CAMPAIGN_SERIES_MAX: usize = 200;
 /// Bytes of a webhook's answer that are read.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a receipt that are kept.
@@ -143,3 +189,10 @@ const _: () =
 // The broker reports, and a hand-off expires, before rescue owns the row.
 const _: () = assert!(PUBLISH_TIMEOUT.as_millis() < GRACE_FIRST.as_millis());
 const _: () = assert!(HANDOFF_AGE_MAX.as_millis() < GRACE_FIRST.as_millis());
+// Copies that wait for permits leave room for those that need none.
+const _: () = assert!(LANES_WAITING_MAX + WORKER_POLL_MAX < WORKER_IN_HAND_MAX);
+// A claim that waits for its turn still has time for its call and its record.
+const _: () = assert!(
+    CALL_AHEAD_MAX.as_millis() + CALL_TIMEOUT_MAX.as_millis() + RECORD_ALLOWANCE.as_millis()
+        < LEASE_TIME.as_millis()
+);

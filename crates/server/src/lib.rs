@@ -2,4 +2,15 @@
 //! no loops that move awards: it asks the ports and the engine. There is one
 //! handler for each operation; every command is a client of the same router.
 
+pub mod api;
+pub mod app;
+pub mod claim;
+pub mod cli;
+pub mod client;
 pub mod config;
+pub mod directory;
+pub mod http;
+mod import;
+pub mod print;
+mod random;
+pub mod serve;

@@ -1,1 +1,14 @@
-//! placeholder
+//! Makes the store ports of `tombola_core::ports` true: on SQLite, with one
+//! writer thread. A store reads rows, asks the rules of `core` and writes what
+//! they say, in one transaction for each port call; no rule lives here.
+//!
+//! Reads for people are not a port: they are in [`read`], on connections that
+//! cannot write.
+
+pub mod read;
+pub mod sqlite;
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+
+pub use sqlite::{SqliteStore, StoreOptions};

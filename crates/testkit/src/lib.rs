@@ -7,4 +7,4 @@ mod clock;
 mod model;
 
 pub use clock::TestClock;
-pub use model::{Laws, ModelStore};
+pub use model::{DecideFn, IsAheadFn, Laws, ModelStore};

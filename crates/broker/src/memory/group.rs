@@ -7,6 +7,7 @@
 
 use super::log::Log;
 use super::share::{MemberId, share};
+use crate::turns::turns;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -51,9 +52,19 @@ struct Reading {
 impl Group {
     /// A group that begins at the head of the log.
     pub(super) fn new(log: &Log) -> Self {
-        let slot = |partition| Slot { committed: log.start(partition), ..Slot::default() };
-        let slots = log.partitions().map(|partition| (partition, slot(partition))).collect();
-        Self { generation: 0, members: BTreeMap::new(), slots }
+        let slot = |partition| Slot {
+            committed: log.start(partition),
+            ..Slot::default()
+        };
+        let slots = log
+            .partitions()
+            .map(|partition| (partition, slot(partition)))
+            .collect();
+        Self {
+            generation: 0,
+            members: BTreeMap::new(),
+            slots,
+        }
     }
 
     pub(super) fn join(&mut self, id: MemberId, wake: Arc<Notify>) {
@@ -63,7 +74,7 @@ impl Group {
             gained: BTreeSet::new(),
             lost: BTreeSet::new(),
             reading: BTreeMap::new(),
-            last: i32::MAX,
+            last: -1,
         };
         self.members.insert(id, seat);
         self.rebalance();
@@ -72,28 +83,26 @@ impl Group {
     /// Left or crashed: what it owned is free at once.
     pub(super) fn remove(&mut self, id: MemberId) {
         self.members.remove(&id);
-        self.free(id);
+        for slot in self
+            .slots
+            .values_mut()
+            .filter(|slot| slot.owner == Some(id))
+        {
+            slot.owner = None;
+        }
         self.rebalance();
     }
 
     pub(super) fn expel(&mut self) {
-        for (id, seat) in &mut self.members {
+        for seat in self.members.values_mut() {
             seat.is_expelled = true;
             seat.gained.clear();
             seat.lost.extend(seat.reading.keys());
             seat.reading.clear();
             seat.wake.notify_one();
-            for slot in self.slots.values_mut().filter(|slot| slot.owner == Some(*id)) {
-                slot.owner = None;
-            }
         }
+        self.slots.values_mut().for_each(|slot| slot.owner = None);
         self.rebalance();
-    }
-
-    fn free(&mut self, id: MemberId) {
-        for slot in self.slots.values_mut().filter(|slot| slot.owner == Some(id)) {
-            slot.owner = None;
-        }
     }
 
     /// Decides anew who should own what, and asks owners to let go.
@@ -101,9 +110,16 @@ impl Group {
         self.generation += 1;
         let there = self.members.iter().filter(|(_, seat)| !seat.is_expelled);
         let there: Vec<MemberId> = there.map(|(id, _)| *id).collect();
-        let held = self.slots.values().map(|slot| slot.owner.or(slot.next_owner));
+        let held = self
+            .slots
+            .values()
+            .map(|slot| slot.owner.or(slot.next_owner));
         let shares = share(&held.collect::<Vec<_>>(), &there);
-        tracing::debug!(generation = self.generation, members = there.len(), "rebalancing");
+        tracing::debug!(
+            generation = self.generation,
+            members = there.len(),
+            "rebalancing"
+        );
         for ((partition, slot), next_owner) in self.slots.iter_mut().zip(shares) {
             slot.next_owner = next_owner;
             let Some(owner) = slot.owner else { continue };
@@ -122,9 +138,18 @@ impl Group {
 
     /// Gives free partitions to whom they were promised.
     fn settle(&mut self) {
-        for (partition, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.owner.is_none()) {
-            let Some(next_owner) = slot.next_owner else { continue };
-            let seat = self.members.get_mut(&next_owner).expect("shares are given to members");
+        for (partition, slot) in self
+            .slots
+            .iter_mut()
+            .filter(|(_, slot)| slot.owner.is_none())
+        {
+            let Some(next_owner) = slot.next_owner else {
+                continue;
+            };
+            let seat = self
+                .members
+                .get_mut(&next_owner)
+                .expect("shares are given to members");
             slot.owner = Some(next_owner);
             seat.gained.insert(*partition);
             seat.wake.notify_one();
@@ -148,7 +173,11 @@ impl Group {
                 position: self.slots.get(partition).map_or(0, |slot| slot.committed),
                 is_paused: false,
             };
-            seat.reading.extend(assigned.iter().map(|partition| (*partition, begin(partition))));
+            seat.reading.extend(
+                assigned
+                    .iter()
+                    .map(|partition| (*partition, begin(partition))),
+            );
             return Some(Polled::Assigned(assigned.into_iter().collect()));
         }
         let messages = seat.read(log, max.max(1));
@@ -158,12 +187,16 @@ impl Group {
     /// The member has been told; an expelled one joins again.
     fn let_go(&mut self, id: MemberId, revoked: &BTreeSet<i32>) {
         let seat = self.members.get_mut(&id).expect("checked by the caller");
-        seat.reading.retain(|partition, _| !revoked.contains(partition));
+        seat.reading
+            .retain(|partition, _| !revoked.contains(partition));
         if std::mem::take(&mut seat.is_expelled) {
             return self.rebalance();
         }
         for partition in revoked {
-            let slot = self.slots.get_mut(partition).expect("partitions are never removed");
+            let slot = self
+                .slots
+                .get_mut(partition)
+                .expect("partitions are never removed");
             slot.owner = None;
         }
         self.settle();
@@ -174,13 +207,18 @@ impl Group {
     pub(super) fn commit(&mut self, id: MemberId, next: &[(i32, i64)]) -> Result<(), TopicError> {
         let seat = self.members.get(&id).ok_or(TopicError::LostGeneration)?;
         let is_read = |(partition, offset): &(i32, i64)| {
-            seat.reading.get(partition).is_some_and(|reading| *offset <= reading.position)
+            seat.reading
+                .get(partition)
+                .is_some_and(|reading| *offset <= reading.position)
         };
         if !next.iter().all(is_read) {
             return Err(TopicError::LostGeneration);
         }
         for (partition, offset) in next {
-            let slot = self.slots.get_mut(partition).expect("only what exists is read");
+            let slot = self
+                .slots
+                .get_mut(partition)
+                .expect("only what exists is read");
             slot.committed = slot.committed.max(*offset);
         }
         Ok(())
@@ -192,8 +230,14 @@ impl Group {
         partitions: &[i32],
         is_paused: bool,
     ) -> Result<(), TopicError> {
-        let seat = self.members.get_mut(&id).ok_or(TopicError::LostGeneration)?;
-        if !partitions.iter().all(|partition| seat.reading.contains_key(partition)) {
+        let seat = self
+            .members
+            .get_mut(&id)
+            .ok_or(TopicError::LostGeneration)?;
+        if !partitions
+            .iter()
+            .all(|partition| seat.reading.contains_key(partition))
+        {
             return Err(TopicError::LostGeneration);
         }
         for (partition, reading) in &mut seat.reading {
@@ -212,18 +256,24 @@ impl Group {
         &'a self,
         log: &'a Log,
     ) -> impl Iterator<Item = PartitionPosition> + 'a {
-        self.slots.iter().map(|(partition, slot)| PartitionPosition {
-            partition: *partition,
-            committed: slot.committed,
-            log_start: log.start(*partition),
-            high_watermark: log.end(*partition),
-        })
+        self.slots
+            .iter()
+            .map(|(partition, slot)| PartitionPosition {
+                partition: *partition,
+                committed: slot.committed,
+                log_start: log.start(*partition),
+                high_watermark: log.end(*partition),
+            })
     }
 
     /// Wakes those who read any of `partitions`.
     pub(super) fn wake_readers(&self, partitions: &BTreeSet<i32>) {
         for seat in self.members.values() {
-            if seat.reading.keys().any(|partition| partitions.contains(partition)) {
+            if seat
+                .reading
+                .keys()
+                .any(|partition| partitions.contains(partition))
+            {
                 seat.wake.notify_one();
             }
         }
@@ -237,13 +287,13 @@ impl Group {
 }
 
 impl Seat {
-    /// Partitions take turns at being first, so that a deep one starves nobody.
     fn read(&mut self, log: &Log, max: usize) -> Vec<Incoming> {
         let mut messages = Vec::new();
-        let after = self.reading.range(self.last.saturating_add(1)..).map(|(it, _)| *it);
-        let turn: Vec<i32> = after.chain(self.reading.range(..=self.last).map(|(it, _)| *it)).collect();
-        for partition in turn {
-            let Some(reading) = self.reading.get_mut(&partition) else { continue };
+        for partition in turns(&self.reading, self.last) {
+            let reading = self
+                .reading
+                .get_mut(&partition)
+                .expect("its turn among those read");
             if reading.is_paused || messages.len() == max {
                 continue;
             }

@@ -32,7 +32,12 @@ impl Entry {
             .sum();
         let of = |part: &Option<Arc<[u8]>>| part.as_ref().map_or(0, |part| part.len());
         let bytes = OVERHEAD_BYTES + of(&key) + of(&value) + of_headers;
-        Self { key, value, headers, bytes }
+        Self {
+            key,
+            value,
+            headers,
+            bytes,
+        }
     }
 
     fn incoming(&self, partition: i32, offset: i64) -> Incoming {
@@ -68,7 +73,17 @@ impl Partition {
 impl Log {
     pub(super) fn new(partitions: i32, bytes_max: usize) -> Self {
         let partitions = (0..partitions).map(|_| Partition::default()).collect();
-        Self { partitions, bytes: 0, bytes_max }
+        Self {
+            partitions,
+            bytes: 0,
+            bytes_max,
+        }
+    }
+
+    /// Bytes kept, bookkeeping included.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn at(&self, partition: i32) -> &Partition {
@@ -108,13 +123,18 @@ impl Log {
             .expect("a partition is trimmed only below what every group committed");
         let offsets = position..;
         let entries = it.entries.range(skipped.min(it.entries.len())..).take(max);
-        offsets.zip(entries).map(|(offset, entry)| entry.incoming(partition, offset)).collect()
+        offsets
+            .zip(entries)
+            .map(|(offset, entry)| entry.incoming(partition, offset))
+            .collect()
     }
 
     /// Takes off what lies below `offset`; the caller frees it outside the lock.
     pub(super) fn trim(&mut self, partition: i32, offset: i64) -> Vec<Entry> {
         let it = &mut self.partitions[index(partition)];
-        let count = usize::try_from(offset - it.start).unwrap_or(0).min(it.entries.len());
+        let count = usize::try_from(offset - it.start)
+            .unwrap_or(0)
+            .min(it.entries.len());
         let trimmed: Vec<Entry> = it.entries.drain(..count).collect();
         it.start += i64::try_from(count).expect("a count in memory fits an i64");
         // A backlog that is gone gives its room back.

@@ -18,7 +18,12 @@ impl MemoryMember {
     pub(super) fn join(shared: Arc<Shared>, group: &str) -> Result<Self, TopicError> {
         let wake = Arc::new(Notify::new());
         let id = shared.lock().join(group, Arc::clone(&wake))?;
-        Ok(Self { shared, group: group.to_owned(), id, wake })
+        Ok(Self {
+            shared,
+            group: group.to_owned(),
+            id,
+            wake,
+        })
     }
 }
 
@@ -42,11 +47,15 @@ impl Member for MemoryMember {
     }
 
     async fn pause(&mut self, partitions: &[i32]) -> Result<(), TopicError> {
-        self.shared.lock().pause(&self.group, self.id, partitions, true)
+        self.shared
+            .lock()
+            .pause(&self.group, self.id, partitions, true)
     }
 
     async fn resume(&mut self, partitions: &[i32]) -> Result<(), TopicError> {
-        self.shared.lock().pause(&self.group, self.id, partitions, false)
+        self.shared
+            .lock()
+            .pause(&self.group, self.id, partitions, false)
     }
 
     async fn leave(self: Box<Self>) -> Result<(), TopicError> {

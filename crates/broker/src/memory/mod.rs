@@ -18,6 +18,8 @@
 mod group;
 mod log;
 mod member;
+#[cfg(test)]
+mod schedules;
 mod share;
 mod state;
 #[cfg(test)]
@@ -79,9 +81,14 @@ impl Shared {
 impl MemoryTopic {
     /// An empty topic.
     pub fn new(options: MemoryOptions) -> Self {
-        let options = MemoryOptions { partitions: options.partitions.max(1), ..options };
+        let options = MemoryOptions {
+            partitions: options.partitions.max(1),
+            ..options
+        };
         let state = Mutex::new(State::new(options.partitions, options.bytes_max));
-        Self { shared: Arc::new(Shared { options, state }) }
+        Self {
+            shared: Arc::new(Shared { options, state }),
+        }
     }
 
     /// Puts a message there as a foreign producer could: without a key (it goes to
@@ -120,7 +127,10 @@ impl MemoryTopic {
         }
         let key = message.key.into_bytes();
         let place = self.place(&key);
-        Ok((place, Entry::new(Some(key.into()), Some(message.value), message.headers)))
+        Ok((
+            place,
+            Entry::new(Some(key.into()), Some(message.value), message.headers),
+        ))
     }
 }
 
@@ -132,21 +142,33 @@ impl Topic for MemoryTopic {
 
     async fn publish_batch(&self, messages: Vec<Outgoing>) -> Vec<Report> {
         // Hashed and allocated before the lock is taken.
-        let prepared = messages.into_iter().map(|message| self.prepare(message)).collect();
+        let prepared = messages
+            .into_iter()
+            .map(|message| self.prepare(message))
+            .collect();
         self.shared.lock().append(prepared)
     }
 
     async fn subscribe(&self, group: &str) -> Result<Box<dyn Member>, TopicError> {
-        Ok(Box::new(MemoryMember::join(Arc::clone(&self.shared), group)?))
+        Ok(Box::new(MemoryMember::join(
+            Arc::clone(&self.shared),
+            group,
+        )?))
     }
 
     async fn group_position(&self, group: &str) -> Result<GroupPosition, TopicError> {
         let partitions = self.shared.lock().positions(group);
-        Ok(GroupPosition { epoch: self.shared.options.epoch, partitions })
+        Ok(GroupPosition {
+            epoch: self.shared.options.epoch,
+            partitions,
+        })
     }
 
     async fn create(&self, spec: &TopicSpec) -> Result<(), TopicError> {
-        let made = TopicSpec { partitions: self.shared.options.partitions, replication: 1 };
+        let made = TopicSpec {
+            partitions: self.shared.options.partitions,
+            replication: 1,
+        };
         if *spec == made {
             return Ok(());
         }

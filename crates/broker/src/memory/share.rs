@@ -32,11 +32,17 @@ fn rooms(held: &[Option<MemberId>], members: &[MemberId]) -> BTreeMap<MemberId, 
         return BTreeMap::new();
     };
     let more = held.len() % members.len();
-    let holds = |member: MemberId| held.iter().filter(|holder| **holder == Some(member)).count();
+    let holds = |member: MemberId| {
+        held.iter()
+            .filter(|holder| **holder == Some(member))
+            .count()
+    };
     let mut ranked = members.to_vec();
     ranked.sort_by_key(|member| (std::cmp::Reverse(holds(*member)), *member));
     let ranked = ranked.into_iter().enumerate();
-    ranked.map(|(rank, member)| (member, even + usize::from(rank < more))).collect()
+    ranked
+        .map(|(rank, member)| (member, even + usize::from(rank < more)))
+        .collect()
 }
 
 fn take_room(room: &mut BTreeMap<MemberId, usize>, member: MemberId) -> bool {
@@ -69,15 +75,24 @@ mod tests {
     }
 
     fn count(shares: &[Option<MemberId>], member: MemberId) -> usize {
-        shares.iter().filter(|share| **share == Some(member)).count()
+        shares
+            .iter()
+            .filter(|share| **share == Some(member))
+            .count()
     }
 
     #[test]
     fn every_partition_has_a_member_and_shares_differ_by_one_at_most() {
         for (held, members) in every_case() {
             let shares = share(&held, &members);
-            let counts: Vec<usize> = members.iter().map(|member| count(&shares, *member)).collect();
-            assert_eq!(counts.iter().sum::<usize>(), if members.is_empty() { 0 } else { held.len() });
+            let counts: Vec<usize> = members
+                .iter()
+                .map(|member| count(&shares, *member))
+                .collect();
+            assert_eq!(
+                counts.iter().sum::<usize>(),
+                if members.is_empty() { 0 } else { held.len() }
+            );
             let most = counts.iter().max().unwrap_or(&0);
             let least = counts.iter().min().unwrap_or(&0);
             assert!(most - least <= 1, "{held:?} {members:?} {shares:?}");
@@ -90,7 +105,9 @@ mod tests {
             let shares = share(&held, &members);
             for member in &members {
                 let kept = held.iter().zip(&shares);
-                let kept = kept.filter(|(had, has)| **had == Some(*member) && had == has).count();
+                let kept = kept
+                    .filter(|(had, has)| **had == Some(*member) && had == has)
+                    .count();
                 assert_eq!(kept, count(&held, *member).min(count(&shares, *member)));
             }
             let mut most: Vec<usize> = members.iter().map(|member| count(&held, *member)).collect();
@@ -98,9 +115,20 @@ mod tests {
             let even = held.len().checked_div(members.len()).unwrap_or(0);
             let more = held.len().checked_rem(members.len()).unwrap_or(0);
             let rooms = (0..members.len()).map(|rank| even + usize::from(rank < more));
-            let could_stay: usize = most.iter().zip(rooms).map(|(held, room)| *held.min(&room)).sum();
-            let stayed = held.iter().zip(&shares).filter(|(had, has)| had.is_some() && had == has);
-            assert_eq!(stayed.count(), could_stay, "{held:?} {members:?} {shares:?}");
+            let could_stay: usize = most
+                .iter()
+                .zip(rooms)
+                .map(|(held, room)| *held.min(&room))
+                .sum();
+            let stayed = held
+                .iter()
+                .zip(&shares)
+                .filter(|(had, has)| had.is_some() && had == has);
+            assert_eq!(
+                stayed.count(),
+                could_stay,
+                "{held:?} {members:?} {shares:?}"
+            );
         }
     }
 }

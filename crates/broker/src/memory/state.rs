@@ -19,7 +19,17 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(partitions: i32, bytes_max: usize) -> Self {
         let log = Log::new(partitions, bytes_max);
-        Self { log, groups: BTreeMap::new(), members_ever: 0, is_closed: false }
+        Self {
+            log,
+            groups: BTreeMap::new(),
+            members_ever: 0,
+            is_closed: false,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.log.bytes()
     }
 
     /// One report for each message, in order. Once the topic is full the rest of
@@ -33,12 +43,14 @@ impl State {
             let taken = match (message, no_more) {
                 (Err(report), _) => Err(report),
                 (Ok(_), Some(why)) => Err(Report::NotTaken(why.to_owned())),
-                (Ok((partition, entry)), None) => {
-                    self.log.append(partition, entry).map(|offset| (partition, offset)).ok_or_else(|| {
+                (Ok((partition, entry)), None) => self
+                    .log
+                    .append(partition, entry)
+                    .map(|offset| (partition, offset))
+                    .ok_or_else(|| {
                         no_more = Some("the topic is full");
                         Report::NotTaken("the topic is full".to_owned())
-                    })
-                }
+                    }),
             };
             reports.push(taken.map_or_else(
                 |report| report,
@@ -60,7 +72,10 @@ impl State {
         }
         self.members_ever += 1;
         let log = &self.log;
-        let group = self.groups.entry(group.to_owned()).or_insert_with(|| Group::new(log));
+        let group = self
+            .groups
+            .entry(group.to_owned())
+            .or_insert_with(|| Group::new(log));
         group.join(self.members_ever, wake);
         Ok(self.members_ever)
     }
@@ -100,7 +115,10 @@ impl State {
         if self.is_closed {
             return Err(TopicError::Closed);
         }
-        let group = self.groups.get_mut(group).ok_or(TopicError::LostGeneration)?;
+        let group = self
+            .groups
+            .get_mut(group)
+            .ok_or(TopicError::LostGeneration)?;
         Ok(group.poll(id, &self.log, max))
     }
 
@@ -115,7 +133,10 @@ impl State {
         self.open_group(group)?.commit(id, next)?;
         let mut trimmed = Vec::new();
         for (partition, _) in next {
-            let committed = self.groups.values().filter_map(|group| group.committed(*partition));
+            let committed = self
+                .groups
+                .values()
+                .filter_map(|group| group.committed(*partition));
             if let Some(lowest) = committed.min() {
                 trimmed.extend(self.log.trim(*partition, lowest));
             }

@@ -107,6 +107,11 @@ fn known_keys() -> impl Iterator<Item = String> {
     })
 }
 
+fn fields_of(section: &str) -> String {
+    let fields = SECTIONS.iter().filter(|it| it.name == section).flat_map(|it| it.fields);
+    fields.map(|(field, _)| format!("`{field}`")).collect::<Vec<_>>().join(", ")
+}
+
 impl Reading {
     fn file(&mut self, path: &std::path::Path, text: &str) {
         let line_of = |offset: usize| text.get(..offset).unwrap_or_default().matches('\n').count() + 1;
@@ -117,16 +122,23 @@ impl Reading {
                 return self.problems.push(format!("{}:{line}: {}", path.display(), error.message()));
             }
         };
-        for (name, value) in root {
-            let (section, line) = (name.get_ref().to_string(), line_of(name.span().start));
-            let origin = |line| Origin::File { path: path.to_path_buf(), line };
+        let origin = |offset| Origin::File { path: path.to_path_buf(), line: line_of(offset) };
+        let mut entries: Vec<(usize, String, Option<Value>)> = Vec::new();
+        for (section, value) in root {
+            let (name, offset) = (section.get_ref().to_string(), section.span().start);
             let DeValue::Table(fields) = value.into_inner() else {
-                self.unknown(&section, &origin(line));
+                entries.push((offset, name, None));
                 continue;
             };
-            for (field, value) in fields {
-                let key = format!("{section}.{}", field.get_ref());
-                self.put(&key, plain(value), origin(line_of(field.span().start)));
+            entries.extend(fields.into_iter().map(|(field, value)| {
+                (field.span().start, format!("{name}.{}", field.get_ref()), Some(plain(value)))
+            }));
+        }
+        entries.sort_by_key(|(offset, _, _)| *offset); // problems in the order of the file
+        for (offset, key, value) in entries {
+            match value {
+                Some(value) => self.put(&key, value, origin(offset)),
+                None => self.unknown(&key, &origin(offset)),
             }
         }
     }
@@ -169,15 +181,13 @@ impl Reading {
 
     fn unknown(&mut self, key: &str, origin: &Origin) {
         let keys: Vec<String> = known_keys().collect();
-        let sections = SECTIONS.iter().map(|section| section.name);
-        let near = if key.contains('.') {
-            nearest(key, keys.iter().map(String::as_str))
-        } else {
-            nearest(key, sections)
-        };
-        let mend = match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "`tombola config show` prints every key".to_owned(),
+        let section = key.split_once('.').map_or(key, |(section, _)| section);
+        let near_section = || nearest(section, SECTIONS.iter().map(|section| section.name));
+        let mend = match (nearest(key, keys.iter().map(String::as_str)), near_section()) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(near)) if near == section => format!("`[{section}]` knows {}", fields_of(section)),
+            (None, Some(near)) => format!("did you mean `[{near}]`, which knows {}?", fields_of(near)),
+            (None, None) => "`tombola config show` prints every key".to_owned(),
         };
         self.problems.push(format!("{origin}: no key is called `{key}`; {mend}"));
     }

@@ -3,7 +3,7 @@
 //! the same key, as a careful client does, until it has one.
 
 use super::plan::Ask;
-use super::wire::{Answer, Wire};
+use super::wire::{Answer, Call, Wire};
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -127,7 +127,7 @@ pub(crate) async fn until_answered(
     let mut tries = 0;
     loop {
         pace.in_flight.fetch_add(1, Ordering::Relaxed);
-        let answer = wire.call("POST", path, Some(&ask.key), body.clone()).await;
+        let answer = wire.call(Call::post(path, &ask.key, &body)).await;
         pace.in_flight.fetch_sub(1, Ordering::Relaxed);
         match answer {
             Ok(answer) if answer.status < 500 && answer.status != 429 => return Ok(answer),

@@ -5,10 +5,9 @@
 
 use super::callers::{History, Pace, until_answered};
 use super::receiver::Receiver;
-use super::wire::{Wire, patient};
+use super::wire::{Call, Wire, patient};
 use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -127,8 +126,8 @@ async fn all_awards(wire: &Arc<dyn Wire>, campaign: &str) -> Result<HashMap<i64,
     let mut after = String::new();
     loop {
         let path = format!("/v1/awards?campaign={campaign}&limit={PAGE}{after}");
-        let page = patient(wire, "GET", &path, None, &Value::Null).await?;
-        for award in page["awards"].as_array().context("the list of awards is not a list")? {
+        let page = patient(wire, Call::get(&path)).await?;
+        for award in page["items"].as_array().context("the list of awards is not a list")? {
             awards.insert(
                 award["id"].as_i64().context("an award has no id")?,
                 Award {
@@ -170,9 +169,9 @@ async fn check_codes(
     found: &mut Found,
 ) -> Result<()> {
     let seen: Vec<(i64, Option<String>)> = stream::iter(codes.into_iter().map(|(id, token)| {
-        let path = format!("/v1/awards/{id}?claim_token={token}");
         async move {
-            let award = patient(wire, "GET", &path, None, &Value::Null).await?;
+            let path = format!("/v1/awards/{id}");
+            let award = patient(wire, Call::get(&path).as_winner(&token)).await?;
             Ok::<_, anyhow::Error>((id, award["content"].as_str().map(ToOwned::to_owned)))
         }
     }))

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use wire::{Wire, patient};
+use wire::{Call, Wire, patient};
 
 /// What `demo` is asked for.
 pub(crate) struct Options {
@@ -115,7 +115,7 @@ async fn play(
     .await?;
     progress.say("everything is delivered; checking what callers and receiver wrote down");
     let found = check(&wire, &campaign, &history, receiver).await?;
-    let audit = patient(&wire, "GET", "/v1/audit?full=true", None, &Value::Null).await?;
+    let audit = patient(&wire, Call::get("/v1/audit?full=true")).await?;
     Ok(report(options, stage, receiver, &history, found, audit, kills, drawing))
 }
 

@@ -3,7 +3,7 @@
 //! confirms what it delivered by itself. They use the same calls as anybody.
 
 use super::callers::History;
-use super::wire::{Wire, patient};
+use super::wire::{Answer, Call, Wire, patient};
 use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
@@ -69,46 +69,62 @@ pub(crate) async fn deliver_all(
 
 async fn awards(wire: &Arc<dyn Wire>, campaign: &str, state: &str) -> Result<Vec<Value>> {
     let path = format!("/v1/awards?campaign={campaign}&state={state}&limit={PAGE}");
-    let mut page = patient(wire, "GET", &path, None, &Value::Null).await?;
-    match page["awards"].take() {
+    let mut page = patient(wire, Call::get(&path)).await?;
+    match page["items"].take() {
         Value::Array(awards) => Ok(awards),
         other => anyhow::bail!("the list of awards is not a list: {other}"),
     }
 }
 
-/// Awards that are on their way or wait for somebody.
-pub(crate) async fn unfinished(wire: &Arc<dyn Wire>, campaign: &str) -> Result<u64> {
-    let path = format!("/v1/campaigns/{campaign}");
-    let shown = patient(wire, "GET", &path, None, &Value::Null).await?;
-    shown["awards"]["unfinished"].as_u64().context("the campaign does not say what is unfinished")
+/// Awards that are on their way or wait for somebody; of each state one page is
+/// counted, which is exact when little is left.
+async fn unfinished(wire: &Arc<dyn Wire>, campaign: &str) -> Result<u64> {
+    let mut left = 0;
+    for state in ["pending", "delivering", "retryable", "held"] {
+        left += u64::try_from(awards(wire, campaign, state).await?.len())?;
+    }
+    Ok(left)
 }
 
 /// Does what one held award waits for; whether there was something to do.
 async fn act(wire: &Arc<dyn Wire>, award: &Value, tokens: &HashMap<i64, String>) -> Result<bool> {
     let id = award["id"].as_i64().context("an award has no id")?;
-    let (step, body) = match award["hold_reason"].as_str().unwrap_or_default() {
-        "manual" => ("release", json!({ "reason": "demo: released by its operator" })),
-        "address" => ("address", json!({ "claim_token": tokens.get(&id), "address": address(id) })),
-        "shipment" if award["shipment"].is_null() => {
-            ("shipment", json!({ "carrier": "Demo Post", "tracking": format!("DP{id:010}") }))
+    match award["hold_reason"].as_str().unwrap_or_default() {
+        "manual" => {
+            say(wire, id, "release", &json!({ "reason": "demo: released by its operator" }), None).await
         }
-        "shipment" => (
-            "confirm",
-            json!({ "receipt": "signed for", "reason": "demo: the carrier says it arrived" }),
-        ),
-        "external" => (
-            "confirm",
-            json!({ "receipt": format!("seat-{id}"), "reason": "demo: the service delivered" }),
-        ),
-        _ => return Ok(false),
-    };
-    let path = format!("/v1/awards/{id}/{step}");
-    let key = format!("demo-{step}-{id}");
-    let answer = wire.call("POST", &path, Some(&key), serde_json::to_vec(&body)?).await;
-    // A call without an answer, or one that came too late (409), is made again in
-    // the next round if the award still waits.
-    match answer {
-        Ok(answer) if answer.status == 409 || answer.status >= 500 => Ok(false),
+        "address" => {
+            let token = tokens.get(&id).context("a winner has no claim token")?;
+            say(wire, id, "address", &address(id), Some(token)).await
+        }
+        "shipment" => {
+            let shipment = json!({ "carrier": "Demo Post", "tracking": format!("DP{id:010}") });
+            let arrived = json!({ "receipt": "signed for", "reason": "demo: the carrier says so" });
+            Ok(say(wire, id, "shipment", &shipment, None).await?
+                && say(wire, id, "confirm", &arrived, None).await?)
+        }
+        "external" => {
+            let seat = json!({ "receipt": format!("seat-{id}"), "reason": "demo: the service delivered" });
+            say(wire, id, "confirm", &seat, None).await
+        }
+        _ => Ok(false),
+    }
+}
+
+/// One act. One without an answer, or one that came too late (409), is made again
+/// in the next round if the award still waits.
+async fn say(
+    wire: &Arc<dyn Wire>,
+    id: i64,
+    act: &str,
+    body: &Value,
+    token: Option<&str>,
+) -> Result<bool> {
+    let (path, key, body) =
+        (format!("/v1/awards/{id}/{act}"), format!("demo-{act}-{id}"), body.to_string());
+    let call = Call { claim_token: token, ..Call::post(&path, &key, body.as_bytes()) };
+    match wire.call(call).await {
+        Ok(Answer { status, .. }) if status == 409 || status >= 500 => Ok(false),
         Ok(answer) => answer.json().map(|_| true),
         Err(_) => Ok(false),
     }

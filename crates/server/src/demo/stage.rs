@@ -1,9 +1,9 @@
 //! Sets the stage: the embedded campaign, its code file and the endpoint of the
 //! receiver, put in through the API as an operator would.
 
-use super::wire::{Wire, patient};
+use super::wire::{Call, Wire, patient};
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use tombola_core::campaign::{CampaignFile, Rules, parse_toml};
 
@@ -42,26 +42,25 @@ impl Stage {
             "concurrency": 32,
             "allow_private": true,
         });
-        patient(wire, "PUT", &format!("/v1/endpoints/{ENDPOINT}"), None, &endpoint).await?;
+        let endpoint = endpoint.to_string();
+        patient(wire, Call::put(&format!("/v1/endpoints/{ENDPOINT}"), endpoint.as_bytes())).await?;
         let campaign = format!("/v1/campaigns/{}", self.rules.slug);
-        let shown = wire.call("GET", &campaign, None, Vec::new()).await?;
+        let shown = wire.call(Call::get(&campaign)).await?;
         if shown.status == 200 {
             return Ok(());
         }
-        let file: Value = serde_json::from_str(&self.file.to_json())?;
-        patient(wire, "PUT", &campaign, None, &file).await?;
+        patient(wire, Call::put(&campaign, self.file.to_json().as_bytes())).await?;
         for prize in &self.rules.prizes {
             if prize.kind() == tombola_core::campaign::Kind::Code {
                 let path = format!("{campaign}/prizes/{}/codes", prize.slug);
-                let answer =
-                    wire.call("POST", &path, Some("demo-codes"), CODES.as_bytes().to_vec()).await?;
-                answer.json().context("the code file was not taken")?;
+                let codes = Call::post(&path, "demo-codes", CODES.as_bytes());
+                patient(wire, codes).await.context("the code file was not taken")?;
             }
         }
         for to in ["submit", "approve", "start"] {
-            let body = json!({ "to": to, "reason": "demo" });
-            let key = format!("demo-{to}");
-            patient(wire, "POST", &format!("{campaign}/transitions"), Some(&key), &body).await?;
+            let body = json!({ "to": to, "reason": "demo" }).to_string();
+            let path = format!("{campaign}/transitions");
+            patient(wire, Call::post(&path, &format!("demo-{to}-1"), body.as_bytes())).await?;
         }
         Ok(())
     }

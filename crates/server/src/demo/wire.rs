@@ -39,34 +39,54 @@ impl Answer {
     }
 }
 
+/// One call of the API.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) method: &'static str,
+    pub(crate) path: &'a str,
+    pub(crate) request_key: Option<&'a str>,
+    pub(crate) claim_token: Option<&'a str>,
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> Call<'a> {
+    /// A read.
+    pub(crate) const fn get(path: &'a str) -> Self {
+        Self { method: "GET", path, request_key: None, claim_token: None, body: b"" }
+    }
+
+    /// A change, under a request key.
+    pub(crate) const fn post(path: &'a str, request_key: &'a str, body: &'a [u8]) -> Self {
+        Self { method: "POST", path, request_key: Some(request_key), claim_token: None, body }
+    }
+
+    /// A change that says what shall be.
+    pub(crate) const fn put(path: &'a str, body: &'a [u8]) -> Self {
+        Self { method: "PUT", path, request_key: None, claim_token: None, body }
+    }
+
+    /// As the winner who has this token.
+    pub(crate) const fn as_winner(self, token: &'a str) -> Self {
+        Self { claim_token: Some(token), ..self }
+    }
+}
+
 /// A way to the server.
 #[async_trait]
 pub(crate) trait Wire: Send + Sync {
-    /// One call; an error means that no answer came.
-    async fn call(
-        &self,
-        method: &str,
-        path: &str,
-        request_key: Option<&str>,
-        body: Vec<u8>,
-    ) -> Result<Answer>;
+    /// One call; an error means that no answer came. Without a claim token the
+    /// caller is who the way makes it: a client or an operator.
+    async fn call(&self, call: Call<'_>) -> Result<Answer>;
 }
 
 /// Calls until the server is there again: for the people of the demo, who are as
 /// patient as its callers.
-pub(crate) async fn patient(
-    wire: &Arc<dyn Wire>,
-    method: &str,
-    path: &str,
-    request_key: Option<&str>,
-    body: &Value,
-) -> Result<Value> {
-    let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body)? };
+pub(crate) async fn patient(wire: &Arc<dyn Wire>, call: Call<'_>) -> Result<Value> {
     for _ in 0..200 {
-        match wire.call(method, path, request_key, body.clone()).await {
+        match wire.call(call).await {
             Ok(answer) if answer.status < 500 => return answer.json(),
             Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
-    anyhow::bail!("the server did not answer {method} {path} within ten seconds")
+    anyhow::bail!("the server did not answer {} {} within ten seconds", call.method, call.path)
 }

@@ -111,7 +111,11 @@ pub(super) struct Version {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PrizeRow {
     pub(super) kind: Kind,
+    /// The live figure: what the file says plus what operators changed, and never
+    /// less than what was given.
     pub(super) stock: Option<u64>,
+    /// What operators added and withdrew.
+    pub(super) changed: i64,
     pub(super) spent: u64,
     /// The civil day that `day_spent` speaks of.
     pub(super) day: CivilDay,

@@ -15,6 +15,7 @@
 //! # What is not modelled
 //! A lost connection, an unknown commit, sealed codes and addresses, time-outs.
 
+mod bench;
 mod catalog;
 mod copies;
 mod data;
@@ -111,9 +112,10 @@ impl ModelStore {
         self.data().awards.get(&award).map(|it| it.log.clone()).unwrap_or_default()
     }
 
-    /// How many lines the operator log has.
-    pub fn operator_log_len(&self) -> usize {
-        self.data().operator_log.len()
+    /// The operator log, one line for each act.
+    pub fn operator_log(&self) -> Vec<String> {
+        let line = |it: &data::LogLine| format!("{} {}: {}", it.at, it.actor.name, it.what);
+        self.data().operator_log.iter().map(line).collect()
     }
 
     /// The messages that changed no award.

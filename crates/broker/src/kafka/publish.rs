@@ -1,0 +1,228 @@
+//! Publishing: an idempotent producer, a report for each message.
+
+use super::KafkaOptions;
+use super::config;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::future_producer::OwnedDeliveryResult;
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use tombola_core::limits;
+use tombola_core::ports::{Outgoing, Report, TopicError};
+
+/// The clients that have no callbacks but those of the log.
+#[derive(Clone, Default)]
+pub(super) struct LogContext;
+
+impl ClientContext for LogContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        config::log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        config::log_error(&error, reason);
+    }
+}
+
+type Producer = FutureProducer<LogContext>;
+
+pub(super) struct Publisher {
+    options: Arc<KafkaOptions>,
+    /// Replaced when it has failed for good.
+    producer: RwLock<Producer>,
+}
+
+impl Publisher {
+    pub(super) fn new(options: Arc<KafkaOptions>) -> Result<Self, TopicError> {
+        let producer = RwLock::new(create(&options)?);
+        Ok(Self { options, producer })
+    }
+
+    fn producer(&self) -> Producer {
+        self.producer
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Report> {
+        let producer = self.producer();
+        let deadline = Instant::now() + limits::PUBLISH_TIMEOUT;
+        let handed: Vec<Result<DeliveryFuture, Report>> = messages
+            .iter()
+            .map(|message| self.hand_over(&producer, message))
+            .collect();
+        let mut reports = Vec::with_capacity(handed.len());
+        for handed in handed {
+            reports.push(match handed {
+                Ok(delivery) => read_report(timeout_at(deadline, delivery).await.ok()),
+                Err(report) => report,
+            });
+        }
+        if let Some((_, reason)) = producer.client().fatal_error() {
+            self.renew(producer, &reason);
+        }
+        reports
+    }
+
+    /// An error here means that the producer never had it.
+    fn hand_over(&self, producer: &Producer, message: &Outgoing) -> Result<DeliveryFuture, Report> {
+        if let Some(why) = crate::refusal(message) {
+            return Err(Report::Refused(why));
+        }
+        let headers = OwnedHeaders::new_with_capacity(message.headers.len());
+        let headers = message
+            .headers
+            .iter()
+            .fold(headers, |headers, (name, text)| {
+                headers.insert(Header {
+                    key: name,
+                    value: Some(text),
+                })
+            });
+        let record = FutureRecord::to(&self.options.topic)
+            .key(&message.key)
+            .payload(&message.value[..])
+            .headers(headers);
+        producer.send_result(record).map_err(|(error, _)| {
+            if is_refusal(&error) {
+                Report::Refused(error.to_string())
+            } else {
+                Report::NotTaken(error.to_string())
+            }
+        })
+    }
+
+    /// A fatal error ends a producer: its sequence numbers can no longer be trusted.
+    fn renew(&self, failed: Producer, reason: &str) {
+        let mut producer = self
+            .producer
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if producer.client().fatal_error().is_none() {
+            return; // another batch was first
+        }
+        match create(&self.options) {
+            Ok(new) => {
+                tracing::error!(reason, "the producer failed for good and was replaced");
+                *producer = new;
+            }
+            Err(error) => tracing::error!(reason, %error, "the producer cannot be replaced"),
+        }
+        drop(producer);
+        put_away(failed);
+    }
+
+    pub(super) async fn flush(&self, deadline: Duration) -> Result<(), TopicError> {
+        let producer = self.producer();
+        let flushed = tokio::task::spawn_blocking(move || producer.flush(deadline)).await;
+        flushed
+            .map_err(|error| TopicError::Unavailable(error.to_string()))?
+            .map_err(|error| config::unavailable(&error))
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        put_away(self.producer());
+    }
+}
+
+/// Dropping the last handle of a producer purges and then waits: not on a thread
+/// that serves others.
+fn put_away(producer: Producer) {
+    let spawned = std::thread::Builder::new()
+        .name("kafka-put-away".to_owned())
+        .spawn(move || {
+            if let Err(error) = producer.flush(limits::PUBLISH_TIMEOUT) {
+                tracing::warn!(%error, "messages were left with the producer: rescue finds them");
+            }
+        });
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "no thread to flush the producer on");
+    }
+}
+
+fn create(options: &KafkaOptions) -> Result<Producer, TopicError> {
+    config::producer(options)
+        .create_with_context(LogContext)
+        .map_err(|error| config::unavailable(&error))
+}
+
+/// `None`: nothing came in time.
+fn read_report<E>(delivered: Option<Result<OwnedDeliveryResult, E>>) -> Report {
+    match delivered {
+        Some(Ok(Ok(place))) => Report::Taken {
+            partition: place.partition,
+            offset: place.offset,
+        },
+        Some(Ok(Err((error, _)))) => judge(&error),
+        Some(Err(_)) => Report::Unknown("the producer was dropped".to_owned()),
+        None => Report::Unknown("no report within the publish time-out".to_owned()),
+    }
+}
+
+/// What a failed report proves. Whatever is not surely absent may be there: an
+/// expired message too, since its request may have arrived.
+fn judge(error: &KafkaError) -> Report {
+    const ABSENT: &[RDKafkaErrorCode] = &[
+        RDKafkaErrorCode::PurgeQueue,
+        RDKafkaErrorCode::QueueFull,
+        RDKafkaErrorCode::UnknownTopic,
+        RDKafkaErrorCode::UnknownPartition,
+        RDKafkaErrorCode::UnknownTopicOrPartition,
+        RDKafkaErrorCode::TopicAuthorizationFailed,
+        RDKafkaErrorCode::ClusterAuthorizationFailed,
+    ];
+    let why = error.to_string();
+    if is_refusal(error) {
+        Report::Refused(why)
+    } else if error
+        .rdkafka_error_code()
+        .is_some_and(|code| ABSENT.contains(&code))
+    {
+        Report::NotTaken(why)
+    } else {
+        Report::Unknown(why)
+    }
+}
+
+fn is_refusal(error: &KafkaError) -> bool {
+    const REFUSED: &[RDKafkaErrorCode] = &[
+        RDKafkaErrorCode::MessageSizeTooLarge,
+        RDKafkaErrorCode::InvalidMessageSize,
+        RDKafkaErrorCode::InvalidRecord,
+    ];
+    error
+        .rdkafka_error_code()
+        .is_some_and(|code| REFUSED.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_surely_absent_is_called_not_taken() {
+        use RDKafkaErrorCode as Code;
+        let of = |code| judge(&KafkaError::MessageProduction(code));
+        for code in [
+            Code::MessageTimedOut,
+            Code::PurgeInflight,
+            Code::RequestTimedOut,
+            Code::Fatal,
+        ] {
+            assert!(matches!(of(code), Report::Unknown(_)), "{code}");
+        }
+        for code in [Code::PurgeQueue, Code::UnknownTopicOrPartition] {
+            assert!(matches!(of(code), Report::NotTaken(_)), "{code}");
+        }
+        for code in [Code::MessageSizeTooLarge, Code::InvalidRecord] {
+            assert!(matches!(of(code), Report::Refused(_)), "{code}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The suite on librdkafka's mock cluster, and what only Kafka does: brokers that
+//! go away, errors of a broker, a producer that fails for good.
+
+use super::{KafkaOptions, KafkaTopic};
+use crate::suite::{PARTITIONS, Reader, World, outgoing, publish, taken};
+use async_trait::async_trait;
+use rdkafka::ClientConfig;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+use tombola_core::ports::{Report, Topic, TopicError, TopicSpec};
+
+type Cluster = MockCluster<'static, DefaultProducerContext>;
+type Order = Box<dyn FnOnce(&Cluster) + Send>;
+
+const TOPIC: &str = "lottery_invoice";
+
+/// The mock cluster takes almost this long over each change of a group's members,
+/// even when all of them have joined.
+const SESSION_MS: u32 = 6_000;
+
+/// A cluster of one broker, on a thread that it never leaves.
+struct KafkaWorld {
+    topic: KafkaTopic,
+    brokers: String,
+    orders: Sender<Order>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "orders are given one at a time")]
+fn start_cluster() -> (String, Sender<Order>) {
+    let (orders, todo) = channel::<Order>();
+    let (told, brokers) = channel();
+    std::thread::spawn(move || {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, PARTITIONS, 1).unwrap();
+        told.send(cluster.bootstrap_servers()).unwrap();
+        for order in todo {
+            order(&cluster);
+        }
+    });
+    (brokers.recv().unwrap(), orders)
+}
+
+fn connect(brokers: &str, topic: &str, session_ms: u32) -> KafkaTopic {
+    // Heartbeats carry the news of a rebalance: the shorter, the sooner.
+    let heartbeat = ("heartbeat.interval.ms".to_owned(), "100".to_owned());
+    let settings = vec![
+        heartbeat,
+        ("session.timeout.ms".to_owned(), session_ms.to_string()),
+    ];
+    KafkaTopic::new(KafkaOptions {
+        brokers: brokers.to_owned(),
+        topic: topic.to_owned(),
+        epoch: 7,
+        settings,
+    })
+    .unwrap()
+}
+
+impl KafkaWorld {
+    /// Does something to the cluster, and returns when it is done.
+    #[expect(clippy::disallowed_methods, reason = "carries one answer")]
+    fn order(&self, order: impl FnOnce(&Cluster) + Send + 'static) {
+        let (done, wait) = channel();
+        let order = move |cluster: &Cluster| {
+            order(cluster);
+            done.send(()).unwrap();
+        };
+        self.orders.send(Box::new(order)).unwrap();
+        wait.recv().unwrap();
+    }
+
+    fn fail_next(&self, request: RDKafkaApiKey, error: RDKafkaRespErr, times: usize) {
+        self.order(move |cluster| cluster.request_errors(request, &vec![error; times]));
+    }
+}
+
+#[async_trait(?Send)]
+impl World for KafkaWorld {
+    async fn open() -> Self {
+        let (brokers, orders) = start_cluster();
+        Self {
+            topic: connect(&brokers, TOPIC, SESSION_MS),
+            brokers,
+            orders,
+        }
+    }
+
+    fn topic(&self) -> &dyn Topic {
+        &self.topic
+    }
+
+    async fn publish_foreign(&self, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        let producer: FutureProducer = config.create().unwrap();
+        let record = FutureRecord::<[u8], [u8]> {
+            key,
+            payload: value,
+            ..FutureRecord::to(TOPIC)
+        };
+        producer
+            .send(record, Duration::from_secs(10))
+            .await
+            .unwrap();
+    }
+}
+
+topic_suite!(KafkaWorld);
+
+#[tokio::test]
+async fn publish_is_unknown_while_the_broker_is_away_and_taken_when_it_is_back() {
+    let world = KafkaWorld::open().await;
+    publish(&world, 0, &["before"]).await;
+    world.order(|cluster| cluster.broker_down(-1).unwrap());
+    let reports = world
+        .topic
+        .publish_batch(vec![outgoing(0, "meanwhile")])
+        .await;
+    assert!(matches!(reports[0], Report::Unknown(_)), "{:?}", reports[0]);
+    world.order(|cluster| cluster.broker_up(-1).unwrap());
+    let mut reports = world.topic.publish_batch(vec![outgoing(0, "after")]).await;
+    while !matches!(reports[0], Report::Taken { .. }) {
+        reports = world.topic.publish_batch(vec![outgoing(0, "after")]).await;
+    }
+}
+
+#[tokio::test]
+async fn error_that_passes_costs_neither_the_message_nor_a_second_copy() {
+    let world = KafkaWorld::open().await;
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+    world.fail_next(RDKafkaApiKey::Produce, error, 2);
+    assert_eq!(publish(&world, 0, &["a", "b"]).await, [0, 1]);
+    let position = world.topic.group_position("g").await.unwrap();
+    assert_eq!(position.partitions[0].high_watermark, 2);
+}
+
+#[tokio::test]
+async fn producer_that_failed_for_good_is_replaced() {
+    let world = KafkaWorld::open().await;
+    publish(&world, 0, &["before"]).await;
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    world.fail_next(RDKafkaApiKey::Produce, error, 1);
+    let reports = world.topic.publish_batch(vec![outgoing(0, "lost")]).await;
+    assert!(
+        !matches!(reports[0], Report::Taken { .. }),
+        "{:?}",
+        reports[0]
+    );
+    assert_eq!(publish(&world, 0, &["after"]).await, [1]);
+}
+
+#[tokio::test]
+async fn commit_of_a_generation_that_the_broker_ended_is_lost() {
+    let world = KafkaWorld::open().await;
+    publish(&world, 0, &["a"]).await;
+    let mut reader = Reader::alone(&world, "g").await;
+    reader.read(1).await;
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION;
+    world.fail_next(RDKafkaApiKey::OffsetCommit, error, 1);
+    assert_eq!(
+        reader.member.commit(&[(0, 1)]).await,
+        Err(TopicError::LostGeneration)
+    );
+    let position = world.topic.group_position("g").await.unwrap();
+    assert_eq!(position.partitions[0].committed, 0);
+}
+
+#[tokio::test]
+async fn commit_while_the_broker_is_away_is_unavailable_and_good_when_it_is_back() {
+    let world = KafkaWorld::open().await;
+    // Its session outlasts the outage, so that its generation does.
+    let topic = connect(&world.brokers, TOPIC, 60_000);
+    let world = KafkaWorld { topic, ..world };
+    publish(&world, 0, &["a"]).await;
+    let mut reader = Reader::alone(&world, "g").await;
+    reader.read(1).await;
+    world.order(|cluster| cluster.broker_down(-1).unwrap());
+    let away = reader.member.commit(&[(0, 1)]).await;
+    assert!(matches!(away, Err(TopicError::Unavailable(_))), "{away:?}");
+    world.order(|cluster| cluster.broker_up(-1).unwrap());
+    let mut back = reader.member.commit(&[(0, 1)]).await;
+    while matches!(back, Err(TopicError::Unavailable(_))) {
+        back = reader.member.commit(&[(0, 1)]).await;
+    }
+    assert_eq!(back, Ok(()));
+    let position = world.topic.group_position("g").await.unwrap();
+    assert_eq!(position.partitions[0].committed, 1);
+}
+
+#[tokio::test]
+async fn topic_that_is_not_there_is_said_so() {
+    let world = KafkaWorld::open().await;
+    let other = connect(&world.brokers, "another", SESSION_MS);
+    assert_eq!(other.describe().await, Ok(None));
+    assert!(matches!(
+        other.group_position("g").await,
+        Err(TopicError::Mismatch(_))
+    ));
+    assert_eq!(other.describe().await, Ok(None), "asking makes no topic");
+    // The mock cluster cannot make one by request; that must not pass for success.
+    let spec = TopicSpec {
+        partitions: 1,
+        replication: 1,
+    };
+    assert!(other.create(&spec).await.is_err());
+}
+
+#[tokio::test]
+async fn flush_returns_when_nothing_is_on_its_way() {
+    let world = KafkaWorld::open().await;
+    let reports = world.topic.publish_batch(vec![outgoing(1, "a")]).await;
+    assert_eq!(taken(&reports[0]), (1, 0));
+    assert_eq!(world.topic.flush(Duration::from_secs(5)).await, Ok(()));
+}

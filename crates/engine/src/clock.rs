@@ -1,0 +1,114 @@
+//! The clock of production: monotonic time since the process began, plus an offset
+//! to the time of the database.
+//!
+//! A step of the civil clock (an operator, NTP, a resumed machine) never steps this
+//! one: it follows by at most a tenth of the time that has passed since the last
+//! measurement, so that a lease measured by it is never more than a tenth shorter
+//! than it was promised. Two readings never go backwards.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tombola_core::Timestamp;
+use tombola_core::ports::Clock;
+
+/// The share of the passed time by which a correction may move the clock.
+const SLEW: u32 = 10;
+
+/// The real clock.
+#[derive(Debug)]
+pub struct SystemClock {
+    began: Instant,
+    /// The instant at which the process began, by this clock.
+    base: AtomicI64,
+    /// The latest instant given out.
+    latest: AtomicI64,
+    measured_at: Mutex<Duration>,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SystemClock {
+    /// Begins at the civil time of this machine.
+    pub fn new() -> Self {
+        let base = Self::wall().0;
+        Self {
+            began: monotonic_now(),
+            base: AtomicI64::new(base),
+            latest: AtomicI64::new(base),
+            measured_at: Mutex::new(Duration::ZERO),
+        }
+    }
+
+    /// The civil time of this machine, steps and all.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the civil clock")]
+    pub fn wall() -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Follows `reference` (the database's time, or [`SystemClock::wall`] where the
+    /// database is a file of this machine), slowly. Gives how far off this clock
+    /// was before, in microseconds: above 2 s the process is not ready.
+    pub fn follow(&self, reference: Timestamp) -> i64 {
+        let elapsed = self.monotonic();
+        let mut measured_at = self.measured_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let step_max = micros(elapsed.saturating_sub(*measured_at) / SLEW);
+        *measured_at = elapsed;
+        let off = reference.0.saturating_sub(self.base.load(Ordering::Relaxed) + micros(elapsed));
+        self.base.fetch_add(off.clamp(-step_max, step_max), Ordering::Relaxed);
+        off
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let now = self.base.load(Ordering::Relaxed) + micros(self.monotonic());
+        Timestamp(self.latest.fetch_max(now, Ordering::Relaxed).max(now))
+    }
+
+    fn monotonic(&self) -> Duration {
+        monotonic_now().saturating_duration_since(self.began)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+fn monotonic_now() -> Instant {
+    Instant::now()
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn step_of_the_civil_clock_is_followed_by_at_most_a_tenth_of_the_time_passed() {
+        let clock = SystemClock::new();
+        let before = clock.now();
+        let hour_ahead = before.plus(Duration::from_hours(1));
+        let off = clock.follow(hour_ahead);
+        assert!(off > 3_599_000_000, "{off}");
+        let passed = clock.monotonic();
+        assert!(clock.now().since(before) <= passed + passed / 10 + Duration::from_millis(1));
+    }
+
+    #[test]
+    fn two_readings_never_go_backwards() {
+        let clock = SystemClock::new();
+        let mut last = clock.now();
+        for _ in 0..1000 {
+            clock.follow(Timestamp(0));
+            let now = clock.now();
+            assert!(now >= last);
+            last = now;
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The distributor of kind `webhook`: one signed POST.
+//!
+//! # What each failure means
+//! - Nothing was written yet (a refused or private address, no connection, no TLS, a
+//!   secret that does not sign): `NotConnected`. A private address is not an answer
+//!   of the endpoint, so it does not defer without end: it is an attempt, it counts
+//!   for the breaker, and the operator reads why in the timeline.
+//! - A whole answer came: its status decides.
+//! - Anything else after the connection stood: `Broken`, the outcome is unknown.
+
+use super::Distributor;
+use super::answer::{read_body, receipt, retry_after};
+use super::body;
+use super::client::Clients;
+use super::guard::{PRIVATE, is_refused_literal};
+use super::sign::sign;
+use async_trait::async_trait;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, RequestBuilder, Response, Url};
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tombola_core::decision::CallAnswer;
+use tombola_core::endpoint::Endpoint;
+use tombola_core::limits;
+use tombola_core::message::Message;
+use tombola_core::ports::{Claim, Clock};
+
+/// Bytes of an error in the timeline.
+const ERROR_BYTES_MAX: usize = 256;
+
+/// Calls endpoints.
+pub struct WebhookDistributor {
+    clients: Clients,
+    clock: Arc<dyn Clock>,
+}
+
+impl WebhookDistributor {
+    /// One for the whole process: connections are kept in it.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clients: Clients::new(), clock }
+    }
+
+    /// Everything before the first byte.
+    fn prepare(&self, endpoint: &Endpoint, claim: &Claim, message: &Message) -> Result<RequestBuilder, String> {
+        let url: Url = endpoint.url.parse().map_err(|_| "the endpoint's url cannot be read".to_owned())?;
+        if is_refused_literal(&url, endpoint.allow_private) {
+            return Err(PRIVATE.to_owned());
+        }
+        let body = body::encode(message, &claim.delivery_key);
+        let timestamp = self.clock.now().0.div_euclid(1_000_000);
+        let signature = sign(&endpoint.secrets, &claim.delivery_key, timestamp, &body)
+            .map_err(|error| error.to_string())?;
+        let client: Client = self.clients.of(endpoint).map_err(|error| said(&error))?;
+        Ok(client
+            .post(url)
+            .timeout(endpoint.timeout.min(limits::CALL_TIMEOUT_MAX))
+            .header(CONTENT_TYPE, "application/json")
+            .header("webhook-id", &claim.delivery_key)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signature)
+            .body(body))
+    }
+
+    async fn read(&self, response: Response) -> (CallAnswer, Option<String>) {
+        let status = response.status().as_u16();
+        let retry_after: Option<Duration> = retry_after(response.headers(), self.clock.now());
+        match read_body(response).await {
+            Ok(body) => {
+                let receipt = body.as_deref().and_then(receipt);
+                let error = (!(200..300).contains(&status)).then(|| format!("HTTP {status}"));
+                (CallAnswer::Status { status, retry_after, receipt }, error)
+            }
+            Err(error) => (CallAnswer::Broken, Some(format!("HTTP {status}, then {}", said(&error)))),
+        }
+    }
+}
+
+#[async_trait]
+impl Distributor for WebhookDistributor {
+    async fn deliver(&self, endpoint: &Endpoint, claim: &Claim, message: &Message) -> (CallAnswer, Option<String>) {
+        let request = match self.prepare(endpoint, claim, message) {
+            Ok(request) => request,
+            Err(error) => return (CallAnswer::NotConnected, Some(error)),
+        };
+        #[expect(clippy::disallowed_methods, reason = "this is the one guarded client")]
+        let answer = request.send().await;
+        match answer {
+            Ok(response) => self.read(response).await,
+            Err(error) if error.is_connect() || error.is_builder() => {
+                (CallAnswer::NotConnected, Some(said(&error)))
+            }
+            Err(error) => (CallAnswer::Broken, Some(said(&error))),
+        }
+    }
+}
+
+/// What an error says, its causes too, without the URL, which may hold a secret.
+fn said(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() { "timed out".to_owned() } else { String::new() };
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    if text.is_empty() {
+        text.push_str("the call failed");
+    }
+    let end = (0..=ERROR_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.truncate(end);
+    text
+}

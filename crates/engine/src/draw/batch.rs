@@ -1,0 +1,213 @@
+//! One batch: committed, run again by its keys while nobody knows, halved while one
+//! of its requests cannot be written; then its callers are answered and its messages
+//! handed to the relay.
+
+use super::lines::Standing;
+use super::{Answer, DeskAnswer, DeskError, DrawAsk};
+use crate::kill;
+use crate::meters::{DrawCounters, Meters};
+use crate::relay::RelayHandle;
+use crate::store_calls::kept_from_panic;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tombola_core::Timestamp;
+use tombola_core::draw::{DrawRequest, Ticket};
+use tombola_core::limits;
+use tombola_core::ports::{AwardPath, Clock, DrawAnswer, DrawBatch, Handoff, StoreError, StoreResult};
+
+/// Requests of one campaign, each with its tickets.
+pub(super) struct Batch {
+    campaign: Arc<str>,
+    members: Vec<Member>,
+}
+
+struct Member {
+    request: DrawRequest,
+    answer: Answer,
+    since: Duration,
+}
+
+impl Batch {
+    pub(super) fn new(campaign: Arc<str>, standing: impl Iterator<Item = (Standing, Vec<Ticket>)>) -> Self {
+        let members = standing.map(|(one, tickets)| Member {
+            request: request(one.ask, tickets),
+            answer: one.answer,
+            since: one.since,
+        });
+        Self { campaign, members: members.collect() }
+    }
+}
+
+fn request(ask: DrawAsk, tickets: Vec<Ticket>) -> DrawRequest {
+    DrawRequest {
+        client: ask.client,
+        user: ask.user,
+        key: ask.key,
+        fingerprint: ask.fingerprint,
+        tickets,
+        traceparent: ask.traceparent,
+        claim_key_version: ask.claim_key_version,
+    }
+}
+
+/// Frees its line when it is dropped, also by a panic.
+pub(super) struct FreeLine {
+    campaign: Arc<str>,
+    free: mpsc::Sender<Arc<str>>,
+}
+
+impl FreeLine {
+    pub(super) const fn new(campaign: Arc<str>, free: mpsc::Sender<Arc<str>>) -> Self {
+        Self { campaign, free }
+    }
+}
+
+impl Drop for FreeLine {
+    fn drop(&mut self) {
+        // There is room for each line, and a desk that is gone has no lines.
+        drop(self.free.try_send(Arc::clone(&self.campaign)));
+    }
+}
+
+/// Commits batches.
+pub(super) struct Committer {
+    pub(super) path: Arc<dyn AwardPath>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) relay: Option<RelayHandle>,
+    pub(super) meters: Arc<Meters>,
+}
+
+impl Committer {
+    /// Runs a batch to its end. Its line is free as soon as the last commit is done,
+    /// before the callers are answered, so that the store is never idle meanwhile.
+    pub(super) async fn run(self: Arc<Self>, batch: Batch, free: FreeLine) {
+        let Batch { campaign, members } = batch;
+        let counters = self.meters.draws_of(&campaign);
+        let mut free = Some(free);
+        let mut parts = vec![members];
+        while let Some(mut part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            match self.commit(&campaign, &part).await {
+                Ok(answers) => {
+                    if parts.is_empty() {
+                        free = None;
+                    }
+                    self.answer(part, answers, &counters);
+                }
+                Err(StoreError::Row(_)) if part.len() > 1 => {
+                    let second = part.split_off(part.len() / 2);
+                    parts.push(second);
+                    parts.push(part);
+                }
+                Err(error) => fail(part, error, &campaign, &counters),
+            }
+        }
+        drop(free);
+    }
+
+    /// One transaction. Where nobody knows how it ended, the same batch runs again:
+    /// its keys make it take effect once.
+    async fn commit(&self, campaign: &Arc<str>, part: &[Member]) -> StoreResult<Vec<DrawAnswer>> {
+        let now = self.clock.now();
+        let mut wait = limits::DESK_COMMIT_BACKOFF;
+        let mut is_unknown = None;
+        for tries_left in (0..limits::DESK_COMMIT_TRIES_MAX).rev() {
+            kill::point("before_commit");
+            let batch = self.draw_batch(campaign, part, now);
+            match kept_from_panic(self.path.commit_draws(batch)).await {
+                Ok(answers) if answers.len() == part.len() => {
+                    kill::point("after_commit");
+                    return Ok(answers);
+                }
+                Ok(answers) => {
+                    let what = format!("{} answers for {} requests", answers.len(), part.len());
+                    return Err(StoreError::Inconsistent(what));
+                }
+                Err(error @ (StoreError::Unavailable(_) | StoreError::Overloaded)) => {
+                    if matches!(error, StoreError::Unavailable(_)) || is_unknown.is_none() {
+                        is_unknown = Some(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            if tries_left > 0 {
+                tracing::warn!(campaign.id = %campaign, "the store is away; the batch runs again by its keys");
+                tokio::time::sleep(wait).await;
+                wait *= 2;
+            }
+        }
+        Err(is_unknown.unwrap_or(StoreError::Overloaded))
+    }
+
+    fn draw_batch(&self, campaign: &Arc<str>, part: &[Member], now: Timestamp) -> DrawBatch {
+        DrawBatch {
+            campaign: Arc::clone(campaign),
+            requests: part.iter().map(|member| member.request.clone()).collect(),
+            now,
+            has_relay: self.relay.is_some(),
+        }
+    }
+
+    /// Answers each caller, then hands the messages over.
+    fn answer(&self, part: Vec<Member>, answers: Vec<DrawAnswer>, counters: &DrawCounters) {
+        let now = self.clock.monotonic();
+        let mut messages = Vec::new();
+        let mut draws = 0;
+        for (member, answer) in part.into_iter().zip(answers) {
+            self.meters.draw_seconds.observe_span(now.saturating_sub(member.since));
+            let answer = count(answer, counters, &mut draws, &mut messages);
+            // A client that hung up hears it when it asks again with its key.
+            drop(member.answer.send(Ok(answer)));
+        }
+        self.meters.draw_batch_size.observe_count(draws);
+        kill::point("before_handoff");
+        if let Some(relay) = &self.relay {
+            relay.offer(messages);
+        }
+    }
+
+    /// Answers a request of which nothing was chosen.
+    pub(super) fn turn_away(&self, one: Standing, error: DeskError) {
+        if matches!(error, DeskError::Overloaded { .. }) {
+            self.meters.draws_of(&one.ask.campaign).overloaded.one();
+        }
+        drop(one.answer.send(Err(error)));
+    }
+}
+
+fn count(answer: DrawAnswer, counters: &DrawCounters, draws: &mut u32, messages: &mut Vec<Handoff>) -> DeskAnswer {
+    match answer {
+        DrawAnswer::Drawn { draws: facts, handoffs } => {
+            let won = facts.iter().filter(|fact| fact.prize.is_some()).count();
+            counters.won.add(won);
+            counters.nothing.add(facts.len() - won);
+            *draws += u32::try_from(facts.len()).unwrap_or(u32::MAX);
+            messages.extend(handoffs);
+            DeskAnswer::Drawn(facts)
+        }
+        DrawAnswer::Replayed { draws } => {
+            counters.replayed.add(draws.len());
+            DeskAnswer::Replayed(draws)
+        }
+        DrawAnswer::Refused(refusal) => {
+            counters.refused.one();
+            DeskAnswer::Refused(refusal)
+        }
+    }
+}
+
+fn fail(part: Vec<Member>, error: StoreError, campaign: &str, counters: &DrawCounters) {
+    tracing::error!(campaign.id = %campaign, requests = part.len(), %error, "a batch could not be committed");
+    counters.failed.add(part.len());
+    let error = if matches!(error, StoreError::Overloaded) {
+        DeskError::OVERLOADED
+    } else {
+        DeskError::Store(Arc::new(error))
+    };
+    for member in part {
+        drop(member.answer.send(Err(error.clone())));
+    }
+}

@@ -1,0 +1,169 @@
+//! One lane: its endpoint, the permits it gives (concurrency, pace, breaker) and the
+//! rate that it was measured to take.
+//!
+//! Pure: time comes in as the monotonic reading of the clock.
+
+use super::pace::Pace;
+use crate::breaker::{Breaker, BreakerSettings, BreakerState, Pass};
+use std::sync::Arc;
+use std::time::Duration;
+use tombola_core::endpoint::Endpoint;
+
+/// What a call is taken to last until one was measured.
+const CALL_GUESS: Duration = Duration::from_millis(100);
+/// A measured rate that is a little low would leave the lane idle; those that come
+/// too early are set aside once more.
+const EAGER_PERCENT: u32 = 110;
+/// The farthest that a copy is set aside for want of a permit.
+const ASIDE_MAX: Duration = Duration::from_hours(1);
+
+/// Why there is no permit now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// A call has to end first.
+    ForACall,
+    /// Not before this reading.
+    Until(Duration),
+}
+
+/// What a lane gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// When the call may begin.
+    pub(crate) at: Duration,
+    /// Whether it is the breaker's probe.
+    pub(crate) is_probe: bool,
+}
+
+/// One lane.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    endpoint: Arc<Endpoint>,
+    pace: Option<Pace>,
+    breaker: Breaker,
+    in_flight: u32,
+    /// A moving mean of how long calls last.
+    call_time: Duration,
+    /// The last date given to a copy that was set aside.
+    aside_until: Duration,
+}
+
+impl Lane {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self {
+            pace: endpoint.interval.map(Pace::new),
+            endpoint: Arc::new(endpoint),
+            breaker: Breaker::new(BreakerSettings::lane()),
+            in_flight: 0,
+            call_time: CALL_GUESS,
+            aside_until: Duration::ZERO,
+        }
+    }
+
+    pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    pub(crate) const fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    pub(crate) fn breaker_state(&self, now: Duration) -> BreakerState {
+        self.breaker.state(now)
+    }
+
+    /// Takes over what an operator changed. An endpoint that is enabled again begins
+    /// with a closed breaker.
+    pub(crate) fn update(&mut self, endpoint: Endpoint) {
+        if *self.endpoint == endpoint {
+            return;
+        }
+        if self.endpoint.interval != endpoint.interval {
+            self.pace = endpoint.interval.map(Pace::new);
+        }
+        if endpoint.is_enabled && !self.endpoint.is_enabled {
+            self.breaker = Breaker::new(BreakerSettings::lane());
+        }
+        self.endpoint = Arc::new(endpoint);
+    }
+
+    /// Asked to be called no more.
+    pub(crate) fn disable(&mut self) {
+        self.endpoint = Arc::new(Endpoint { is_enabled: false, ..Endpoint::clone(&self.endpoint) });
+    }
+
+    /// Gives a permit whose turn is at most `ahead` away.
+    pub(crate) fn take(&mut self, now: Duration, ahead: Duration) -> Result<Turn, Wait> {
+        if self.in_flight >= self.endpoint.concurrency {
+            return Err(Wait::ForACall);
+        }
+        let at = self.pace.as_ref().map_or(now, |pace| pace.next_turn(now));
+        if at > now + ahead {
+            return Err(Wait::Until(at.saturating_sub(ahead)));
+        }
+        let is_probe = match self.breaker.pass(now) {
+            Pass::Yes => false,
+            Pass::Probe => true,
+            Pass::No { until } => return Err(Wait::Until(until)),
+        };
+        if let Some(pace) = &mut self.pace {
+            pace.take_turn(now);
+        }
+        self.in_flight += 1;
+        Ok(Turn { at, is_probe })
+    }
+
+    /// A call begins now, or has to wait so long still.
+    pub(crate) fn begin(&mut self, now: Duration) -> Result<(), Duration> {
+        self.pace.as_mut().map_or(Ok(()), |pace| pace.begin(now))
+    }
+
+    /// A permit comes back. `word`: how its call ended and how long it lasted, `None`
+    /// if there was none.
+    pub(crate) fn give(&mut self, is_probe: bool, word: Option<(bool, Duration)>, now: Duration) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match word {
+            Some((is_ok, lasted)) => {
+                self.call_time = (self.call_time * 7 + lasted) / 8;
+                if is_probe {
+                    self.breaker.record_probe(is_ok, now);
+                } else {
+                    self.breaker.record(is_ok, now);
+                }
+            }
+            None if is_probe => self.breaker.give_probe_back(),
+            None => {}
+        }
+    }
+
+    /// How long a copy without a permit is set aside: the k-th that waits is looked
+    /// at after k calls of the lane's measured rate, after its breaker's wait.
+    pub(crate) fn set_aside(&mut self, now: Duration) -> Duration {
+        let begins = match self.breaker.peek(now) {
+            Pass::Yes | Pass::Probe => now,
+            Pass::No { until } => until,
+        };
+        let next = self.aside_until.max(begins) + self.each();
+        self.aside_until = next.min(now + ASIDE_MAX);
+        self.aside_until.saturating_sub(now)
+    }
+
+    /// When an award whose call met the endpoint's fault is looked at again.
+    pub(crate) fn again_in(&self, now: Duration) -> Duration {
+        let open = match self.breaker.peek(now) {
+            Pass::Yes | Pass::Probe => Duration::ZERO,
+            Pass::No { until } => until.saturating_sub(now),
+        };
+        open.max(BreakerSettings::lane().open_first)
+    }
+
+    /// The time between two calls that the lane was measured to take.
+    fn each(&self) -> Duration {
+        let by_calls = self.call_time / self.endpoint.concurrency.max(1);
+        let by_pace = self.pace.as_ref().map_or(Duration::ZERO, Pace::interval);
+        (by_calls * 100 / EAGER_PERCENT).max(by_pace).max(Duration::from_micros(1))
+    }
+}
+
+#[cfg(test)]
+mod tests;

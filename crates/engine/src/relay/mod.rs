@@ -1,0 +1,172 @@
+//! The relay: publishes what was just committed, and marks it.
+//!
+//! # Model
+//! A hand-off lives in memory and may be lost at any time: its row is due when its
+//! grace ends, and rescue publishes then. So the queue is bounded and drops what it
+//! cannot hold, and a hand-off expires before rescue owns its row. Publishing and
+//! marking are pipelined: while one batch is marked the next is published; marks
+//! that cannot be written hold the publishing back.
+//!
+//! # What each failure does
+//! - The broker does not take a message, or nobody knows: marked as failed; its row
+//!   is due after the backoff.
+//! - It never will (size): the award is dead, `unpublishable`, at once.
+//! - Many fail: the topic's breaker opens, hand-offs are dropped, and rescue sends
+//!   one probe batch a second.
+//! - The store is away: the marks are tried a few times, then forgotten; rescue
+//!   publishes again, and the row drops the second copy.
+
+mod publish;
+
+pub use publish::Publisher;
+
+use crate::meters::Meters;
+use crate::tasks::Tasks;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::mpsc;
+use tombola_core::limits;
+use tombola_core::ports::{Handoff, MarkOf};
+
+/// Where the draw desk puts what it committed.
+#[derive(Debug, Clone)]
+pub struct RelayHandle {
+    queue: mpsc::Sender<Vec<Handoff>>,
+    waiting: Arc<AtomicUsize>,
+    waiting_max: usize,
+    meters: Arc<Meters>,
+}
+
+impl RelayHandle {
+    /// Takes messages over; those for which there is no room are dropped and found by
+    /// rescue.
+    pub fn offer(&self, mut handoffs: Vec<Handoff>) {
+        let offered = handoffs.len();
+        let before = self.waiting.fetch_add(offered, Ordering::Relaxed);
+        let room = self.waiting_max.saturating_sub(before);
+        handoffs.truncate(room);
+        let taken = handoffs.len();
+        if taken < offered {
+            self.waiting.fetch_sub(offered - taken, Ordering::Relaxed);
+            self.meters.handoffs_dropped.add(offered - taken);
+            tracing::warn!(dropped = offered - taken, "the relay is full; rescue will publish");
+        }
+        if taken > 0 && self.queue.try_send(handoffs).is_err() {
+            self.waiting.fetch_sub(taken, Ordering::Relaxed);
+            self.meters.handoffs_dropped.add(taken);
+        }
+    }
+
+    /// Messages that wait now.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+/// What one step of the relay did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RelayStep {
+    /// Published, whatever the broker said.
+    pub published: usize,
+    /// Dropped: expired, or the breaker is open.
+    pub dropped: usize,
+}
+
+/// The relay itself; [`Relay::run`] is its task, [`Relay::run_once`] one step of it.
+pub struct Relay {
+    queue: mpsc::Receiver<Vec<Handoff>>,
+    waiting: Arc<AtomicUsize>,
+    publisher: Arc<Publisher>,
+    meters: Arc<Meters>,
+    /// Taken off the queue, beyond the batch before.
+    left: Vec<Handoff>,
+}
+
+impl Relay {
+    /// A relay that holds `waiting_max` messages, and its handle.
+    pub fn new(publisher: Arc<Publisher>, waiting_max: usize, meters: Arc<Meters>) -> (RelayHandle, Self) {
+        // Each entry holds one message at least, so entries need no bound of their own.
+        let (entry, queue) = mpsc::channel(waiting_max.max(1));
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let handle = RelayHandle {
+            queue: entry,
+            waiting: Arc::clone(&waiting),
+            waiting_max,
+            meters: Arc::clone(&meters),
+        };
+        (handle, Self { queue, waiting, publisher, meters, left: Vec::new() })
+    }
+
+    /// Publishes and marks until a stop; then what waits is still published, for its
+    /// draws are committed, unless the stop's deadline comes first.
+    pub async fn run(mut self, tasks: Tasks) {
+        let (marks, written) = mpsc::channel(limits::RELAY_MARKS_WAITING_MAX);
+        let marker = tasks.spawn(write_marks(Arc::clone(&self.publisher), written));
+        while let Some(batch) = self.next_batch(&tasks).await {
+            let Some(fresh) = self.fresh(batch) else { continue };
+            let published = self.publisher.publish(fresh).await;
+            // The marker ends after this loop, so it takes what comes.
+            if marks.send(published).await.is_err() {
+                break;
+            }
+        }
+        drop(marks);
+        drop(marker.await);
+    }
+
+    /// One step: what waits now is published, in one batch, and marked.
+    pub async fn run_once(&mut self) -> RelayStep {
+        while let Ok(more) = self.queue.try_recv() {
+            self.left.extend(more);
+        }
+        let batch = self.take_batch();
+        let taken = batch.len();
+        let Some(fresh) = self.fresh(batch) else { return RelayStep { published: 0, dropped: taken } };
+        let step = RelayStep { published: fresh.len(), dropped: taken - fresh.len() };
+        let marks = self.publisher.publish(fresh).await;
+        self.publisher.mark(marks).await;
+        step
+    }
+
+    async fn next_batch(&mut self, tasks: &Tasks) -> Option<Vec<Handoff>> {
+        if tasks.is_abandoned() {
+            return None;
+        }
+        if self.left.is_empty() {
+            let first = tokio::select! {
+                biased;
+                first = self.queue.recv() => first,
+                () = tasks.stopped() => {
+                    self.queue.close();
+                    self.queue.recv().await
+                }
+            };
+            self.left = first?;
+        }
+        while self.left.len() < limits::RELAY_BATCH_MAX && let Ok(more) = self.queue.try_recv() {
+            self.left.extend(more);
+        }
+        Some(self.take_batch())
+    }
+
+    fn take_batch(&mut self) -> Vec<Handoff> {
+        let rest = self.left.split_off(self.left.len().min(limits::RELAY_BATCH_MAX));
+        let batch = std::mem::replace(&mut self.left, rest);
+        self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+        batch
+    }
+
+    /// Those that rescue does not own yet; none while the breaker is not closed.
+    fn fresh(&self, batch: Vec<Handoff>) -> Option<Vec<Handoff>> {
+        let offered = batch.len();
+        let fresh = if self.publisher.is_closed() { self.publisher.without_expired(batch) } else { Vec::new() };
+        self.meters.handoffs_dropped.add(offered - fresh.len());
+        (!fresh.is_empty()).then_some(fresh)
+    }
+}
+
+async fn write_marks(publisher: Arc<Publisher>, mut published: mpsc::Receiver<Vec<MarkOf>>) {
+    while let Some(marks) = published.recv().await {
+        publisher.mark(marks).await;
+    }
+}

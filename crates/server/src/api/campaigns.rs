@@ -1,0 +1,127 @@
+//! Campaigns, their prizes, odds, codes and stock.
+
+use super::CampaignDetail;
+use serde::{Deserialize, Serialize};
+use tombola_core::campaign::{CampaignFile, CampaignState};
+
+/// What `PUT /v1/campaigns/{campaign}` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedDoc {
+    /// The campaign's slug.
+    pub campaign: String,
+    /// The version that says this.
+    pub version: i32,
+    /// Whether a new version was made; `false`: the newest said the same.
+    pub changed: bool,
+    /// What a start would refuse, or a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// `GET /v1/campaigns/{campaign}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignShow {
+    /// The campaign, its prizes and what became of them.
+    #[serde(flatten)]
+    pub detail: CampaignDetail,
+    /// The campaign file of `version`.
+    pub file: CampaignFile,
+    /// The campaign file of `next_version`, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_file: Option<CampaignFile>,
+}
+
+/// `POST /v1/campaigns/{campaign}/transitions`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransitionBody {
+    /// A command such as `submit`, `approve`, `start`, or the state it leads to, such
+    /// as `started`.
+    pub to: String,
+    /// Why; goes into the operator log. `refuse` needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a transition did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransitionDoc {
+    /// The campaign's slug.
+    pub campaign: String,
+    /// Where it, or its newest version, stands now.
+    pub state: CampaignState,
+    /// That version.
+    pub version: i32,
+}
+
+/// `GET /v1/campaigns/{campaign}/odds`: public.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OddsDoc {
+    /// The campaign's slug.
+    pub campaign: String,
+    /// The version in force.
+    pub version: i32,
+    /// `no_win`, `spread` or `fallback`.
+    pub on_unavailable: String,
+    /// Each prize, then nothing (`prize` null).
+    pub odds: Vec<OddsOf>,
+}
+
+/// The odds of one outcome, in percent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OddsOf {
+    /// The prize's slug; null is nothing.
+    pub prize: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// What the file says.
+    pub declared: String,
+    /// What a draw gets now, with what is out of stock or over its daily cap.
+    pub effective: String,
+}
+
+/// `POST …/prizes/{prize}/codes`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImportQuery {
+    /// Pass by codes that the campaign has already.
+    pub skip_duplicates: bool,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedDoc {
+    /// The campaign's slug.
+    pub campaign: String,
+    /// The prize's slug.
+    pub prize: String,
+    /// Names the import.
+    pub import: i64,
+    /// Codes that are there now.
+    pub imported: u64,
+    /// Codes that were there before.
+    pub skipped: u64,
+}
+
+/// `POST …/prizes/{prize}/stock`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StockBody {
+    /// Units to add; below zero to withdraw.
+    pub add: i64,
+    /// Why; goes into the operator log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a change of stock did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StockDoc {
+    /// The campaign's slug.
+    pub campaign: String,
+    /// The prize's slug.
+    pub prize: String,
+    /// Units to give in all.
+    pub stock: u64,
+    /// Units left.
+    pub left: u64,
+}

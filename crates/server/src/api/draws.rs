@@ -1,0 +1,76 @@
+//! Draws.
+
+use serde::{Deserialize, Serialize};
+use tombola_core::Timestamp;
+
+/// `POST /v1/campaigns/{campaign}/draws`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrawBody {
+    /// Who draws: 1 to 128 bytes.
+    pub user: String,
+    /// How many draws, 1 to 100: one transaction, all or none.
+    #[serde(default = "one")]
+    pub count: u64,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+/// The draws of one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrawsDoc {
+    /// One for each draw asked for.
+    pub draws: Vec<DrawDoc>,
+}
+
+/// One draw, as facts that never change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrawDoc {
+    /// Its id.
+    pub id: i64,
+    /// The campaign's slug.
+    pub campaign: String,
+    /// Who drew.
+    pub user: String,
+    /// `won` or `nothing`.
+    pub outcome: String,
+    /// The prize's slug, if one was won.
+    pub prize: Option<String>,
+    /// When.
+    pub drawn_at: Timestamp,
+    /// Of a win: its award as it was at the draw.
+    pub award: Option<AwardStub>,
+}
+
+/// An award as it was at the draw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwardStub {
+    /// Its id, which is the draw's.
+    pub id: i64,
+    /// How it is delivered.
+    pub kind: String,
+    /// The state that it began in.
+    pub state: String,
+    /// What the winner shows to see the award, for `physical`, `text` and `code`.
+    pub claim_token: Option<String>,
+}
+
+/// `GET /v1/draws`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrawQuery {
+    /// Of this campaign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+    /// By this user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Rows of the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}

@@ -1,0 +1,154 @@
+//! Dead letters, pauses of deliveries, endpoints, the operator log, the audit.
+
+use super::{EndpointFact, OutcomeWord};
+use serde::{Deserialize, Serialize};
+use tombola_core::campaign::Kind;
+use tombola_core::ports::{DeadFilter, PauseScope};
+use tombola_core::reason::DeadReason;
+
+/// `GET /v1/dead-letters`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadLetterQuery {
+    /// Of this campaign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+    /// Of this kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// Given up on for this reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DeadReason>,
+    /// Drawn, or kept, since then: RFC 3339, or a span such as `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Rows of the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// `POST /v1/dead-letters/requeue`: these awards, or all that match the filter.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequeueBody {
+    /// These awards.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<i64>,
+    /// All that match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<DeadFilter>,
+    /// Only count.
+    pub dry_run: bool,
+    /// Spread them over this time, such as `10m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over: Option<String>,
+    /// The word on unknown outcomes; only `not-delivered` lets them be repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<OutcomeWord>,
+    /// Why; goes into the operator log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a requeue did, or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RequeuedDoc {
+    /// Only counted.
+    pub dry_run: bool,
+    /// Dead letters that match.
+    pub matched: u64,
+    /// Put back, or that would be.
+    pub requeued: u64,
+    /// Left: an effect may exist and the word was not given.
+    pub in_doubt: u64,
+    /// Left: no dead letter of that id.
+    pub not_found: u64,
+}
+
+/// `POST /v1/deliveries/pause, resume`; an absent field matches all.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PauseBody {
+    /// Of this campaign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+    /// Of this prize; needs the campaign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prize: Option<String>,
+    /// To this endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Why; goes into the operator log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl PauseBody {
+    /// Which deliveries.
+    pub fn scope(&self) -> PauseScope {
+        PauseScope { campaign: self.campaign.clone(), prize: self.prize.clone(), endpoint: self.endpoint.clone() }
+    }
+}
+
+/// What a pause or a resume did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseDoc {
+    /// Whether deliveries of that scope are paused now.
+    pub paused: bool,
+    /// Which.
+    pub scope: PauseScope,
+    /// Held awards that were released.
+    pub released: u64,
+}
+
+/// What `PUT /v1/endpoints/{name}` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointPutDoc {
+    /// The endpoint as it is now.
+    #[serde(flatten)]
+    pub endpoint: EndpointFact,
+    /// A secret that was made for it, shown this once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_secret: Option<String>,
+}
+
+/// `GET /v1/log`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogQuery {
+    /// Since then: RFC 3339, or a span such as `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// By this client name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// About this award.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub award: Option<i64>,
+    /// `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Rows of the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// `GET /v1/audit`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditQuery {
+    /// Also replay every draw from its roll and its rules.
+    pub full: bool,
+}
+
+/// `GET /version`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionDoc {
+    /// Of the program.
+    pub version: String,
+    /// The database's own uuid, the `origin` of its messages.
+    pub origin: String,
+}

@@ -1,0 +1,281 @@
+//! The wiring of one process: the data directory and its lock, the store, the
+//! topic, the engine, keys and secrets. Everything that the handlers need hangs
+//! on [`App`]; clones are handles of the same.
+
+mod chores;
+mod open;
+mod roles;
+
+pub use open::OpenError;
+pub use roles::{RoleError, ServeRole, ServeRoles};
+
+use crate::api::AuditReport;
+use crate::claim::ClaimKeys;
+use crate::config::Config;
+use crate::directory::{Directory, DirectoryLock};
+use crate::http::auth::KeyRing;
+use crate::http::error::{ApiError, Code};
+use crate::http::{HttpCounts, Replays};
+use axum::Router;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::MutexGuard;
+use tombola_broker::MemoryTopic;
+use tombola_core::Timestamp;
+use tombola_core::ports::{Catalog, Clock, StoreResult, Topic};
+use tombola_engine::{
+    Desk, Engine, EngineOptions, EngineParts, Lanes, Meters, RescueHandle, Roles, Seed, SystemClock, Tasks,
+};
+use tombola_store::SqliteStore;
+use tombola_store::read::Gauges;
+
+/// How old the numbers of the database may be that `/metrics` shows.
+const GAUGES_AGE_MAX: Duration = Duration::from_secs(5);
+/// A clock that is farther off than this is no longer trusted.
+const CLOCK_OFF_MAX_MICROS: u64 = 2_000_000;
+
+/// One process's server.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    directory: Directory,
+    lock: Mutex<Option<DirectoryLock>>,
+    store: Arc<SqliteStore>,
+    topic: Arc<MemoryTopic>,
+    clock: Arc<SystemClock>,
+    claims: ClaimKeys,
+    keys: KeyRing,
+    replays: Replays,
+    http_counts: HttpCounts,
+    /// What is spawned beside the engine.
+    tasks: Tasks,
+    engine: tokio::sync::Mutex<Option<Engine>>,
+    running: RwLock<Running>,
+    audit_turn: tokio::sync::Mutex<()>,
+    audit_violations: AtomicU64,
+    clock_off: AtomicI64,
+    exports_gauges: AtomicBool,
+    gauges: tokio::sync::Mutex<Option<(Duration, Gauges)>>,
+}
+
+/// Handles of the engine that runs, or of none.
+#[derive(Clone, Default)]
+struct Running {
+    desk: Option<Desk>,
+    rescue: Option<RescueHandle>,
+    lanes: Option<Arc<Lanes>>,
+    meters: Arc<Meters>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("directory", &self.0.directory).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// The router of every operation.
+    pub fn router(&self) -> Router {
+        crate::http::router(self)
+    }
+
+    /// Starts the roles, with rolls from the system.
+    pub async fn start(&self, roles: ServeRoles) -> StoreResult<()> {
+        self.start_seeded(roles, Seed::System).await
+    }
+
+    /// Starts the roles, with rolls from `seed`. What the process before left in
+    /// hand is due at once: this one holds the lock, so no other holder lives.
+    pub async fn start_seeded(&self, roles: ServeRoles, seed: Seed) -> StoreResult<()> {
+        let options = EngineOptions { seed, is_alone: true, has_relay: true, ..self.engine_options() };
+        let mut engine = self.0.engine.lock().await;
+        self.begin(&mut engine, roles.engine(), options).await?;
+        self.0.exports_gauges.store(roles.has(ServeRole::Rescue), Ordering::Relaxed);
+        drop(engine);
+        self.start_chores(roles);
+        Ok(())
+    }
+
+    fn engine_options(&self) -> EngineOptions {
+        EngineOptions { group: self.0.config.broker.group.clone(), ..EngineOptions::default() }
+    }
+
+    async fn begin(&self, slot: &mut Option<Engine>, roles: Roles, options: EngineOptions) -> StoreResult<()> {
+        let parts = EngineParts {
+            path: self.0.store.clone(),
+            catalog: self.0.store.clone(),
+            topic: self.0.topic.clone(),
+            clock: self.0.clock.clone(),
+            distributor: None,
+            options,
+        };
+        let engine = Engine::start(parts, roles).await?;
+        let running = Running {
+            desk: engine.desk().cloned(),
+            rescue: engine.rescue().cloned(),
+            lanes: Some(Arc::clone(engine.lanes())),
+            meters: Arc::clone(engine.meters()),
+        };
+        *self.0.running.write().unwrap_or_else(PoisonError::into_inner) = running;
+        *slot = Some(engine);
+        Ok(())
+    }
+
+    fn running(&self) -> Running {
+        self.0.running.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where to draw. A command that has the directory open draws at a desk without
+    /// a relay: the next server publishes what it won.
+    pub(crate) async fn desk(&self) -> Result<Desk, ApiError> {
+        if let Some(desk) = self.running().desk {
+            return Ok(desk);
+        }
+        let mut engine = self.0.engine.lock().await;
+        if engine.is_none() && !self.0.tasks.is_stopped() {
+            let roles = Roles { api: true, worker: false, rescue: false };
+            let options = EngineOptions { has_relay: false, ..self.engine_options() };
+            self.begin(&mut engine, roles, options).await?;
+        }
+        self.running().desk.ok_or_else(|| Code::Stopping.into())
+    }
+
+    /// Stops within the deadline of the config: nothing new begins, what is under
+    /// way is finished or given back, the directory is given back.
+    pub async fn stop(&self) {
+        let deadline = self.0.config.http.stop_deadline.0;
+        self.0.tasks.stop();
+        if let Some(engine) = self.0.engine.lock().await.take() {
+            engine.stop(deadline).await;
+        }
+        if tokio::time::timeout(deadline, self.0.tasks.ended()).await.is_err() {
+            tracing::warn!("an import did not end in time; the next start removes it");
+        }
+        self.0.topic.close();
+        let store = Arc::clone(&self.0.store);
+        if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
+            tracing::error!(%error, "the store was not closed");
+        }
+        drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &Directory {
+        &self.0.directory
+    }
+
+    /// The store, for reads and for the ports.
+    pub fn store(&self) -> &Arc<SqliteStore> {
+        &self.0.store
+    }
+
+    /// The instant now.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// The keys that sign claim tokens.
+    pub fn claims(&self) -> &ClaimKeys {
+        &self.0.claims
+    }
+
+    pub(crate) fn keys(&self) -> &KeyRing {
+        &self.0.keys
+    }
+
+    pub(crate) fn replays(&self) -> &Replays {
+        &self.0.replays
+    }
+
+    pub(crate) fn http_counts(&self) -> &HttpCounts {
+        &self.0.http_counts
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    /// What the engine counts.
+    pub fn meters(&self) -> Arc<Meters> {
+        self.running().meters
+    }
+
+    /// Reads the keys anew: at once after a change of one.
+    pub async fn refresh_keys(&self) -> StoreResult<()> {
+        self.0.keys.replace(self.0.store.keys().await?);
+        Ok(())
+    }
+
+    /// An endpoint was changed: the lanes of this process see it at once.
+    pub(crate) async fn endpoints_changed(&self) {
+        if let Some(lanes) = self.running().lanes
+            && let Err(error) = lanes.reload(&*self.0.store).await
+        {
+            tracing::warn!(%error, "the change of an endpoint is seen a little later");
+        }
+        self.wake_rescue();
+    }
+
+    /// Something may be due now.
+    pub(crate) fn wake_rescue(&self) {
+        if let Some(rescue) = self.running().rescue {
+            rescue.wake();
+        }
+    }
+
+    pub(crate) async fn audit_turn(&self) -> MutexGuard<'_, ()> {
+        self.0.audit_turn.lock().await
+    }
+
+    pub(crate) fn audited(&self, report: &AuditReport) {
+        let violations = report.checks.iter().map(|check| check.violations).sum();
+        self.0.audit_violations.store(violations, Ordering::Relaxed);
+    }
+
+    pub(crate) fn audit_violations(&self) -> u64 {
+        self.0.audit_violations.load(Ordering::Relaxed)
+    }
+
+    /// Whether this process shows what the database holds.
+    pub(crate) fn exports_gauges(&self) -> bool {
+        self.0.exports_gauges.load(Ordering::Relaxed)
+    }
+
+    /// What the database holds, a few seconds old at most: it is counted from rows.
+    pub(crate) async fn gauges(&self) -> StoreResult<Gauges> {
+        let mut kept = self.0.gauges.lock().await;
+        let now = self.0.clock.monotonic();
+        match &*kept {
+            Some((at, gauges)) if now.saturating_sub(*at) < GAUGES_AGE_MAX => Ok(gauges.clone()),
+            Some(_) | None => {
+                let gauges = self.0.store.gauges().await?;
+                *kept = Some((now, gauges.clone()));
+                Ok(gauges)
+            }
+        }
+    }
+
+    /// Each dependency by name, with `ok` or what is the matter.
+    pub(crate) async fn readiness(&self) -> Vec<(&'static str, String)> {
+        let said = |error: Option<String>| error.unwrap_or_else(|| "ok".to_owned());
+        let database = self.0.store.keys().await.err().map(|error| error.to_string());
+        let topic = match self.0.topic.describe().await {
+            Ok(Some(_)) => None,
+            Ok(None) => Some("the topic is not there".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        let off = self.0.clock_off.load(Ordering::Relaxed).unsigned_abs();
+        let clock = (off > CLOCK_OFF_MAX_MICROS).then(|| format!("{} ms off the database's time", off / 1000));
+        let engine = self.running().desk.is_none() || self.0.tasks.is_stopped();
+        let engine = engine.then(|| "not running".to_owned());
+        vec![("database", said(database)), ("topic", said(topic)), ("clock", said(clock)), ("engine", said(engine))]
+    }
+}

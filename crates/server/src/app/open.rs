@@ -1,0 +1,81 @@
+//! Opening a data directory: the lock first, then everything that it guards.
+
+use super::{App, Inner, Running};
+use crate::claim::ClaimKeys;
+use crate::config::{Config, ConfigError};
+use crate::directory::Directory;
+use crate::http::auth::KeyRing;
+use crate::http::{HttpCounts, Replays};
+use crate::random;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex, RwLock};
+use tombola_broker::{MemoryOptions, MemoryTopic};
+use tombola_core::ports::{Catalog, StoreError};
+use tombola_engine::{SystemClock, Tasks};
+use tombola_store::{SqliteStore, StoreOptions};
+
+/// Why a data directory could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("another process has the data directory open")]
+    Locked(Directory),
+    /// The config names a database that this build has not got.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The directory or a file in it cannot be used.
+    #[error("the data directory cannot be used: {0}")]
+    Io(#[from] io::Error),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl App {
+    /// Takes the directory's lock, opens the database and reads the keys. Nothing
+    /// moves yet: [`App::start`] starts the roles.
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        let not_ours = || ConfigError(vec!["`database.url`: use sqlite://PATH".to_owned()]);
+        let file = config.database.file().ok_or_else(not_ours)?;
+        let directory = Directory::new(config.database.directory().ok_or_else(not_ours)?);
+        directory.create()?;
+        let Some(lock) = directory.try_lock()? else {
+            return Err(OpenError::Locked(directory));
+        };
+        let claims = ClaimKeys::open(&directory)?;
+        let options = StoreOptions { schedule: config.delivery.schedule(), ..StoreOptions::default() };
+        let store = tokio::task::spawn_blocking(move || SqliteStore::open(&file, options))
+            .await
+            .map_err(io::Error::other)??;
+        let keys = KeyRing::default();
+        keys.replace(store.keys().await?);
+        let topic = MemoryTopic::new(MemoryOptions {
+            name: config.broker.topic.clone(),
+            partitions: config.broker.partitions,
+            // Positions of an earlier process say nothing about this one's topic.
+            epoch: i64::from(u32::from_be_bytes(random::bytes())) + 1,
+            ..MemoryOptions::default()
+        });
+        Ok(Self(Arc::new(Inner {
+            config,
+            directory,
+            lock: Mutex::new(Some(lock)),
+            store,
+            topic: Arc::new(topic),
+            clock: Arc::new(SystemClock::new()),
+            claims,
+            keys,
+            replays: Replays::default(),
+            http_counts: HttpCounts::default(),
+            tasks: Tasks::new(),
+            engine: tokio::sync::Mutex::new(None),
+            running: RwLock::new(Running::default()),
+            audit_turn: tokio::sync::Mutex::new(()),
+            audit_violations: AtomicU64::new(0),
+            clock_off: AtomicI64::new(0),
+            exports_gauges: AtomicBool::new(false),
+            gauges: tokio::sync::Mutex::new(None),
+        })))
+    }
+}

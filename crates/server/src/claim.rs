@@ -1,0 +1,151 @@
+//! Claim tokens: what a winner shows to see the award and to give an address.
+//! A token is a function of the draw and of a key that is kept, so that a replay
+//! of the draw gives the same bytes; nothing of it is stored.
+
+use crate::directory::{Directory, write_private};
+use crate::random;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use tombola_core::{AwardId, Timestamp, limits};
+
+/// What every claim token begins with.
+pub const PREFIX: &str = "tmc_";
+/// Award id, expiry and key version, then the HMAC.
+const SIGNED_BYTES: usize = 20;
+const TOKEN_BYTES: usize = SIGNED_BYTES + 32;
+
+/// The keys that sign claim tokens, by version; the newest signs.
+pub struct ClaimKeys {
+    keys: BTreeMap<i32, [u8; 32]>,
+    newest: i32,
+}
+
+impl std::fmt::Debug for ClaimKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClaimKeys").field("newest", &self.newest).finish_non_exhaustive()
+    }
+}
+
+impl ClaimKeys {
+    /// Reads `secret.key`, making it at the first start. One line a version: its
+    /// number and 32 bytes in base64url.
+    pub fn open(directory: &Directory) -> io::Result<Self> {
+        let path = directory.secret_key();
+        if !path.try_exists()? {
+            let secret = URL_SAFE_NO_PAD.encode(random::bytes::<32>());
+            write_private(&path, &format!("1 {secret}\n"))?;
+        }
+        let broken = || io::Error::other(format!("{}: each line has to be a version and its secret", path.display()));
+        let keys: Option<BTreeMap<i32, [u8; 32]>> =
+            fs::read_to_string(&path)?.lines().filter(|line| !line.trim().is_empty()).map(read_line).collect();
+        let keys = keys.ok_or_else(broken)?;
+        let newest = *keys.keys().next_back().ok_or_else(broken)?;
+        Ok(Self { keys, newest })
+    }
+
+    /// The version that signs; stored with the draw.
+    pub fn newest(&self) -> i32 {
+        self.newest
+    }
+
+    /// The token of an award drawn at `drawn_at`; `None` if its key is gone.
+    pub fn token(&self, award: AwardId, drawn_at: Timestamp, version: i32) -> Option<String> {
+        let expires_at = drawn_at.plus(limits::CLAIM_TOKEN_LIFE).0 / 1_000_000;
+        let mut bytes = Vec::with_capacity(TOKEN_BYTES);
+        bytes.extend(award.0.to_be_bytes());
+        bytes.extend(expires_at.to_be_bytes());
+        bytes.extend(version.to_be_bytes());
+        let sign = self.mac(version, &bytes)?.finalize().into_bytes();
+        bytes.extend(sign);
+        Some(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// The award that a token speaks for at `now`; `None` if it is not ours,
+    /// changed or over.
+    pub fn read(&self, token: &str, now: Timestamp) -> Option<AwardId> {
+        let bytes = URL_SAFE_NO_PAD.decode(token.strip_prefix(PREFIX)?).ok()?;
+        let (signed, sign) = bytes.split_at_checked(SIGNED_BYTES)?;
+        let (award, rest) = signed.split_first_chunk::<8>()?;
+        let (expires_at, version) = rest.split_first_chunk::<8>()?;
+        let version = i32::from_be_bytes(*version.first_chunk()?);
+        self.mac(version, signed)?.verify_slice(sign).ok()?;
+        let is_good = i64::from_be_bytes(*expires_at) > now.0 / 1_000_000;
+        is_good.then(|| AwardId(i64::from_be_bytes(*award)))
+    }
+
+    fn mac(&self, version: i32, signed: &[u8]) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.keys.get(&version)?).ok()?;
+        mac.update(b"tombola claim token\0");
+        mac.update(signed);
+        Some(mac)
+    }
+}
+
+fn read_line(line: &str) -> Option<(i32, [u8; 32])> {
+    let (version, secret) = line.trim().split_once(' ')?;
+    let secret = URL_SAFE_NO_PAD.decode(secret.trim()).ok()?.try_into().ok()?;
+    Some((version.parse().ok()?, secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> (tempfile::TempDir, ClaimKeys) {
+        let temp = tempfile::tempdir().unwrap();
+        let keys = ClaimKeys::open(&Directory::new(temp.path())).unwrap();
+        (temp, keys)
+    }
+
+    #[test]
+    fn token_is_the_same_each_time_and_after_reopening() {
+        let (temp, keys) = keys();
+        let at = Timestamp(1_771_000_000_000_000);
+        let token = keys.token(AwardId(42), at, 1).unwrap();
+        let reopened = ClaimKeys::open(&Directory::new(temp.path())).unwrap();
+        assert_eq!(reopened.token(AwardId(42), at, 1), Some(token.clone()));
+        assert_eq!(reopened.read(&token, at), Some(AwardId(42)));
+    }
+
+    #[test]
+    fn changed_foreign_and_expired_tokens_speak_for_nobody() {
+        let (_temp, ours) = keys();
+        let (_other, theirs) = keys();
+        let at = Timestamp(1_771_000_000_000_000);
+        let token = ours.token(AwardId(42), at, 1).unwrap();
+        assert_eq!(theirs.read(&token, at), None);
+        assert_eq!(ours.read(&token, at.plus(limits::CLAIM_TOKEN_LIFE)), None);
+        assert_eq!(ours.token(AwardId(42), at, 2), None);
+        let mut bytes = URL_SAFE_NO_PAD.decode(token.strip_prefix(PREFIX).unwrap()).unwrap();
+        for place in 0..bytes.len() {
+            bytes[place] ^= 1;
+            let forged = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(&bytes));
+            assert_eq!(ours.read(&forged, at), None, "byte {place}");
+            bytes[place] ^= 1;
+        }
+        for text in ["", "tmc_", "tmc_AAAA", "tmb_AAAA"] {
+            assert_eq!(ours.read(text, at), None);
+        }
+    }
+
+    #[test]
+    fn older_versions_stay_good_and_the_newest_signs() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = Directory::new(temp.path());
+        let old = ClaimKeys::open(&directory).unwrap();
+        let text = fs::read_to_string(directory.secret_key()).unwrap();
+        let second = URL_SAFE_NO_PAD.encode([7_u8; 32]);
+        fs::write(directory.secret_key(), format!("{text}2 {second}\n")).unwrap();
+        let both = ClaimKeys::open(&directory).unwrap();
+        let at = Timestamp(0);
+        assert_eq!(both.newest(), 2);
+        assert_eq!(both.token(AwardId(1), at, 1), old.token(AwardId(1), at, 1));
+        fs::write(directory.secret_key(), "nonsense\n").unwrap();
+        assert!(ClaimKeys::open(&directory).is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! `tombola award …`
+
+use super::context::{Context, Usage};
+use super::show;
+use crate::api::{ActionBody, AwardQuery, CancelBody, ConfirmBody, OutcomeWord, ShipmentBody};
+use clap::{Args, Subcommand, ValueEnum};
+use std::process::ExitCode;
+use tombola_core::award::State;
+use tombola_core::campaign::Kind;
+use tombola_core::ports::Address;
+
+/// Awards: list, show, and act on them.
+#[derive(Debug, Subcommand)]
+pub enum AwardCommand {
+    /// Awards, newest first
+    List(ListArgs),
+    /// One award with its whole timeline
+    Show {
+        /// The award's id
+        id: i64,
+    },
+    /// Hold an award until it is released
+    Hold(ActArgs),
+    /// End a hold that waits for a person or an instant
+    Release(ActArgs),
+    /// Say that an award is delivered
+    Confirm(ConfirmArgs),
+    /// End an award without delivering it
+    Cancel(CancelArgs),
+    /// Enter the shipment of a physical prize
+    Ship(ShipArgs),
+    /// Store where a physical prize goes
+    Address(AddressArgs),
+}
+
+/// `award list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only of this campaign
+    #[arg(long)]
+    campaign: Option<String>,
+    /// Only of this user
+    #[arg(long)]
+    user: Option<String>,
+    /// Only in this state
+    #[arg(long, value_parser = super::words::state)]
+    state: Option<State>,
+    /// Only of this kind
+    #[arg(long, value_parser = super::words::kind)]
+    kind: Option<Kind>,
+    /// Only of this prize
+    #[arg(long)]
+    prize: Option<String>,
+    /// Only drawn since: RFC 3339, or a span such as 2h
+    #[arg(long)]
+    since: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+    /// Print CSV
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+/// What every action takes.
+#[derive(Debug, Args)]
+pub struct ActArgs {
+    /// The award's id
+    id: i64,
+    /// Why; goes into the operator log
+    #[arg(long)]
+    reason: String,
+}
+
+/// `award confirm`
+#[derive(Debug, Args)]
+pub struct ConfirmArgs {
+    #[command(flatten)]
+    act: ActArgs,
+    /// What the other side gave as a receipt
+    #[arg(long)]
+    receipt: Option<String>,
+}
+
+/// What an operator found out about an unknown outcome.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Outcome {
+    /// The call had its effect
+    Delivered,
+    /// The call surely had none
+    NotDelivered,
+}
+
+impl From<Outcome> for OutcomeWord {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Delivered => Self::Delivered,
+            Outcome::NotDelivered => Self::NotDelivered,
+        }
+    }
+}
+
+/// `award cancel`
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    #[command(flatten)]
+    act: ActArgs,
+    /// Give the unit back to the stock, also when an effect may exist
+    #[arg(long)]
+    return_stock: bool,
+    /// What is known of an unknown outcome
+    #[arg(long)]
+    outcome: Option<Outcome>,
+}
+
+/// `award ship`
+#[derive(Debug, Args)]
+pub struct ShipArgs {
+    /// The award's id
+    id: i64,
+    /// Who carries it
+    #[arg(long)]
+    carrier: String,
+    /// The number to follow it by
+    #[arg(long)]
+    tracking: String,
+    /// Why; goes into the operator log
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+/// `award address`
+#[derive(Debug, Args)]
+pub struct AddressArgs {
+    /// The award's id
+    id: i64,
+    /// Who receives it
+    #[arg(long)]
+    name: String,
+    /// Street and house; may be given more than once
+    #[arg(long = "line", required = true)]
+    lines: Vec<String>,
+    /// Postal code
+    #[arg(long)]
+    postal_code: Option<String>,
+    /// Town
+    #[arg(long)]
+    city: String,
+    /// State or province
+    #[arg(long)]
+    region: Option<String>,
+    /// Country, two letters
+    #[arg(long)]
+    country: String,
+    /// For the carrier
+    #[arg(long)]
+    phone: Option<String>,
+}
+
+pub(super) async fn run(command: AwardCommand, context: &mut Context) -> anyhow::Result<ExitCode> {
+    let command = match command {
+        AwardCommand::List(args) => return list(args, context).await,
+        other => other,
+    };
+    let api = context.api().await?;
+    let out = context.out;
+    let award = match command {
+        AwardCommand::List(_) => return Err(Usage("list was handled before".to_owned()).into()),
+        AwardCommand::Show { id } => return show::award(out, &api.award(id).await?),
+        AwardCommand::Hold(args) => api.hold(args.id, &ActionBody { reason: Some(args.reason) }).await?,
+        AwardCommand::Release(args) => api.release(args.id, &ActionBody { reason: Some(args.reason) }).await?,
+        AwardCommand::Confirm(args) => {
+            let body = ConfirmBody { receipt: args.receipt, reason: Some(args.act.reason) };
+            api.confirm(args.act.id, &body).await?
+        }
+        AwardCommand::Cancel(args) => {
+            let body = CancelBody {
+                return_stock: args.return_stock,
+                reason: Some(args.act.reason),
+                outcome: args.outcome.map(OutcomeWord::from),
+            };
+            api.cancel(args.act.id, &body).await?
+        }
+        AwardCommand::Ship(args) => {
+            let body = ShipmentBody { carrier: args.carrier, tracking: args.tracking, reason: args.reason };
+            api.ship(args.id, &body).await?
+        }
+        AwardCommand::Address(args) => api.address(args.id, &address(&args)).await?,
+    };
+    out.either(&award, || show::award_line(&award))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn address(args: &AddressArgs) -> Address {
+    Address {
+        name: args.name.clone(),
+        lines: args.lines.clone(),
+        postal_code: args.postal_code.clone(),
+        city: args.city.clone(),
+        region: args.region.clone(),
+        country: args.country.clone(),
+        phone: args.phone.clone(),
+    }
+}
+
+async fn list(args: ListArgs, context: &mut Context) -> anyhow::Result<ExitCode> {
+    let api = context.api().await?;
+    let query = AwardQuery {
+        campaign: args.campaign,
+        user: args.user,
+        state: args.state,
+        kind: args.kind,
+        prize: args.prize,
+        since: args.since,
+        ..AwardQuery::default()
+    };
+    let page = async |after, limit| api.awards(&AwardQuery { after, limit: Some(limit), ..query.clone() }).await;
+    if args.csv {
+        return show::csv_pages(context.out, args.limit, show::AWARD_HEAD, page, show::award_row).await;
+    }
+    show::pages(context.out, args.limit, show::AWARD_HEAD, page, show::award_row).await
+}

@@ -1,0 +1,55 @@
+//! `tombola code …`
+
+use super::context::Context;
+use super::files::{Import, import_codes};
+use clap::Subcommand;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The codes of prizes of kind code.
+#[derive(Debug, Subcommand)]
+pub enum CodeCommand {
+    /// Import a file of codes, one a line: all or nothing
+    Import {
+        /// The campaign's slug
+        campaign: String,
+        /// The prize's slug
+        prize: String,
+        /// The file
+        file: PathBuf,
+        /// Pass by codes that the campaign has already
+        #[arg(long)]
+        skip_duplicates: bool,
+        /// The request key
+        #[arg(long)]
+        key: Option<String>,
+    },
+    /// How many codes the prizes of a campaign have
+    Stats {
+        /// The campaign's slug
+        campaign: String,
+    },
+}
+
+pub(super) async fn run(command: CodeCommand, context: &mut Context) -> anyhow::Result<ExitCode> {
+    let api = context.api().await?;
+    match command {
+        CodeCommand::Import { campaign, prize, file, skip_duplicates, key } => {
+            let how = Import { skip_duplicates, key };
+            let done = import_codes(&api, &campaign, &prize, &file, &how, context.out).await?;
+            context.out.either(&done, || {
+                format!("{campaign}/{prize}: {} codes imported, {} skipped", done.imported, done.skipped)
+            })?;
+        }
+        CodeCommand::Stats { campaign } => {
+            let stats = api.code_stats(&campaign).await?;
+            if context.out.is_json() {
+                stats.items.iter().try_for_each(|prize| context.out.json(prize))?;
+            } else {
+                let rows: Vec<_> = stats.items.iter().map(super::show::code_row).collect();
+                context.out.table(super::show::CODE_HEAD, &rows)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,168 @@
+//! What a command works with: the settings, the way to the API, and where it
+//! prints to.
+
+use super::Global;
+use crate::app::{App, OpenError};
+use crate::client::Api;
+use crate::config::{self, Config, ConfigError, Flag, Loaded, Origin, Sources};
+use crate::print::{Out, begin_logging};
+use anyhow::Context as _;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a command waits for another one that has the directory open.
+const WAIT_FOR_DIRECTORY: Duration = Duration::from_secs(10);
+/// Time between two looks at the directory.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Wrong usage: exit code 2.
+#[derive(Debug, Clone)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// The command has said what failed: exit code 1 and no further word.
+#[derive(Debug, Clone, Copy)]
+pub struct Failed;
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("failed")
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// What a command works with.
+pub struct Context {
+    global: Global,
+    /// Where it prints to.
+    pub out: Out,
+    app: Option<App>,
+}
+
+/// Whether a command may make the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directory {
+    /// It has to be there: else a slip of the pen would show an empty database.
+    Existing,
+    /// It is made if it is not there.
+    MadeIfAbsent,
+}
+
+impl Context {
+    /// For a command with these flags.
+    pub fn new(global: Global, out: Out) -> Self {
+        Self { global, out, app: None }
+    }
+
+    /// The settings, with `flags` of the command itself.
+    pub fn load_config(&self, mut flags: Vec<Flag>) -> anyhow::Result<Loaded> {
+        if let Some(data) = &self.global.data {
+            let data = data.to_str().ok_or_else(|| Usage("--data: the path is not UTF-8".to_owned()))?;
+            flags.push(Flag {
+                flag: "--data",
+                key: "database.url",
+                value: format!("sqlite://{}/tombola.db", data.trim_end_matches('/')),
+            });
+        }
+        let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let sources = Sources { file: self.config_file()?, env: env.collect(), flags };
+        Ok(config::load(&sources)?)
+    }
+
+    fn config_file(&self) -> anyhow::Result<Option<(PathBuf, String)>> {
+        let (path, is_wanted) = match &self.global.config {
+            Some(path) => (path.clone(), true),
+            None => (PathBuf::from("tombola.toml"), false),
+        };
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some((path, text))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_wanted => Ok(None),
+            Err(error) => Err(ConfigError(vec![format!("{}: {error}", path.display())]).into()),
+        }
+    }
+
+    /// The way to the API for a command that looks at or changes what is there.
+    pub async fn api(&mut self) -> anyhow::Result<Api> {
+        self.api_of(Directory::Existing).await
+    }
+
+    /// The way to the API: a server afar, the server that has the directory open,
+    /// or the directory itself.
+    pub async fn api_of(&mut self, directory: Directory) -> anyhow::Result<Api> {
+        if let Some(url) = &self.global.server {
+            return Ok(Api::http(url, self.api_key()?)?);
+        }
+        let loaded = self.load_config(Vec::new())?;
+        log_of_a_command(&loaded);
+        let (api, app) = reach(&loaded.config, directory).await?;
+        self.app = app;
+        Ok(api)
+    }
+
+    fn api_key(&self) -> anyhow::Result<Option<String>> {
+        if let Some(path) = &self.global.api_key_file {
+            let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            return Ok(Some(text.trim().to_owned()));
+        }
+        Ok(std::env::var("TOMBOLA_API_KEY").ok().filter(|key| !key.is_empty()))
+    }
+
+    /// Gives the directory back, if this command had it open.
+    pub async fn close(&mut self) {
+        if let Some(app) = self.app.take() {
+            app.stop().await;
+        }
+    }
+}
+
+/// A command is quiet unless somebody asked for more.
+fn log_of_a_command(loaded: &Loaded) {
+    let is_set = loaded.origins.get("log.filter").is_some_and(|origin| *origin != Origin::Default);
+    let filter = if is_set { loaded.config.log.filter.as_str() } else { "error" };
+    begin_logging(filter, loaded.config.log.format == "json");
+}
+
+/// Opens the directory, or reaches whoever has it open. A server that begins, or
+/// another command, is waited for.
+pub async fn reach(config: &Config, directory: Directory) -> anyhow::Result<(Api, Option<App>)> {
+    let mut waited = Duration::ZERO;
+    loop {
+        if directory == Directory::Existing {
+            exists(config)?;
+        }
+        match App::open(config.clone()).await {
+            Ok(app) => return Ok((Api::InProcess(app.router()), Some(app))),
+            Err(OpenError::Locked(directory)) => {
+                let socket = directory.socket();
+                if tokio::net::UnixStream::connect(&socket).await.is_ok() {
+                    return Ok((Api::socket(socket), None));
+                }
+                if waited >= WAIT_FOR_DIRECTORY {
+                    anyhow::bail!("another process has {} open and does not answer", directory.root().display());
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        waited += LOOK_AGAIN;
+    }
+}
+
+fn exists(config: &Config) -> anyhow::Result<()> {
+    let file = config.database.file().unwrap_or_default();
+    if Path::new(&file).try_exists().unwrap_or(false) {
+        return Ok(());
+    }
+    anyhow::bail!("there is no database at {}; `--data DIR` names another directory", file.display())
+}

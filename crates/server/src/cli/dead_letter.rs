@@ -1,0 +1,132 @@
+//! `tombola dead-letter …`
+
+use super::award::Outcome;
+use super::context::{Context, Usage};
+use super::show;
+use crate::api::{DeadFilter, DeadLetterQuery, OutcomeWord, RequeueBody};
+use clap::{Args, Subcommand};
+use std::process::ExitCode;
+use tombola_core::campaign::Kind;
+use tombola_core::reason::DeadReason;
+
+/// Awards that were given up on, and messages that changed none.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetterCommand {
+    /// Dead letters, newest first
+    List(ListArgs),
+    /// Put dead letters back: these, or all that match
+    Requeue(RequeueArgs),
+}
+
+/// Which dead letters.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Filter {
+    /// Only of this campaign
+    #[arg(long)]
+    campaign: Option<String>,
+    /// Only of this kind
+    #[arg(long, value_parser = super::words::kind)]
+    kind: Option<Kind>,
+    /// Only given up on for this reason
+    #[arg(long, value_parser = super::words::dead_reason)]
+    reason: Option<DeadReason>,
+    /// Only drawn since: RFC 3339, or a span such as 2h
+    #[arg(long)]
+    since: Option<String>,
+}
+
+impl Filter {
+    fn is_empty(&self) -> bool {
+        self.campaign.is_none() && self.kind.is_none() && self.reason.is_none() && self.since.is_none()
+    }
+
+    fn query(self) -> DeadLetterQuery {
+        DeadLetterQuery {
+            campaign: self.campaign,
+            kind: self.kind,
+            reason: self.reason,
+            since: self.since,
+            ..DeadLetterQuery::default()
+        }
+    }
+
+    fn filter(self) -> anyhow::Result<DeadFilter> {
+        let since = self.since.as_deref().map(super::words::since).transpose()?;
+        Ok(DeadFilter { campaign: self.campaign, kind: self.kind, reason: self.reason, since })
+    }
+}
+
+/// `dead-letter list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    filter: Filter,
+    /// How many at most
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+}
+
+/// `dead-letter requeue`
+#[derive(Debug, Args)]
+pub struct RequeueArgs {
+    /// Ids of awards; without any, all that match the filter
+    ids: Vec<i64>,
+    #[command(flatten)]
+    filter: Filter,
+    /// All dead letters, without a filter
+    #[arg(long)]
+    all: bool,
+    /// What is known of unknown outcomes; only not-delivered lets them be repeated
+    #[arg(long)]
+    outcome: Option<Outcome>,
+    /// Spread them over this time, such as 10m
+    #[arg(long)]
+    over: Option<String>,
+    /// Only count
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(command: DeadLetterCommand, context: &mut Context) -> anyhow::Result<ExitCode> {
+    match command {
+        DeadLetterCommand::List(args) => {
+            let api = context.api().await?;
+            let query = args.filter.query();
+            let page = async |after, limit| {
+                api.dead_letters(&DeadLetterQuery { after, limit: Some(limit), ..query.clone() }).await
+            };
+            show::pages(context.out, args.limit, show::DEAD_HEAD, page, show::dead_row).await
+        }
+        DeadLetterCommand::Requeue(args) => requeue(args, context).await,
+    }
+}
+
+async fn requeue(args: RequeueArgs, context: &mut Context) -> anyhow::Result<ExitCode> {
+    match (args.ids.is_empty(), args.filter.is_empty(), args.all) {
+        (true, true, false) => {
+            return Err(Usage("name ids, a filter such as --campaign, or --all".to_owned()).into());
+        }
+        (false, false, _) | (false, _, true) | (_, false, true) => {
+            return Err(Usage("name ids or a filter or --all, not two of them".to_owned()).into());
+        }
+        (true, _, _) | (false, true, false) => {}
+    }
+    let api = context.api().await?;
+    let filter = if args.ids.is_empty() { Some(args.filter.filter()?) } else { None };
+    let body = RequeueBody {
+        ids: args.ids,
+        filter,
+        dry_run: args.dry_run,
+        over: args.over,
+        outcome: args.outcome.map(OutcomeWord::from),
+        reason: None,
+    };
+    let done = api.requeue(&body).await?;
+    let said = if done.dry_run { "would be requeued" } else { "requeued" };
+    context.out.either(&done, || format!("{} of {} dead letters {said}", done.requeued, done.matched))?;
+    if done.in_doubt > 0 {
+        let hint = "find out at the endpoint, then say --outcome not-delivered, or `award confirm`";
+        context.out.note(&format!("{} left dead: a call of theirs may have had its effect; {hint}", done.in_doubt));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,171 @@
+//! The command line. Every command is a client of `/v1`; what only this machine
+//! can know (files, config, the data directory) is done here.
+
+mod audit;
+mod award;
+mod campaign;
+mod code;
+mod config;
+mod context;
+mod dead_letter;
+mod delivery;
+mod draw;
+mod endpoint;
+mod files;
+mod key;
+mod log;
+mod migrate;
+mod reference;
+mod serve;
+mod show;
+mod stock;
+mod words;
+
+pub use context::{Context, Failed, Usage};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::print::Out;
+
+/// Draws prizes, and never loses one nor pays one twice.
+#[derive(Debug, Parser)]
+#[command(name = "tombola", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "For every command")]
+pub struct Global {
+    /// The data directory; short for database.url = "sqlite://DIR/tombola.db"
+    #[arg(long, global = true, value_name = "DIR", env = "TOMBOLA_DATA")]
+    pub data: Option<PathBuf>,
+    /// The config file; tombola.toml of the working directory if it is there
+    #[arg(long, global = true, value_name = "FILE", env = "TOMBOLA_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// A server afar, as http://HOST:PORT, instead of a directory of this machine
+    #[arg(long, global = true, value_name = "URL", env = "TOMBOLA_SERVER")]
+    pub server: Option<String>,
+    /// The file with the key for --server; TOMBOLA_API_KEY holds the key itself
+    #[arg(long, global = true, value_name = "FILE", env = "TOMBOLA_API_KEY_FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// Print JSON: one document, or one object a line for lists
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Serve(serve::ServeArgs),
+    /// Campaigns as files, and their states
+    #[command(subcommand)]
+    Campaign(campaign::CampaignCommand),
+    /// The codes of prizes of kind code
+    #[command(subcommand)]
+    Code(code::CodeCommand),
+    /// Draw for a user, or list draws
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Draw(draw::DrawArgs),
+    /// Awards: list, show, and act on them
+    #[command(subcommand)]
+    Award(award::AwardCommand),
+    /// Awards that were given up on, and messages that changed none
+    #[command(subcommand)]
+    DeadLetter(dead_letter::DeadLetterCommand),
+    /// The stock of prizes, in force at once
+    #[command(subcommand)]
+    Stock(stock::StockCommand),
+    /// Pause and resume deliveries
+    #[command(subcommand)]
+    Delivery(delivery::DeliveryCommand),
+    /// The outside services that deliver awards of kind webhook
+    #[command(subcommand)]
+    Endpoint(endpoint::EndpointCommand),
+    /// The operator log
+    Log(log::LogArgs),
+    /// Check conservation on the live database
+    Audit(audit::AuditArgs),
+    /// Keys of the API
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// The settings
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// The schema of the database
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
+    /// Write the generated reference below a directory
+    #[command(hide = true)]
+    Reference(reference::ReferenceArgs),
+}
+
+/// Reads the command line and runs the command: 0 done, 1 failed or found
+/// something, 2 wrong usage or config.
+pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            return if error.print().is_ok() { code } else { ExitCode::FAILURE };
+        }
+    };
+    let out = Out::new(cli.global.json);
+    match dispatch(cli, out).await {
+        Ok(code) => code,
+        Err(error) => exit_of(&error, out),
+    }
+}
+
+async fn dispatch(cli: Cli, out: Out) -> anyhow::Result<ExitCode> {
+    let mut context = Context::new(cli.global, out);
+    let done = match cli.command {
+        Command::Serve(args) => Box::pin(serve::run(args, &mut context)).await,
+        Command::Campaign(command) => Box::pin(campaign::run(command, &mut context)).await,
+        Command::Code(command) => Box::pin(code::run(command, &mut context)).await,
+        Command::Draw(args) => Box::pin(draw::run(args, &mut context)).await,
+        Command::Award(command) => Box::pin(award::run(command, &mut context)).await,
+        Command::DeadLetter(command) => Box::pin(dead_letter::run(command, &mut context)).await,
+        Command::Stock(command) => Box::pin(stock::run(command, &mut context)).await,
+        Command::Delivery(command) => Box::pin(delivery::run(command, &mut context)).await,
+        Command::Endpoint(command) => Box::pin(endpoint::run(command, &mut context)).await,
+        Command::Log(args) => Box::pin(log::run(args, &mut context)).await,
+        Command::Audit(args) => Box::pin(audit::run(args, &mut context)).await,
+        Command::Key(command) => Box::pin(key::run(command, &mut context)).await,
+        Command::Config(command) => config::run(command, &context),
+        Command::Migrate(command) => Box::pin(migrate::run(command, &mut context)).await,
+        Command::Reference(args) => reference::run(&args, &context),
+    };
+    context.close().await;
+    done
+}
+
+/// What an error means to whoever called us.
+fn exit_of(error: &anyhow::Error, out: Out) -> ExitCode {
+    let is_pipe_closed = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    if error.downcast_ref::<io::Error>().is_some_and(is_pipe_closed) {
+        return ExitCode::SUCCESS; // the reader has seen enough
+    }
+    if error.is::<Failed>() {
+        return ExitCode::FAILURE; // all was said
+    }
+    out.error(&format!("{error:#}"));
+    let is_usage = error.is::<Usage>() || error.is::<crate::config::ConfigError>();
+    ExitCode::from(if is_usage { 2 } else { 1 })
+}
+
+/// The command line as clap knows it, for the reference page.
+fn command() -> clap::Command {
+    Cli::command()
+}

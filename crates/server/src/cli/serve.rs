@@ -1,0 +1,116 @@
+//! `tombola serve`
+
+use super::context::{Context, Usage};
+use crate::app::{App, OpenError, ServeRoles};
+use crate::config::Flag;
+use crate::print::begin_logging;
+use crate::serve::{FirstKey, Listening, first_key};
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use serde_json::json;
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// What this process does: a list of api, worker, rescue, console; all unless said
+    #[arg(long, value_name = "ROLES")]
+    roles: Option<String>,
+    /// Address and port of the API
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Result<ExitCode> {
+    let listen = args.listen.map(|value| Flag { flag: "--listen", key: "http.listen", value });
+    let config = context.load_config(listen.into_iter().collect())?.config;
+    let roles = match args.roles.as_deref() {
+        Some(text) => text.parse::<ServeRoles>().map_err(|error| Usage(format!("--roles: {error}")))?,
+        None => ServeRoles::all(),
+    };
+    roles.check_with_memory_topic().map_err(|error| Usage(format!("--roles: {error}")))?;
+    begin_logging(&config.log.filter, config.log.format == "json");
+    // Before anything is opened: a signal from here on is a graceful stop.
+    let mut signals = Signals::listen()?;
+    let app = match App::open(config).await {
+        Err(OpenError::Locked(directory)) => {
+            return Err(anyhow!("another process has {} open", directory.root().display()));
+        }
+        opened => opened?,
+    };
+    let served = serve(&app, roles, context, &mut signals).await;
+    // Also when the start failed half-way: what was opened is closed.
+    let stopping = app.stop();
+    tokio::select! {
+        () = stopping => {}
+        () = signals.next() => {
+            context.out.note("stopped at once by a second signal; the next start takes up what was in hand");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    served?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// From the start to the first signal, and until the requests under way are done.
+async fn serve(app: &App, roles: ServeRoles, context: &Context, signals: &mut Signals) -> anyhow::Result<()> {
+    let out = context.out;
+    let first = first_key(app, bootstrap_key()?).await?;
+    app.start(roles.clone()).await?;
+    let listening = Listening::start(app).await?;
+    match &first {
+        FirstKey::Written(path) => out.note(&format!("an admin key was made: {}", path.display())),
+        FirstKey::Given => out.note("an admin key was made from TOMBOLA_BOOTSTRAP_KEY"),
+        FirstKey::NotNeeded => {}
+    }
+    if let Some(address) = listening.metrics_address {
+        out.note(&format!("metrics on http://{address}/metrics"));
+    }
+    let address = listening.address;
+    let directory = app.directory().root().display().to_string();
+    if out.is_json() {
+        out.json(&json!({ "address": address, "directory": directory, "roles": roles.to_string() }))?;
+    } else {
+        out.note(&format!("tombola serves http://{address} from {directory} ({roles})"));
+    }
+    signals.next().await;
+    out.note("stopping; a second signal stops at once");
+    let deadline = app.config().http.stop_deadline.0;
+    tokio::select! {
+        () = listening.stop() => {}
+        () = tokio::time::sleep(deadline / 2) => tracing::warn!("requests under way are cut off"),
+        () = signals.next() => {}
+    }
+    Ok(())
+}
+
+/// `TOMBOLA_BOOTSTRAP_KEY`, or the file that `TOMBOLA_BOOTSTRAP_KEY_FILE` names.
+fn bootstrap_key() -> anyhow::Result<Option<String>> {
+    if let Some(key) = std::env::var("TOMBOLA_BOOTSTRAP_KEY").ok().filter(|key| !key.is_empty()) {
+        return Ok(Some(key));
+    }
+    let Some(path) = std::env::var_os("TOMBOLA_BOOTSTRAP_KEY_FILE") else { return Ok(None) };
+    let path = std::path::PathBuf::from(path);
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(Some(text.trim().to_owned()))
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! HTTP/1.1 over a Unix socket or TCP, with a small pool of open connections.
+
+use super::ClientError;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, header};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections kept.
+const IDLE_MAX: usize = 256;
+
+/// Where connections go to.
+#[derive(Debug, Clone)]
+enum Target {
+    Socket(PathBuf),
+    Tcp { address: String },
+}
+
+/// Connections to one server.
+pub struct Pool {
+    target: Target,
+    host: HeaderValue,
+    authorization: Option<HeaderValue>,
+    idle: Mutex<Vec<SendRequest<Body>>>,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    pub(super) fn socket(path: PathBuf) -> Self {
+        Self {
+            target: Target::Socket(path),
+            host: HeaderValue::from_static("localhost"),
+            authorization: None,
+            idle: Mutex::default(),
+        }
+    }
+
+    pub(super) fn http(url: &str, key: Option<String>) -> Result<Self, ClientError> {
+        let wrong = |why: &str| ClientError::NotUnderstood(format!("{url}: {why}"));
+        let rest = match url.split_once("://") {
+            Some(("http", rest)) => rest,
+            Some(("https", _)) => return Err(wrong("this build speaks http only; put a TLS proxy or a tunnel before it")),
+            Some(_) | None => return Err(wrong("begin with http://")),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.is_empty() || authority.contains(['/', '?', '@']) {
+            return Err(wrong("name a host and a port, no more"));
+        }
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let address = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+        let host = HeaderValue::from_str(authority).map_err(|_| wrong("this is no host"))?;
+        let authorization = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
+        let mut authorization = authorization.map_err(|_| wrong("the key holds characters that no key has"))?;
+        if let Some(value) = &mut authorization {
+            value.set_sensitive(true);
+        }
+        Ok(Self { target: Target::Tcp { address }, host, authorization, idle: Mutex::default() })
+    }
+
+    pub(super) async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, ClientError> {
+        request.headers_mut().insert(header::HOST, self.host.clone());
+        if let Some(value) = &self.authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, value.clone());
+        }
+        let mut connection = match self.idle_one() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        // A connection that the server closed meanwhile took nothing of the request.
+        let response = match connection.try_send_request(request).await {
+            Ok(response) => response,
+            Err(mut error) => match error.take_message() {
+                Some(request) => {
+                    connection = self.connect().await?;
+                    connection.send_request(request).await.map_err(|error| ClientError::unknown(&error))?
+                }
+                None => return Err(ClientError::unknown(error.error())),
+            },
+        };
+        let (parts, body) = response.into_parts();
+        let bytes = http_body_util::BodyExt::collect(body).await.map_err(|error| ClientError::unknown(&error))?;
+        self.keep(connection);
+        Ok(Response::from_parts(parts, Body::from(bytes.to_bytes())))
+    }
+
+    fn idle_one(&self) -> Option<SendRequest<Body>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(connection) = idle.pop() {
+            if connection.is_ready() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn keep(&self, connection: SendRequest<Body>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX && !connection.is_closed() {
+            idle.push(connection);
+        }
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Body>, ClientError> {
+        let unreachable = |why: &dyn std::fmt::Display| ClientError::Unreachable(why.to_string());
+        let connecting = async {
+            match &self.target {
+                Target::Socket(path) => {
+                    let stream = UnixStream::connect(path).await.map_err(|error| {
+                        ClientError::Unreachable(format!("{}: {error}", path.display()))
+                    })?;
+                    begin(stream).await
+                }
+                Target::Tcp { address } => {
+                    let stream = TcpStream::connect(address)
+                        .await
+                        .map_err(|error| ClientError::Unreachable(format!("{address}: {error}")))?;
+                    stream.set_nodelay(true).map_err(|error| unreachable(&error))?;
+                    begin(stream).await
+                }
+            }
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connection) => connection,
+            Err(_) => Err(ClientError::Unreachable("no connection within 10 s".to_owned())),
+        }
+    }
+}
+
+async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<SendRequest<Body>, ClientError> {
+    let (sender, connection) =
+        handshake(TokioIo::new(stream)).await.map_err(|error| ClientError::Unreachable(error.to_string()))?;
+    // Ends with its connection, which ends when the pool and its calls are gone.
+    #[expect(clippy::disallowed_methods, reason = "a client has no tracker; the task ends with its connection")]
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection ended");
+        }
+    });
+    Ok(sender)
+}

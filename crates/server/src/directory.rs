@@ -1,0 +1,96 @@
+//! The data directory: `tombola.db, admin.key, secret.key, lock, tombola.sock`.
+//! Whoever holds the lock is the only process that has the database open for
+//! writing; it is given back by the system when the process ends, however it ends.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Paths of one data directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    root: PathBuf,
+}
+
+/// The lock of a data directory, held until it is dropped.
+#[derive(Debug)]
+pub struct DirectoryLock(#[expect(dead_code, reason = "the open file is the lock")] File);
+
+impl Directory {
+    /// The directory at `root`; nothing is made yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The key of the first start.
+    pub fn admin_key(&self) -> PathBuf {
+        self.root.join("admin.key")
+    }
+
+    /// The secrets that sign claim tokens.
+    pub fn secret_key(&self) -> PathBuf {
+        self.root.join("secret.key")
+    }
+
+    /// Where a running server listens for commands of this machine.
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("tombola.sock")
+    }
+
+    /// Makes it, for its owner only, if it is not there.
+    pub fn create(&self) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root)
+    }
+
+    /// Takes the lock; `None` while another process has it.
+    pub fn try_lock(&self) -> io::Result<Option<DirectoryLock>> {
+        let path = self.root.join("lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(DirectoryLock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// Writes a file that only its owner may read; an error if it is there.
+pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn lock_is_held_by_one_at_a_time_and_freed_when_dropped() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = Directory::new(temp.path().join("data"));
+        directory.create().unwrap();
+        let first = directory.try_lock().unwrap();
+        assert!(first.is_some());
+        assert!(directory.try_lock().unwrap().is_none());
+        drop(first);
+        assert!(directory.try_lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn private_files_are_for_their_owner_and_never_overwritten() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("admin.key");
+        write_private(&path, "one").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(write_private(&path, "two").is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+    }
+}

@@ -1,0 +1,110 @@
+//! Endpoints: the outside services that deliver awards of kind webhook. A secret
+//! is shown once, when the server made it, and never again.
+
+use super::Route;
+use super::auth::{Access, Caller};
+use super::error::{ApiError, Code};
+use super::input::{self, JsonBody, Names};
+use crate::api::{self, ActionBody, EndpointFact, EndpointPutDoc, Page};
+use crate::app::App;
+use crate::random;
+use axum::Json;
+use axum::extract::State;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use tombola_core::endpoint::EndpointSpec;
+use tombola_core::ports::{Catalog, Role};
+
+const READERS: Access = Access::of(&[Role::Operator, Role::Auditor]);
+/// What a secret of Standard Webhooks begins with.
+const SECRET_PREFIX: &str = "whsec_";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/v1/endpoints", READERS, list),
+        Route::get("/v1/endpoints/{name}", READERS, show),
+        Route::put("/v1/endpoints/{name}", Access::of(&[]), put),
+        Route::post("/v1/endpoints/{name}/enable", Access::of(&[Role::Operator]), enable),
+        Route::post("/v1/endpoints/{name}/disable", Access::of(&[Role::Operator]), disable),
+    ]
+}
+
+async fn list(State(app): State<App>) -> Result<Json<Page<EndpointFact>>, ApiError> {
+    Ok(Json(api::whole(app.store().endpoint_list().await?)))
+}
+
+async fn find(app: &App, name: &str) -> Result<EndpointFact, ApiError> {
+    app.store().endpoint_show(name).await?.ok_or_else(|| Code::EndpointNotFound.into())
+}
+
+async fn show(State(app): State<App>, Names(name): Names<String>) -> Result<Json<EndpointFact>, ApiError> {
+    find(&app, &name).await.map(Json)
+}
+
+async fn put(
+    State(app): State<App>,
+    caller: Caller,
+    Names(name): Names<String>,
+    JsonBody(spec): JsonBody<EndpointSpec>,
+) -> Result<Json<EndpointPutDoc>, ApiError> {
+    let field = |field: &str, what: &str| {
+        let errors = json!([{ "pointer": format!("/{field}"), "what": what }]);
+        ApiError::new(Code::InvalidEndpoint, format!("{field}: {what}")).with("errors", errors)
+    };
+    if spec.name != name {
+        return Err(field("name", "the address names another one"));
+    }
+    spec.check(1, Vec::new(), true).map_err(|problem| field(problem.field, problem.what))?;
+    if spec.secret.as_deref().is_some_and(|secret| !is_secret(secret)) {
+        return Err(field("secret", "use whsec_ and the base64 of 24 to 64 bytes"));
+    }
+    let was_there = app.store().endpoint_show(&name).await?.is_some();
+    let new_secret = format!("{SECRET_PREFIX}{}", STANDARD.encode(random::bytes::<32>()));
+    let is_made = !was_there && spec.secret.is_none();
+    let put = app.store().put_endpoint(spec, new_secret.clone(), caller.actor(None), app.now()).await?;
+    app.endpoints_changed().await;
+    // Only the secret that is in force: another request may have come first.
+    let is_in_force = put.secrets.first() == Some(&new_secret);
+    let endpoint = find(&app, &name).await?;
+    Ok(Json(EndpointPutDoc { endpoint, new_secret: (is_made && is_in_force).then_some(new_secret) }))
+}
+
+fn is_secret(text: &str) -> bool {
+    let bytes = text.strip_prefix(SECRET_PREFIX).and_then(|text| STANDARD.decode(text).ok());
+    bytes.is_some_and(|bytes| (24..=64).contains(&bytes.len()))
+}
+
+async fn enable(
+    State(app): State<App>,
+    caller: Caller,
+    Names(name): Names<String>,
+    JsonBody(body): JsonBody<ActionBody>,
+) -> Result<Json<EndpointFact>, ApiError> {
+    switch(&app, &caller, &name, true, body).await
+}
+
+async fn disable(
+    State(app): State<App>,
+    caller: Caller,
+    Names(name): Names<String>,
+    JsonBody(body): JsonBody<ActionBody>,
+) -> Result<Json<EndpointFact>, ApiError> {
+    switch(&app, &caller, &name, false, body).await
+}
+
+async fn switch(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    is_enabled: bool,
+    body: ActionBody,
+) -> Result<Json<EndpointFact>, ApiError> {
+    let by = caller.actor(input::reason(body.reason)?);
+    let lane = find(app, name).await?.lane;
+    if !app.store().enable_endpoint(lane, is_enabled, by, app.now()).await? {
+        return Err(Code::EndpointNotFound.into());
+    }
+    app.endpoints_changed().await;
+    find(app, name).await.map(Json)
+}

@@ -1,0 +1,213 @@
+//! What comes in: JSON bodies, parameters, ids and request keys, each checked at
+//! the edge and refused with a pointer to what is wrong. A body is bounded in
+//! bytes and in time.
+
+use super::error::{ApiError, Code};
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tombola_core::ids::ID_MAX;
+use tombola_core::limits;
+
+/// How long a body may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A JSON body of type `T`. An empty body is `{}`, so that an action without
+/// details needs none.
+#[derive(Debug)]
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let is_json = has_content_type(request.headers(), "application/json");
+        let text = read(request.into_body()).await?;
+        if text.is_empty() {
+            return parse("{}").map(Self);
+        }
+        if !is_json {
+            return Err(ApiError::new(Code::UnsupportedMediaType, "send application/json"));
+        }
+        parse(&text).map(Self)
+    }
+}
+
+/// A JSON body as text, for those that read it by rules of their own.
+#[derive(Debug)]
+pub(super) struct JsonText(pub(super) String);
+
+impl<S: Send + Sync> FromRequest<S> for JsonText {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        if !has_content_type(request.headers(), "application/json") {
+            return Err(ApiError::new(Code::UnsupportedMediaType, "send application/json"));
+        }
+        read(request.into_body()).await.map(Self)
+    }
+}
+
+/// Whether the request says that its body is of that type, parameters aside.
+pub(super) fn has_content_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    said.and_then(|said| said.split(';').next()).is_some_and(|said| said.trim().eq_ignore_ascii_case(wanted))
+}
+
+async fn read(body: Body) -> Result<String, ApiError> {
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, limits::BODY_BYTES_MAX))
+        .await
+        .map_err(|_| ApiError::from(Code::BodyTimeout))?
+        .map_err(|error| {
+            let is_large = std::error::Error::source(&error)
+                .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
+            if is_large {
+                ApiError::new(Code::BodyTooLarge, format!("send at most {} bytes", limits::BODY_BYTES_MAX))
+            } else {
+                ApiError::field("", "the body broke off")
+            }
+        })?;
+    String::from_utf8(bytes.into()).map_err(|_| ApiError::field("", "the body is not UTF-8"))
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| ApiError::field(pointer(error.path()), error.inner().to_string()))?;
+    reader.end().map_err(|error| ApiError::field("", error.to_string()))?;
+    Ok(value)
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        pointer.push('/');
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&index.to_string()),
+            Segment::Map { key } => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => pointer.push_str(variant),
+            Segment::Unknown => {
+                pointer.pop();
+            }
+        }
+    }
+    pointer
+}
+
+/// The parameters behind the question mark; an unknown one is an error.
+#[derive(Debug)]
+pub(super) struct Params<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(error) => Err(ApiError::new(Code::InvalidQuery, error.body_text())),
+        }
+    }
+}
+
+/// The parts of the path. One that is no text is an address that is not there.
+#[derive(Debug)]
+pub(super) struct Names<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Names<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(names)) => Ok(Self(names)),
+            Err(_) => Err(Code::RouteNotFound.into()),
+        }
+    }
+}
+
+/// A draw's or an award's id as the path has it; anything else names none.
+pub(super) fn id(text: &str, code: Code) -> Result<i64, ApiError> {
+    let id = text.parse().ok().filter(|id| (1..=ID_MAX).contains(id));
+    id.ok_or_else(|| code.into())
+}
+
+/// The request key of a request that needs one.
+pub(super) fn request_key(headers: &HeaderMap) -> Result<String, ApiError> {
+    optional_request_key(headers)?.ok_or_else(|| Code::RequestKeyMissing.into())
+}
+
+/// The request key of a request that may have one.
+pub(super) fn optional_request_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let is_good = |key: &&str| {
+        limits::REQUEST_KEY_CHARS.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let key = value.to_str().ok().filter(is_good).filter(|_| values.next().is_none());
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| Code::RequestKeyInvalid.into())
+}
+
+/// A user id: 1 to 128 bytes, no control characters.
+pub(super) fn user(text: &str) -> Result<(), ApiError> {
+    let is_good = (1..=limits::USER_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    if is_good { Ok(()) } else { Err(ApiError::field("/user", "use 1 to 128 bytes without control characters")) }
+}
+
+/// A reason: at most 1,024 bytes.
+pub(super) fn reason(text: Option<String>) -> Result<Option<String>, ApiError> {
+    let text = text.filter(|text| !text.trim().is_empty());
+    match &text {
+        Some(long) if long.len() > limits::REASON_BYTES_MAX => {
+            Err(ApiError::field("/reason", format!("use at most {} bytes", limits::REASON_BYTES_MAX)))
+        }
+        Some(_) | None => Ok(text),
+    }
+}
+
+/// How many rows a page has.
+pub(super) fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
+    match limit {
+        None => Ok(limits::PAGE_DEFAULT),
+        Some(limit) if (1..=limits::PAGE_MAX).contains(&limit) => Ok(limit),
+        Some(_) => Err(ApiError::new(Code::InvalidQuery, format!("limit: use 1 to {}", limits::PAGE_MAX))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn request_keys_are_8_to_128_visible_ascii() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("idempotency-key", HeaderValue::from_bytes(text.as_bytes()).unwrap());
+            request_key(&headers).map_err(|error| error.code)
+        };
+        assert_eq!(read("12345678").unwrap(), "12345678");
+        assert!(read(&"k".repeat(128)).is_ok());
+        for bad in ["1234567", &"k".repeat(129), "with a space", "nicht-ä-ascii"] {
+            assert_eq!(read(bad), Err(Code::RequestKeyInvalid), "{bad}");
+        }
+        assert_eq!(request_key(&HeaderMap::new()).unwrap_err().code, Code::RequestKeyMissing);
+    }
+
+    #[test]
+    fn bad_field_is_named_by_its_pointer() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Inner {
+            #[expect(dead_code, reason = "only its type is asked for")]
+            count: u32,
+        }
+        let error = parse::<std::collections::BTreeMap<String, Vec<Inner>>>(r#"{"a/b":[{"count":"x"}]}"#).unwrap_err();
+        assert_eq!(error.code, Code::InvalidBody);
+        assert_eq!(error.extra["errors"][0]["pointer"], "/a~1b/0/count");
+    }
+}

@@ -1,0 +1,238 @@
+//! An import of codes: reads a stream of CSV as it comes, gives it to the store in
+//! steps, and makes it visible at the end, or removes every trace of it. Memory
+//! stays flat, whatever the size of the file.
+
+use crate::app::App;
+use axum::body::Body;
+use futures_util::TryStreamExt;
+use sha2::{Digest, Sha256};
+use std::io::{self, Read};
+use tokio::sync::mpsc;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+use tombola_core::limits;
+use tombola_core::ports::{Catalog, CodesAdded, ImportId, StoreError};
+
+/// Steps read ahead of the store.
+const STEPS_AHEAD: usize = 4;
+
+/// What an import did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Imported {
+    pub(crate) imported: u64,
+    pub(crate) skipped: u64,
+    /// Of the bytes of the file.
+    pub(crate) fingerprint: [u8; 32],
+}
+
+/// Why nothing was imported.
+#[derive(Debug)]
+pub(crate) enum Wrong {
+    /// A line cannot be used.
+    Line { line: u64, what: String },
+    /// The file as a whole cannot be used, or did not come whole.
+    File(String),
+    /// The store failed.
+    Store(StoreError),
+    /// A fault of ours.
+    Fault(String),
+}
+
+impl From<StoreError> for Wrong {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Codes of one step, and the line of each.
+#[derive(Debug, Default)]
+struct Step {
+    codes: Vec<String>,
+    lines: Vec<u64>,
+}
+
+/// Runs an import that was begun, to its end or to its removal.
+pub(crate) async fn run(app: App, import: ImportId, body: Body, skip_duplicates: bool) -> Result<Imported, Wrong> {
+    let done = add_all(&app, import, body, skip_duplicates).await;
+    if done.is_err() {
+        remove(&app, import).await;
+    }
+    done
+}
+
+async fn add_all(app: &App, import: ImportId, body: Body, skip_duplicates: bool) -> Result<Imported, Wrong> {
+    let (steps, mut read) = mpsc::channel::<Step>(STEPS_AHEAD);
+    let reader = Hashing::new(SyncIoBridge::new(StreamReader::new(body.into_data_stream().map_err(io::Error::other))));
+    let reading = tokio::task::spawn_blocking(move || read_codes(reader, &steps));
+    let mut skipped_count = 0;
+    while let Some(Step { codes, lines }) = read.recv().await {
+        match app.store().add_codes(import, codes, skip_duplicates).await? {
+            CodesAdded::Added { skipped, .. } => skipped_count += u64::try_from(skipped).unwrap_or(u64::MAX),
+            CodesAdded::Duplicate { index } => {
+                let line = lines.get(index).copied().unwrap_or_default();
+                return Err(Wrong::Line { line, what: "the campaign has this code already".to_owned() });
+            }
+        }
+    }
+    let fingerprint = reading.await.map_err(|error| Wrong::Fault(error.to_string()))??;
+    let imported = app.store().finish_import(import, app.now()).await?;
+    Ok(Imported { imported, skipped: skipped_count, fingerprint })
+}
+
+/// Removes an import in steps. What is left of it stays invisible, and the next
+/// start of the server goes on.
+async fn remove(app: &App, import: ImportId) {
+    loop {
+        match app.store().remove_import(Some(import)).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, import.id = import.0, "import not removed yet; the next start goes on");
+                return;
+            }
+        }
+    }
+}
+
+/// Removes what a dead process left unfinished.
+pub(crate) async fn remove_leftovers(app: App) {
+    while !app.tasks().is_stopped() {
+        match app.store().remove_import(None).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "unfinished imports not removed yet; the next start goes on");
+                return;
+            }
+        }
+    }
+}
+
+/// Of a body that is read only to be compared.
+pub(crate) async fn fingerprint(body: Body) -> Result<[u8; 32], Wrong> {
+    let mut hash = Sha256::new();
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.try_next().await.map_err(|_| Wrong::File("the file broke off".to_owned()))? {
+        hash.update(&chunk);
+    }
+    Ok(hash.finalize().into())
+}
+
+/// Reads the first column of each line; a first line `code` is a heading.
+fn read_codes<R: Read>(reader: Hashing<R>, steps: &mpsc::Sender<Step>) -> Result<[u8; 32], Wrong> {
+    let mut csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(reader);
+    let mut record = csv::StringRecord::new();
+    let mut step = Step::default();
+    let mut count = 0_usize;
+    while csv.read_record(&mut record).map_err(|error| of_csv(&error))? {
+        let line = record.position().map_or(0, csv::Position::line);
+        let code = record.get(0).unwrap_or_default();
+        if count == 0 && code.eq_ignore_ascii_case("code") {
+            continue;
+        }
+        check(&record, code).map_err(|what| Wrong::Line { line, what })?;
+        count += 1;
+        if count > limits::CODES_PER_IMPORT_MAX {
+            return Err(Wrong::File(format!("a file has at most {} codes", limits::CODES_PER_IMPORT_MAX)));
+        }
+        step.codes.push(code.to_owned());
+        step.lines.push(line);
+        if step.codes.len() == limits::STEP_ROWS_MAX && steps.blocking_send(std::mem::take(&mut step)).is_err() {
+            return Err(Wrong::Fault("the import ended before its file".to_owned()));
+        }
+    }
+    if count == 0 {
+        return Err(Wrong::File("the file has no codes".to_owned()));
+    }
+    if !step.codes.is_empty() && steps.blocking_send(step).is_err() {
+        return Err(Wrong::Fault("the import ended before its file".to_owned()));
+    }
+    Ok(csv.into_inner().hash.finalize().into())
+}
+
+fn check(record: &csv::StringRecord, code: &str) -> Result<(), String> {
+    if record.iter().skip(1).any(|field| !field.is_empty()) {
+        return Err("more than one column".to_owned());
+    }
+    if code.is_empty() {
+        return Err("no code".to_owned());
+    }
+    if code.len() > limits::CODE_BYTES_MAX {
+        return Err(format!("a code has at most {} bytes", limits::CODE_BYTES_MAX));
+    }
+    if code.chars().any(char::is_control) {
+        return Err("a control character in the code".to_owned());
+    }
+    Ok(())
+}
+
+/// The error of the reader would quote the line, and with it a code.
+fn of_csv(error: &csv::Error) -> Wrong {
+    let line = error.position().map(csv::Position::line);
+    match (error.kind(), line) {
+        (csv::ErrorKind::Utf8 { .. }, Some(line)) => Wrong::Line { line, what: "not UTF-8".to_owned() },
+        (csv::ErrorKind::Io(_), _) => Wrong::File("the file broke off".to_owned()),
+        (_, Some(line)) => Wrong::Line { line, what: "not CSV".to_owned() },
+        (_, None) => Wrong::File("the file is not CSV".to_owned()),
+    }
+}
+
+/// Hashes what is read through it.
+struct Hashing<R> {
+    inner: R,
+    hash: Sha256,
+}
+
+impl<R> Hashing<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, hash: Sha256::new() }
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8]) -> Result<Vec<(u64, String)>, Wrong> {
+        let (steps, mut read) = mpsc::channel(64);
+        read_codes(Hashing::new(text), &steps)?;
+        drop(steps);
+        let mut seen = Vec::new();
+        while let Ok(step) = read.try_recv() {
+            seen.extend(step.lines.into_iter().zip(step.codes));
+        }
+        Ok(seen)
+    }
+
+    fn line_of(text: &[u8]) -> u64 {
+        match read(text).unwrap_err() {
+            Wrong::Line { line, .. } => line,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn heading_blank_lines_and_line_ends_of_all_sorts_are_read() {
+        let seen = read(b"code\r\nA-1\r\n\r\n B-2 \n\"C,3\"\n").unwrap();
+        assert_eq!(seen, [(2, "A-1".into()), (4, "B-2".into()), (5, "C,3".into())]);
+        assert_eq!(read(b"A-1").unwrap(), [(1, "A-1".into())]);
+    }
+
+    #[test]
+    fn first_bad_line_is_named() {
+        assert_eq!(line_of(b"A\nB\nC,D\n"), 3);
+        assert_eq!(line_of(b"A\nB\n\xff\n"), 3);
+        assert_eq!(line_of(b"A\n\"\"\n"), 2);
+        let long = format!("A\n{}\n", "x".repeat(limits::CODE_BYTES_MAX + 1));
+        assert_eq!(line_of(long.as_bytes()), 2);
+        assert!(matches!(read(b""), Err(Wrong::File(_))));
+        assert!(matches!(read(b"code\n"), Err(Wrong::File(_))));
+    }
+}

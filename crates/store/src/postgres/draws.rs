@@ -1,0 +1,185 @@
+//! Draws are committed here and nowhere else: keys, counters, draws and the
+//! delivery rows of what was won, in one transaction.
+
+use super::decided::{Fate, corrections, decide_each};
+use super::error::{inconsistent, unreadable};
+use super::keys::{self, Key, Kept, key_of};
+use super::session::{Session, Work};
+use super::state;
+use super::versions::Versions;
+use super::written::Written;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tombola_core::award::State;
+use tombola_core::campaign::Rules;
+use tombola_core::draw::{DrawFact, DrawRefusal, DrawRequest, NewDraw};
+use tombola_core::message::Message;
+use tombola_core::ports::{DrawAnswer, DrawBatch, Handoff, StoreResult};
+use tombola_core::retry::Schedule;
+
+/// One batch on its way into the database.
+pub(super) struct Desk<'a> {
+    pub(super) versions: &'a Versions,
+    pub(super) schedule: &'a Schedule,
+    pub(super) batch: &'a DrawBatch,
+}
+
+/// Answers by place in the batch.
+type Answers = Vec<Option<DrawAnswer>>;
+
+/// A request and its place in the batch.
+type Open<'a> = (usize, &'a DrawRequest);
+
+impl<'a> Desk<'a> {
+    /// One answer for each request, in order. A batch that draws nothing is rolled
+    /// back: a refusal changes nothing, and neither does a replay.
+    pub(super) async fn commit(&self, session: &mut Session) -> StoreResult<Vec<DrawAnswer>> {
+        let requests = &self.batch.requests;
+        let work = session.begin().await?;
+        let Some(campaign) = self.campaign(&work).await? else {
+            work.roll_back().await?;
+            let refused = DrawAnswer::Refused(DrawRefusal::CampaignNotFound);
+            return Ok(vec![refused; requests.len()]);
+        };
+        let mut answers: Answers = vec![None; requests.len()];
+        let keys = keys::claim(&work, campaign, requests).await?;
+        self.replay(&work, campaign, &keys.kept, &mut answers)
+            .await?;
+        let all = requests.iter().enumerate();
+        let open: Vec<Open<'_>> = all.filter(|(place, _)| answers[*place].is_none()).collect();
+        let has_drawn = !open.is_empty()
+            && self
+                .draw(&work, campaign, &keys.claimed, &open, &mut answers)
+                .await?;
+        if has_drawn {
+            work.commit().await?;
+        } else {
+            work.roll_back().await?;
+        }
+        let answers: Option<Vec<DrawAnswer>> = answers.into_iter().collect();
+        answers.ok_or_else(|| inconsistent("a request without an answer"))
+    }
+
+    /// The scope of request keys, so it is read before any lock; a slug never
+    /// changes hands.
+    async fn campaign(&self, work: &Work<'_>) -> StoreResult<Option<i64>> {
+        let slug: &str = &self.batch.campaign;
+        let rows = work.query(&work.sql.find_campaign, &[&slug]).await?;
+        rows.first()
+            .map(|row| row.try_get(0).map_err(unreadable))
+            .transpose()
+    }
+
+    /// Answers the requests whose keys were there before.
+    async fn replay(
+        &self,
+        work: &Work<'_>,
+        campaign: i64,
+        kept: &HashMap<Key<'_>, Kept>,
+        answers: &mut Answers,
+    ) -> StoreResult<()> {
+        let ids = kept.values().flat_map(|kept| kept.draws.iter().copied());
+        let (versions, schedule) = (self.versions, self.schedule);
+        let facts = keys::facts(work, versions, schedule, campaign, ids.collect()).await?;
+        for (request, answer) in self.batch.requests.iter().zip(answers) {
+            let Some(kept) = kept.get(&key_of(request)) else {
+                continue;
+            };
+            *answer = Some(if kept.fingerprint == request.fingerprint {
+                let draws: Option<_> = kept.draws.iter().map(|id| facts.get(id).cloned()).collect();
+                let draws = draws.ok_or_else(|| inconsistent("a request key without its draws"))?;
+                DrawAnswer::Replayed { draws }
+            } else {
+                DrawAnswer::Refused(DrawRefusal::RequestKeyReused)
+            });
+        }
+        Ok(())
+    }
+
+    /// Decides the open requests and writes what was drawn; `false` if nothing was.
+    async fn draw(
+        &self,
+        work: &Work<'_>,
+        campaign: i64,
+        claimed: &HashMap<Key<'a>, &'a DrawRequest>,
+        open: &[Open<'a>],
+        answers: &mut Answers,
+    ) -> StoreResult<bool> {
+        let requests: Vec<&'a DrawRequest> = open.iter().map(|(_, request)| *request).collect();
+        let batch = self.batch;
+        let locked = state::lock(work, self.versions, campaign, &requests, batch.now).await?;
+        let day = locked.state.day;
+        let fates = decide_each(&requests, locked.state, self.schedule, batch.has_relay);
+        let has_drawn = fates.iter().any(|fate| matches!(fate, Fate::Drawn(_)));
+        if has_drawn {
+            let corrected = corrections(claimed, &requests, &fates);
+            keys::free(work, campaign, corrected.free).await?;
+            if !corrected.insert.is_empty() {
+                keys::insert(work, campaign, corrected.insert).await?;
+            }
+            let mut written = Written::new(&locked.version);
+            for (request, fate) in requests.iter().zip(&fates) {
+                if let Fate::Drawn(draws) = fate {
+                    written.add(request, draws)?;
+                }
+            }
+            let at = (campaign, batch.now, day);
+            written.write(work, at, &locked.new_users).await?;
+        }
+        self.answer(&locked.version.rules, open, &fates, answers);
+        Ok(has_drawn)
+    }
+
+    fn answer(&self, rules: &Rules, open: &[Open<'_>], fates: &[Fate], answers: &mut Answers) {
+        let slugs: Vec<Arc<str>> = rules.prizes.iter().map(|it| it.slug.as_str().into()).collect();
+        for ((place, request), fate) in open.iter().zip(fates) {
+            let draws = match fate {
+                Fate::Drawn(draws) => draws,
+                Fate::Repeats(earlier) => {
+                    let (earlier, _) = open[*earlier];
+                    answers[*place] = match &answers[earlier] {
+                        Some(DrawAnswer::Drawn { draws, .. }) => Some(DrawAnswer::Replayed {
+                            draws: draws.clone(),
+                        }),
+                        Some(DrawAnswer::Replayed { .. } | DrawAnswer::Refused(_)) | None => None,
+                    };
+                    continue;
+                }
+                Fate::Refused(refusal) => {
+                    answers[*place] = Some(DrawAnswer::Refused(refusal.clone()));
+                    continue;
+                }
+            };
+            answers[*place] = Some(DrawAnswer::Drawn {
+                draws: draws.iter().map(|it| self.fact(&slugs, request, it)).collect(),
+                handoffs: draws.iter().filter_map(|it| self.handoff(rules, request, it)).collect(),
+            });
+        }
+    }
+
+    fn fact(&self, slugs: &[Arc<str>], request: &DrawRequest, draw: &NewDraw) -> DrawFact {
+        DrawFact {
+            id: draw.ticket.id,
+            campaign: Arc::clone(&self.batch.campaign),
+            user: Arc::clone(&request.user),
+            prize: draw.prize.map(|index| Arc::clone(&slugs[index])),
+            drawn_at: self.batch.now,
+            award: draw.award.as_ref().map(|row| (row.kind, row.state)),
+            claim_key_version: request.claim_key_version,
+        }
+    }
+
+    /// Nothing is published for a held award.
+    fn handoff(&self, rules: &Rules, request: &DrawRequest, draw: &NewDraw) -> Option<Handoff> {
+        let row = draw.award.as_ref().filter(|row| row.state == State::Pending)?;
+        let prize = rules.prizes.get(draw.prize?)?;
+        let (user, id, now) = (&request.user, draw.message_id(), self.batch.now);
+        Some(Handoff {
+            award: row.award,
+            lease: row.lease,
+            message: Message::new(rules, prize, row.award, user, &id, now),
+            traceparent: request.traceparent.clone(),
+            at: now,
+        })
+    }
+}

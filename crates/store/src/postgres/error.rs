@@ -1,0 +1,91 @@
+//! PostgreSQL's errors as the store's: what asks to run the batch again, what is
+//! wrong with a row, what no code of ours wrote.
+
+use tokio_postgres::Error;
+use tombola_core::ports::StoreError;
+
+/// What an error of the connection or the server means to callers.
+///
+/// An error without a code comes from the connection and not from the server. It
+/// may have cut a commit off, so nothing is concluded from it: the same batch runs
+/// again, and its request keys tell what was committed.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` gives"
+)]
+pub(super) fn failed(error: Error) -> StoreError {
+    match error.as_db_error() {
+        Some(said) => of_code(said.code().code(), said.message()),
+        None => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+/// A column that does not hold what it should.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` gives"
+)]
+pub(super) fn unreadable(error: Error) -> StoreError {
+    StoreError::Inconsistent(error.to_string())
+}
+
+pub(super) fn inconsistent(what: impl Into<String>) -> StoreError {
+    StoreError::Inconsistent(what.into())
+}
+
+/// By class, that is the first two characters, unless the class mixes things.
+fn of_code(code: &str, message: &str) -> StoreError {
+    let text = format!("{message} ({code})");
+    match (code.get(..2).unwrap_or_default(), code) {
+        // Data and constraints: of one row, and the same at every try.
+        ("22" | "23" | "44", _) => StoreError::Row(text),
+        // An index row too wide, too many columns: the same.
+        ("54", "54000") => StoreError::Row(text),
+        // A table or column that is not there, or a right to it.
+        ("42" | "3F" | "3D", _) => StoreError::Schema(text),
+        // Rows or indexes that are damaged.
+        ("XX", "XX001" | "XX002") => StoreError::Inconsistent(text),
+        // All the rest passes or is mended from outside, and changed nothing or
+        // nobody knows: connection (08), a plan that a migration outdated (0A000),
+        // a server that became read only (25006), a transaction or a prepared
+        // statement that is gone (25P03, 26000), serialisation (40001), a deadlock
+        // (40P01), resources (53), locks (55P03), a time-out (57014), a server that
+        // stops or starts (57P0x), disks (58).
+        _ => StoreError::Unavailable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(code: &str) -> &'static str {
+        match of_code(code, "") {
+            StoreError::Unavailable(_) => "again",
+            StoreError::Row(_) => "row",
+            StoreError::Schema(_) => "schema",
+            StoreError::Inconsistent(_) => "inconsistent",
+            StoreError::Overloaded | StoreError::Closed => "other",
+        }
+    }
+
+    #[test]
+    fn errors_that_pass_ask_to_run_the_batch_again() {
+        for code in [
+            "40001", "40P01", "08006", "08P01", "57P01", "57P02", "57P03", "57014", "53300",
+            "53100", "55P03", "25006", "25P03", "26000", "0A000", "58030", "40003",
+        ] {
+            assert_eq!(name(code), "again", "{code}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_data_is_of_its_row_and_never_of_the_connection() {
+        for code in ["22021", "22001", "22003", "23505", "23514", "23502", "54000"] {
+            assert_eq!(name(code), "row", "{code}");
+        }
+        for (code, expected) in [("42P01", "schema"), ("42703", "schema"), ("XX001", "inconsistent")] {
+            assert_eq!(name(code), expected, "{code}");
+        }
+    }
+}

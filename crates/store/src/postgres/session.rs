@@ -1,0 +1,106 @@
+//! One connection with its prepared statements, and one transaction on it.
+
+use super::error::failed;
+use super::sql::Statements;
+use std::time::Duration;
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Row, Socket, Statement, Transaction};
+use tombola_core::ports::StoreResult;
+
+/// How long a statement may take.
+pub const STATEMENT_MAX: Duration = Duration::from_secs(10);
+/// How long a statement may wait for a lock.
+pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a transaction may stand still before the server ends its session:
+/// whoever stopped in it held locks for that long.
+pub const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
+/// How long a connection may take to come about.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long sent bytes may stay unacknowledged before the connection counts as
+/// dead.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(15);
+
+/// Parameters of a statement.
+pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// One connection.
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) sql: Statements,
+}
+
+impl Session {
+    pub(super) async fn open(config: &Config) -> StoreResult<Self> {
+        let client = connect(config, NoTls).await?;
+        let sql = Statements::prepare(&client).await?;
+        Ok(Self { client, sql })
+    }
+
+    pub(super) async fn begin(&mut self) -> StoreResult<Work<'_>> {
+        let tx = self
+            .client
+            .build_transaction()
+            .isolation_level(IsolationLevel::ReadCommitted)
+            .start()
+            .await
+            .map_err(failed)?;
+        Ok(Work { tx, sql: &self.sql })
+    }
+}
+
+/// Connects and sets the limits of the session.
+pub(super) async fn connect(config: &Config, tls: NoTls) -> StoreResult<Client> {
+    let mut config = config.clone();
+    config
+        .application_name("tombola")
+        .connect_timeout(CONNECT_MAX)
+        .tcp_user_timeout(UNACKNOWLEDGED_MAX);
+    let (client, connection) = config.connect(tls).await.map_err(failed)?;
+    drive(connection);
+    let settings = format!(
+        "SET statement_timeout = {}; SET lock_timeout = {}; \
+         SET idle_in_transaction_session_timeout = {}",
+        STATEMENT_MAX.as_millis(),
+        LOCK_WAIT_MAX.as_millis(),
+        IDLE_IN_TRANSACTION_MAX.as_millis(),
+    );
+    client.batch_execute(&settings).await.map_err(failed)?;
+    Ok(client)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task is the connection itself: it ends when its client is dropped"
+)]
+fn drive(connection: tokio_postgres::Connection<Socket, NoTlsStream>) {
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::warn!(%error, "a connection to PostgreSQL ended");
+        }
+    });
+}
+
+/// One transaction. Dropped without a commit it is rolled back.
+pub(super) struct Work<'a> {
+    tx: Transaction<'a>,
+    pub(super) sql: &'a Statements,
+}
+
+impl Work<'_> {
+    pub(super) async fn query(&self, sql: &Statement, params: Params<'_>) -> StoreResult<Vec<Row>> {
+        self.tx.query(sql, params).await.map_err(failed)
+    }
+
+    pub(super) async fn execute(&self, sql: &Statement, params: Params<'_>) -> StoreResult<u64> {
+        self.tx.execute(sql, params).await.map_err(failed)
+    }
+
+    pub(super) async fn commit(self) -> StoreResult<()> {
+        self.tx.commit().await.map_err(failed)
+    }
+
+    pub(super) async fn roll_back(self) -> StoreResult<()> {
+        self.tx.rollback().await.map_err(failed)
+    }
+}

@@ -1,0 +1,219 @@
+//! What a batch locks and reads before it is decided, in the one order that every
+//! transaction keeps: allowances, campaign, prizes. Keys came before.
+
+use super::error::{inconsistent, unreadable};
+use super::session::Work;
+use super::versions::{Version, Versions};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tokio_postgres::Row;
+use tombola_core::Timestamp;
+use tombola_core::campaign::{CampaignState, Prize};
+use tombola_core::draw::{Allowance, BatchState, DrawRequest, PrizeCount};
+use tombola_core::ports::StoreResult;
+use tombola_core::time::CivilDay;
+
+/// What was read and locked.
+pub(super) struct Locked {
+    pub(super) state: BatchState,
+    pub(super) version: Arc<Version>,
+    /// Users whose allowance row this transaction made.
+    pub(super) new_users: HashSet<String>,
+}
+
+/// A user's counters as they are kept, before it is known which day it is.
+struct Used {
+    user: String,
+    total: u64,
+    day: CivilDay,
+    day_total: u64,
+}
+
+/// Locks and reads what decides these requests.
+pub(super) async fn lock(
+    work: &Work<'_>,
+    versions: &Versions,
+    campaign: i64,
+    requests: &[&DrawRequest],
+    now: Timestamp,
+) -> StoreResult<Locked> {
+    let mut users: Vec<&Arc<str>> = requests.iter().map(|request| &request.user).collect();
+    users.sort_unstable();
+    users.dedup();
+    let names: Vec<&str> = users.iter().map(|user| &***user).collect();
+    let (new_users, used) = lock_allowances(work, campaign, &names).await?;
+    let (mut state, version) = lock_campaign(work, versions, campaign, now).await?;
+    let used: HashMap<&str, Allowance> = used
+        .iter()
+        .map(|it| (it.user.as_str(), it.on(state.day)))
+        .collect();
+    for user in &users {
+        let allowance = used.get(&***user).copied().unwrap_or_default();
+        state.allowances.insert(Arc::clone(user), allowance);
+    }
+    // Only a started campaign draws, and only its prizes surely have their rows.
+    if state.state == CampaignState::Started {
+        read_users(work, &version, &users, &names, &mut state).await?;
+        lock_prizes(work, &version, &mut state).await?;
+    }
+    Ok(Locked {
+        state,
+        version,
+        new_users,
+    })
+}
+
+impl Used {
+    fn read(row: &Row) -> StoreResult<Self> {
+        Ok(Self {
+            user: row.try_get(0).map_err(unreadable)?,
+            total: count(row, 1)?,
+            day: CivilDay(row.try_get(2).map_err(unreadable)?),
+            day_total: count(row, 3)?,
+        })
+    }
+
+    fn on(&self, day: CivilDay) -> Allowance {
+        let today = if self.day == day { self.day_total } else { 0 };
+        Allowance {
+            total: self.total,
+            today,
+        }
+    }
+}
+
+/// Missing rows are inserted first, so that there is something to lock; both
+/// statements go through the users in the same order.
+async fn lock_allowances(
+    work: &Work<'_>,
+    campaign: i64,
+    users: &[&str],
+) -> StoreResult<(HashSet<String>, Vec<Used>)> {
+    let new = work
+        .query(&work.sql.ensure_allowances, &[&campaign, &users])
+        .await?;
+    let new = new.iter().map(|row| row.try_get(0).map_err(unreadable));
+    let rows = work
+        .query(&work.sql.lock_allowances, &[&campaign, &users])
+        .await?;
+    Ok((
+        new.collect::<StoreResult<_>>()?,
+        rows.iter().map(Used::read).collect::<StoreResult<_>>()?,
+    ))
+}
+
+/// The campaign's row says which rules are in force, they say the zone, and only
+/// then is it known which day it is; never a day before one that was drawn on.
+async fn lock_campaign(
+    work: &Work<'_>,
+    versions: &Versions,
+    campaign: i64,
+    now: Timestamp,
+) -> StoreResult<(BatchState, Arc<Version>)> {
+    let rows = work.query(&work.sql.lock_campaign, &[&campaign]).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| inconsistent(format!("campaign {campaign} is gone")))?;
+    let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(3)?));
+    let (state, number, day): (&str, i32, i32) = read().map_err(unreadable)?;
+    let state = CampaignState::parse(state)
+        .ok_or_else(|| inconsistent(format!("no campaign state is called {state}")))?;
+    let version = versions.get(work, (campaign, number)).await?;
+    let rules = Arc::clone(&version.rules);
+    let is_lacking = state == CampaignState::Started && !version.has_endpoints();
+    if is_lacking {
+        tracing::error!(
+            campaign.id = rules.slug,
+            "an endpoint of a started campaign is missing: nothing is drawn"
+        );
+    }
+    let state = BatchState {
+        version: version.number,
+        // A win could not be written; it stands still as if a person had paused it.
+        state: if is_lacking { CampaignState::Paused } else { state },
+        now,
+        day: now.civil_day(&rules.zone).max(CivilDay(day)),
+        draws: count(row, 2)?,
+        prizes: vec![PrizeCount::default(); rules.prizes.len()],
+        allowances: HashMap::new(),
+        wins: HashMap::new(),
+        blocked: HashSet::new(),
+        rules,
+    };
+    Ok((state, version))
+}
+
+/// What is kept of users beside their allowances. Wins need no lock of their own:
+/// whoever writes them holds the user's allowance.
+async fn read_users(
+    work: &Work<'_>,
+    version: &Version,
+    users: &[&Arc<str>],
+    names: &[&str],
+    state: &mut BatchState,
+) -> StoreResult<()> {
+    let by_name: HashMap<&str, &Arc<str>> = names.iter().copied().zip(users.iter().copied()).collect();
+    let shared = |row: &Row, column: usize| -> StoreResult<Arc<str>> {
+        let name: &str = row.try_get(column).map_err(unreadable)?;
+        Ok(by_name.get(name).map_or_else(|| name.into(), |user| Arc::clone(user)))
+    };
+    for row in work.query(&work.sql.read_blocked, &[&names]).await? {
+        state.blocked.insert(shared(&row, 0)?);
+    }
+    let capped = ids_where(version, |prize| prize.per_user_wins.is_some())?;
+    if !capped.is_empty() {
+        for row in work.query(&work.sql.read_wins, &[&capped, &names]).await? {
+            let (index, _) = version.prize(row.try_get(0).map_err(unreadable)?)?;
+            state.wins.insert((shared(&row, 1)?, index), count(&row, 2)?);
+        }
+    }
+    Ok(())
+}
+
+/// Locks and reads the prizes that can run out. Of the others only the lane is
+/// asked for; what was given of them is added up without being read.
+async fn lock_prizes(
+    work: &Work<'_>,
+    version: &Version,
+    state: &mut BatchState,
+) -> StoreResult<()> {
+    for (count, lane) in state.prizes.iter_mut().zip(&version.lanes) {
+        count.lane = lane.unwrap_or_default();
+    }
+    let finite = ids_where(version, |prize| {
+        prize.stock.is_some() || prize.daily_cap.is_some()
+    })?;
+    if finite.is_empty() {
+        return Ok(());
+    }
+    for row in work.query(&work.sql.lock_prizes, &[&finite]).await? {
+        let (index, _) = version.prize(row.try_get(0).map_err(unreadable)?)?;
+        let read = || Ok((row.try_get(1)?, row.try_get(3)?));
+        let (stock, day): (Option<i64>, i32) = read().map_err(unreadable)?;
+        let prize = &mut state.prizes[index];
+        prize.stock = stock.map(natural).transpose()?;
+        prize.spent = count(&row, 2)?;
+        prize.today = if CivilDay(day) == state.day {
+            count(&row, 4)?
+        } else {
+            0
+        };
+    }
+    Ok(())
+}
+
+fn ids_where(version: &Version, is_wanted: fn(&Prize) -> bool) -> StoreResult<Vec<i64>> {
+    let prizes = version.rules.prizes.iter().enumerate();
+    prizes
+        .filter(|(_, prize)| is_wanted(prize))
+        .map(|(index, _)| version.prize_id(index))
+        .collect()
+}
+
+fn count(row: &Row, column: usize) -> StoreResult<u64> {
+    natural(row.try_get(column).map_err(unreadable)?)
+}
+
+fn natural(count: i64) -> StoreResult<u64> {
+    u64::try_from(count).map_err(|_| inconsistent("a count below zero"))
+}

@@ -1,0 +1,136 @@
+//! What a decided batch writes: counters by what it adds to them, draws and
+//! deliveries as they are. All rows that are updated here are locked already.
+
+use super::columns::{Draws, Rows};
+use super::session::Work;
+use super::versions::Version;
+use std::collections::{BTreeMap, HashSet};
+use tombola_core::Timestamp;
+use tombola_core::award::Row;
+use tombola_core::draw::{DrawRequest, NewDraw};
+use tombola_core::ports::StoreResult;
+use tombola_core::time::CivilDay;
+
+/// The rows of one batch.
+pub(super) struct Written<'a> {
+    version: &'a Version,
+    draws: Draws<'a>,
+    drawn: i64,
+    /// Draws by user.
+    used: BTreeMap<&'a str, i64>,
+    /// Wins by prize.
+    won: BTreeMap<i64, i64>,
+    /// Wins by prize and user, only of prizes with `per_user_wins`.
+    wins: BTreeMap<(i64, &'a str), i64>,
+    deliveries: Deliveries,
+}
+
+/// Delivery rows, and the columns that never change after this.
+#[derive(Default)]
+struct Deliveries {
+    rows: Rows,
+    prize_id: Vec<i64>,
+    kind: Vec<&'static str>,
+    lane: Vec<i64>,
+    message_id: Vec<String>,
+    delivery_key: Vec<String>,
+}
+
+impl<'a> Written<'a> {
+    pub(super) fn new(version: &'a Version) -> Self {
+        Self {
+            version,
+            draws: Draws::default(),
+            drawn: 0,
+            used: BTreeMap::new(),
+            won: BTreeMap::new(),
+            wins: BTreeMap::new(),
+            deliveries: Deliveries::default(),
+        }
+    }
+
+    /// Adds what a request drew.
+    pub(super) fn add(&mut self, request: &'a DrawRequest, draws: &'a [NewDraw]) -> StoreResult<()> {
+        for draw in draws {
+            let prize_id = draw.prize.map(|index| self.version.prize_id(index)).transpose()?;
+            self.draws.push(request, draw, prize_id);
+            self.drawn += 1;
+            *self.used.entry(&request.user).or_default() += 1;
+            if let (Some(prize_id), Some(index), Some(row)) = (prize_id, draw.prize, &draw.award) {
+                *self.won.entry(prize_id).or_default() += 1;
+                if self.version.rules.prizes[index].per_user_wins.is_some() {
+                    *self.wins.entry((prize_id, &request.user)).or_default() += 1;
+                }
+                self.deliveries.push(draw, row, prize_id);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn write(
+        &self,
+        work: &Work<'_>,
+        (campaign, now, day): (i64, Timestamp, CivilDay),
+        new_users: &HashSet<String>,
+    ) -> StoreResult<()> {
+        let sql = work.sql;
+        work.execute(&sql.add_draws, &[&campaign, &self.drawn, &day.0]).await?;
+        self.write_used(work, campaign, day, new_users).await?;
+        let shared: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&campaign, &self.version.number, &now.0, &day.0];
+        work.execute(&sql.insert_draws, &self.draws.params(shared)).await?;
+        if self.won.is_empty() {
+            return Ok(());
+        }
+        let (prizes, won): (Vec<i64>, Vec<i64>) = self.won.iter().unzip();
+        work.execute(&sql.add_spent, &[&prizes, &won, &day.0]).await?;
+        if !self.wins.is_empty() {
+            let (prizes, users): (Vec<i64>, Vec<&str>) = self.wins.keys().copied().unzip();
+            let wins: Vec<i64> = self.wins.values().copied().collect();
+            work.execute(&sql.add_wins, &[&prizes, &users, &wins]).await?;
+        }
+        self.deliveries.insert(work).await
+    }
+
+    /// A row that was made for a user who then drew nothing goes again.
+    async fn write_used(
+        &self,
+        work: &Work<'_>,
+        campaign: i64,
+        day: CivilDay,
+        new_users: &HashSet<String>,
+    ) -> StoreResult<()> {
+        let (users, drawn): (Vec<&str>, Vec<i64>) = self.used.iter().unzip();
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&campaign, &users, &drawn, &day.0];
+        work.execute(&work.sql.add_used, &params).await?;
+        let idle = new_users.iter().map(String::as_str);
+        let idle: Vec<&str> = idle.filter(|user| !self.used.contains_key(user)).collect();
+        if !idle.is_empty() {
+            work.execute(&work.sql.drop_allowances, &[&campaign, &idle]).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Deliveries {
+    fn push(&mut self, draw: &NewDraw, row: &Row, prize_id: i64) {
+        self.rows.push(row);
+        self.prize_id.push(prize_id);
+        self.kind.push(row.kind.name());
+        self.lane.push(row.lane);
+        self.message_id.push(draw.message_id());
+        self.delivery_key.push(draw.delivery_key());
+    }
+
+    async fn insert(&self, work: &Work<'_>) -> StoreResult<()> {
+        let params = self.rows.params(&[
+            &self.prize_id,
+            &self.kind,
+            &self.lane,
+            &self.message_id,
+            &self.delivery_key,
+        ]);
+        work.execute(&work.sql.insert_deliveries, &params).await.map(drop)
+    }
+}

@@ -1,0 +1,211 @@
+//! Aim: the audit is silent on what the store writes, and each of its checks finds
+//! the violation that it is about, planted by a shell on a copy of a lived-in
+//! database, and no other check is mistaken for it.
+
+use super::{AuditDepth, AuditReport};
+use crate::read::fixture::{COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, PHONE, TOUR, actor, award_of};
+use std::path::PathBuf;
+use std::time::Duration;
+use tombola_core::award::Mark;
+use tombola_core::decision::Decision;
+use tombola_core::ports::{Action, AwardPath as _, MarkOf, Record};
+use tombola_core::retry::Jitter;
+
+/// A database in which something of everything has happened.
+async fn lived_in() -> Fixture {
+    let it = Fixture::fair().await;
+    for user in ["ann", "bob"] {
+        let draws = it.draw(user, &[HELLO, GIFT, COINS, HOOK, PHONE, TOUR, NOTHING]).await;
+        for draw in draws.iter().take(6) {
+            it.deliver(award_of(draw)).await;
+        }
+    }
+    let text = it.win("cid", HELLO).await;
+    let mark = MarkOf { award: text, lease: 1, mark: Mark::Refused, error: Some("too large".to_owned()) };
+    it.store.mark_published(vec![mark], NOW).await.unwrap();
+    let phone = it.win("cid", PHONE).await;
+    it.act(phone, Action::Cancel { return_stock: false }).await;
+    let hook = it.win("cid", HOOK).await;
+    let lease = it.claim(hook).await;
+    let record = Record {
+        award: hook,
+        lease,
+        decision: Decision::Delivered { receipt: Some("r-1".to_owned()) },
+        error: None,
+        lane_at: NOW,
+        jitter: Jitter::NONE,
+    };
+    it.store.record(vec![record], NOW).await.unwrap();
+    it.win("cid", HELLO).await;
+    // What ran out is remembered with the draw and drawn again by the same set.
+    it.draw("dan", &[GIFT, GIFT, PHONE]).await;
+    it.draw_at("ann", &[PHONE, NOTHING], NOW.plus(Duration::from_hours(30))).await;
+    it
+}
+
+async fn audit(fixture: &Fixture) -> AuditReport {
+    fixture.store.audit(AuditDepth::Full).await.unwrap()
+}
+
+fn failing(report: &AuditReport) -> Vec<&str> {
+    report.checks.iter().filter(|check| check.violations > 0).map(|check| check.name.as_str()).collect()
+}
+
+/// The violation and the checks that must fail, none else.
+struct Plant {
+    sql: &'static str,
+    finds: &'static [&'static str],
+}
+
+const fn plant(sql: &'static str, finds: &'static [&'static str]) -> Plant {
+    Plant { sql, finds }
+}
+
+const PLANTS: &[Plant] = &[
+    // A win without its delivery is also what conservation misses.
+    plant(
+        "DELETE FROM delivery WHERE kind = 'text' AND state = 'pending'",
+        &["I1_win_has_delivery", "I16_conservation"],
+    ),
+    plant(
+        "INSERT INTO delivery SELECT 999999, prize_id, kind, lane, state, lease, due_at, attempts, publishes,
+           in_doubt, hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition, \"offset\",
+           '999999-x', '999999-y', ended_at FROM delivery WHERE state = 'pending' LIMIT 1",
+        &["I1_delivery_has_win"],
+    ),
+    plant(
+        "UPDATE delivery SET prize_id = (SELECT id FROM prize WHERE slug = 'tour')
+         WHERE kind = 'text' AND state = 'pending'",
+        &["I1_delivery_has_win"],
+    ),
+    plant("UPDATE prize SET spent = spent - 1 WHERE slug = 'gift'", &["I2_stock"]),
+    plant("UPDATE prize SET stock = spent - 1 WHERE slug = 'gift'", &["I2_stock"]),
+    plant(
+        "INSERT INTO operator_log (at, actor, action, subject, award_id, units)
+           SELECT 1, 'x', 'stock_back', 'fair/hello', award_id, 1 FROM delivery WHERE kind = 'text' AND state = 'pending';
+         UPDATE prize SET spent = spent - 1 WHERE slug = 'hello'",
+        &["I2_stock"],
+    ),
+    plant(
+        "INSERT INTO operator_log (at, actor, action, subject, award_id, units)
+           SELECT at, actor, action, subject, award_id, units FROM operator_log WHERE action = 'stock_back';
+         UPDATE prize SET spent = spent - 1 WHERE slug = 'phone'",
+        &["I2_stock"],
+    ),
+    plant("UPDATE campaign SET draws = draws + 1", &["I2_campaign_draws"]),
+    plant("UPDATE allowance SET total = total - 1 WHERE user = 'ann'", &["I2_allowances"]),
+    plant("UPDATE allowance SET day_total = 0 WHERE user = 'bob'", &["I2_allowances"]),
+    plant("DELETE FROM allowance WHERE user = 'bob'", &["I2_allowances"]),
+    plant("INSERT INTO allowance VALUES (1, 'nobody', 1, 0, 1)", &["I2_allowances"]),
+    plant("UPDATE user_win SET wins = wins - 1 WHERE user = 'ann'", &["I2_user_wins"]),
+    plant("DELETE FROM user_win WHERE user = 'bob'", &["I2_user_wins"]),
+    plant("UPDATE prize SET day_spent = day_spent - 1 WHERE slug = 'phone'", &["I2_daily_cap"]),
+    plant(
+        "UPDATE campaign_version SET file = replace(file, '\"daily_cap\":4', '\"daily_cap\":1')",
+        &["I2_daily_cap"],
+    ),
+    plant("DELETE FROM points_entry WHERE user = 'ann'", &["I3_one_effect"]),
+    plant(
+        "UPDATE code SET award_id = NULL WHERE id = (SELECT min(id) FROM code WHERE award_id IS NOT NULL)",
+        &["I3_one_effect"],
+    ),
+    plant(
+        "UPDATE code SET award_id = (SELECT min(award_id) FROM delivery WHERE kind = 'code' AND state = 'pending')
+         WHERE id = (SELECT id FROM code WHERE award_id IS NULL)",
+        &["I4_code_once"],
+    ),
+    plant(
+        "UPDATE code SET award_id = 999999 WHERE id = (SELECT id FROM code WHERE award_id IS NULL)",
+        &["I4_code_once"],
+    ),
+    plant("UPDATE code_import SET ready = 0", &["I4_code_once"]),
+    plant("UPDATE code SET import_id = 99 WHERE award_id IS NULL", &["I4_code_once"]),
+    plant("UPDATE points_entry SET points = 11 WHERE user = 'ann'", &["I5_points"]),
+    plant("UPDATE points_entry SET user = 'eve' WHERE user = 'ann'", &["I5_points"]),
+    plant(
+        "INSERT INTO points_entry SELECT award_id, 'cid', 10, 1 FROM delivery WHERE kind = 'text' AND state = 'pending'",
+        &["I5_points"],
+    ),
+    plant("UPDATE delivery SET due_at = NULL WHERE state = 'pending'", &["I8_state_shape"]),
+    plant("UPDATE delivery SET due_at = 5 WHERE state = 'dead'", &["I8_state_shape"]),
+    plant("UPDATE delivery SET hold_reason = NULL WHERE state = 'held'", &["I8_state_shape"]),
+    plant("UPDATE delivery SET dead_reason = 'bored' WHERE state = 'dead'", &["I8_state_shape"]),
+    plant("UPDATE delivery SET ended_at = NULL WHERE state = 'delivered'", &["I8_state_shape"]),
+    plant("DELETE FROM request WHERE first_draw = (SELECT min(first_draw) FROM request)", &["I11_request_keys"]),
+    plant("UPDATE request SET client = 'other' WHERE more_draws IS NULL", &["I11_request_keys"]),
+    plant("UPDATE request SET first_draw = 999999 WHERE more_draws IS NULL", &["I11_request_keys"]),
+    plant("UPDATE request SET more_draws = substr(more_draws, 9) WHERE more_draws IS NOT NULL", &["I11_request_keys"]),
+    plant("UPDATE request SET more_draws = substr(more_draws, 2) WHERE more_draws IS NOT NULL", &["I11_request_keys"]),
+    plant(
+        "INSERT INTO request SELECT campaign_id, client, 'again', fingerprint, first_draw, NULL FROM request LIMIT 1",
+        &["I11_request_keys"],
+    ),
+    plant("UPDATE delivery SET attempts = 13 WHERE kind = 'webhook'", &["I12_attempts"]),
+    plant("UPDATE delivery SET state = 'lost' WHERE state = 'pending'", &["I16_conservation"]),
+    plant("UPDATE draw SET roll = -1 WHERE prize_id IS NOT NULL", &["R_replay"]),
+    plant("UPDATE draw SET unavailable = x'ff' WHERE prize_id IS NOT NULL", &["R_replay"]),
+    plant("UPDATE draw SET unavailable = NULL WHERE user = 'dan'", &["R_replay"]),
+    plant("UPDATE draw SET version = 77 WHERE prize_id IS NULL", &["R_replay"]),
+];
+
+/// A closed copy of the lived-in database, to be copied again for each plant.
+async fn template(dir: &tempfile::TempDir) -> PathBuf {
+    let fixture = lived_in().await;
+    let path = dir.path().join("template.db");
+    fixture.shell().execute("VACUUM INTO ?1", [path.to_str().unwrap()]).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn what_the_store_writes_passes_every_check() {
+    let fixture = lived_in().await;
+    let report = audit(&fixture).await;
+    assert_eq!(failing(&report), [""; 0], "{:#?}", report.checks);
+    assert!(report.ok);
+    let fair = &report.campaigns[0];
+    assert_eq!((fair.campaign.as_str(), fair.draws), ("fair", 23));
+    assert_eq!(fair.wins, fair.delivered + fair.unfinished + fair.dead + fair.cancelled);
+    // Text, code and points of two users, and one webhook.
+    assert_eq!((fair.delivered, fair.dead, fair.cancelled), (7, 1, 1));
+}
+
+#[tokio::test]
+async fn each_check_finds_its_violation_and_no_other_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let template = template(&dir).await;
+    for Plant { sql, finds } in PLANTS {
+        let fixture = Fixture::copy_of(&template);
+        let shell = fixture.shell();
+        shell.execute_batch(sql).unwrap();
+        let changed: bool = shell.query_row("SELECT total_changes() > 0", [], |row| row.get(0)).unwrap();
+        assert!(changed, "{sql} changes nothing");
+        drop(shell);
+        let report = audit(&fixture).await;
+        assert_eq!(failing(&report), *finds, "{sql}\n{:#?}", report.checks);
+        assert!(!report.ok);
+    }
+}
+
+#[tokio::test]
+async fn every_check_has_a_plant() {
+    let report = audit(&Fixture::new()).await;
+    assert!(report.ok && report.campaigns.is_empty());
+    for check in &report.checks {
+        let is_planted = PLANTS.iter().any(|plant| plant.finds.contains(&check.name.as_str()));
+        assert!(is_planted, "{} has no plant", check.name);
+    }
+}
+
+#[tokio::test]
+async fn draws_without_request_are_well_only_after_the_cleanup_of_a_closed_campaign() {
+    use tombola_core::campaign::Transition;
+    use tombola_core::ports::Catalog as _;
+    let fixture = lived_in().await;
+    let now = NOW.plus(Duration::from_hours(40));
+    fixture.store.transition("fair", Transition::Close, actor(), now).await.unwrap();
+    let before = now.plus(Duration::from_hours(1));
+    while fixture.store.cleanup(before).await.unwrap() > 0 {}
+    assert_eq!(fixture.number("SELECT count(*) FROM request"), 0);
+    let report = audit(&fixture).await;
+    assert_eq!(failing(&report), [""; 0], "{:#?}", report.checks);
+}

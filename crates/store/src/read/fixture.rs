@@ -1,0 +1,275 @@
+//! The world of this crate's own tests: a database in a fresh directory, a
+//! campaign with a prize of each kind, and people who draw, deliver and operate.
+
+use crate::{SqliteStore, StoreOptions};
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tempfile::TempDir;
+use tombola_core::award::Position;
+use tombola_core::campaign::odds::Roll;
+use tombola_core::campaign::{CampaignFile, Transition, parse_toml};
+use tombola_core::draw::{DrawFact, DrawRequest, Ticket};
+use tombola_core::endpoint::EndpointSpec;
+use tombola_core::ports::{
+    Acted, Action, Actor, AwardPath as _, Catalog as _, CodesAdded, Copy, CopyAnswer, DrawAnswer, DrawBatch,
+    ImportBegun, ImportId, Operate as _, PutCampaign, Transitioned,
+};
+use tombola_core::{AwardId, DrawId, Timestamp};
+
+/// Noon of some day.
+pub(crate) const NOW: Timestamp = Timestamp(1_771_000_000_000_000);
+
+/// One prize of each kind, a tenth of the whole each, in this order; four tenths
+/// are nothing.
+pub(crate) const FAIR: &str = r#"
+[campaign]
+slug = "fair"
+name = "Fair"
+[limits]
+per_user_total = 50
+per_user_per_day = 20
+[odds]
+nothing_weight = 4
+[[prize]]
+slug = "hello"
+name = "A greeting"
+kind = "text"
+text = "hello, winner"
+weight = 1
+[[prize]]
+slug = "gift"
+name = "A gift code"
+kind = "code"
+stock = 3
+weight = 1
+[[prize]]
+slug = "coins"
+name = "Ten points"
+kind = "points"
+points = 10
+weight = 1
+[[prize]]
+slug = "hook"
+name = "A coupon"
+kind = "webhook"
+endpoint = "keen"
+weight = 1
+[[prize]]
+slug = "phone"
+name = "A phone"
+kind = "physical"
+stock = 5
+daily_cap = 4
+per_user_wins = 3
+return_stock = true
+weight = 1
+[[prize]]
+slug = "tour"
+name = "A tour"
+kind = "external"
+weight = 1
+"#;
+
+/// A prize of [`FAIR`], by its place; 6 and above is nothing.
+pub(crate) const HELLO: u64 = 0;
+pub(crate) const GIFT: u64 = 1;
+pub(crate) const COINS: u64 = 2;
+pub(crate) const HOOK: u64 = 3;
+pub(crate) const PHONE: u64 = 4;
+pub(crate) const TOUR: u64 = 5;
+pub(crate) const NOTHING: u64 = 8;
+
+pub(crate) fn actor() -> Actor {
+    Actor { name: "ada".to_owned(), reason: Some("because".to_owned()) }
+}
+
+pub(crate) fn file(toml: &str) -> CampaignFile {
+    parse_toml("test.toml", toml).unwrap()
+}
+
+pub(crate) fn endpoint(name: &str) -> EndpointSpec {
+    EndpointSpec {
+        name: name.to_owned(),
+        url: "https://coupons.example/awards".to_owned(),
+        secret: None,
+        idempotent: true,
+        conflict_means_delivered: false,
+        timeout: "10s".to_owned(),
+        concurrency: 4,
+        rate: None,
+        allow_private: false,
+    }
+}
+
+/// A database and those who use it.
+pub(crate) struct Fixture {
+    pub(crate) store: Arc<SqliteStore>,
+    dir: TempDir,
+    next: AtomicI64,
+}
+
+impl Fixture {
+    /// An empty database.
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
+        Self { store, dir, next: AtomicI64::new(1) }
+    }
+
+    /// One that begins as a copy of that file.
+    pub(crate) fn copy_of(file: &Path) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::copy(file, dir.path().join("tombola.db")).unwrap();
+        let store = SqliteStore::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
+        Self { store, dir, next: AtomicI64::new(1_000_000) }
+    }
+
+    /// The campaign [`FAIR`], started, with its codes and its endpoint.
+    pub(crate) async fn fair() -> Self {
+        let fixture = Self::new();
+        fixture.store.put_endpoint(endpoint("keen"), "whsec_secret".to_owned(), actor(), NOW).await.unwrap();
+        fixture.put(FAIR).await;
+        fixture.import("fair", "gift", &["GIFT-0001", "GIFT-0002", "GIFT-0003"]).await;
+        fixture.start("fair").await;
+        fixture
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join("tombola.db")
+    }
+
+    /// Closes the store and opens the same file again, as another process would.
+    pub(crate) fn reopen(&mut self) {
+        self.store.close();
+        self.store = SqliteStore::open(&self.path(), StoreOptions::default()).unwrap();
+    }
+
+    /// A person with a shell: sees all and may write what no code of ours writes.
+    pub(crate) fn shell(&self) -> Connection {
+        let conn = Connection::open(self.path()).unwrap();
+        conn.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        conn.pragma_update(None, "foreign_keys", false).unwrap();
+        conn.pragma_update(None, "ignore_check_constraints", true).unwrap();
+        conn
+    }
+
+    /// A number that the shell reads.
+    pub(crate) fn number(&self, sql: &str) -> i64 {
+        self.shell().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// A text that the shell reads.
+    pub(crate) fn text(&self, sql: &str) -> String {
+        self.shell().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    pub(crate) async fn put(&self, toml: &str) -> PutCampaign {
+        self.store.put_campaign(file(toml), actor(), NOW).await.unwrap()
+    }
+
+    pub(crate) async fn go(&self, campaign: &str, command: Transition) -> Transitioned {
+        self.store.transition(campaign, command, actor(), NOW).await.unwrap()
+    }
+
+    /// From draft to started.
+    pub(crate) async fn start(&self, campaign: &str) {
+        for command in [Transition::Submit, Transition::Approve, Transition::Start] {
+            let moved = self.go(campaign, command).await;
+            assert!(matches!(moved, Transitioned::Moved { .. }), "{command}: {moved:?}");
+        }
+    }
+
+    pub(crate) async fn begin(&self, campaign: &str, prize: &str) -> ImportId {
+        match self.store.begin_import(campaign, prize, actor(), NOW).await.unwrap() {
+            ImportBegun::Begun(import) => import,
+            ImportBegun::NotFound => panic!("no prize {campaign}/{prize}"),
+        }
+    }
+
+    pub(crate) async fn add(&self, import: ImportId, codes: &[&str]) -> CodesAdded {
+        let codes = codes.iter().map(|code| (*code).to_owned()).collect();
+        self.store.add_codes(import, codes, false).await.unwrap()
+    }
+
+    pub(crate) async fn import(&self, campaign: &str, prize: &str, codes: &[&str]) -> ImportId {
+        let import = self.begin(campaign, prize).await;
+        assert_eq!(self.add(import, codes).await, CodesAdded::Added { added: codes.len(), skipped: 0 });
+        self.store.finish_import(import, NOW).await.unwrap();
+        import
+    }
+
+    /// One request of draws of [`FAIR`], one for each place.
+    pub(crate) async fn draw(&self, user: &str, places: &[u64]) -> Vec<DrawFact> {
+        self.draw_at(user, places, NOW).await
+    }
+
+    pub(crate) async fn draw_at(&self, user: &str, places: &[u64], now: Timestamp) -> Vec<DrawFact> {
+        let mut block = self.store.reserve_ids(u32::try_from(places.len()).unwrap()).await.unwrap();
+        let tickets = places
+            .iter()
+            .map(|place| {
+                let id = block.take().unwrap();
+                let roll = ((u128::from(*place) << 64) + (1 << 63)) / 10;
+                let tail = id.0.cast_unsigned();
+                Ticket { id, roll: Roll(u64::try_from(roll).unwrap()), message_tail: tail, delivery_tail: tail + 7 }
+            })
+            .collect();
+        let key = format!("key-{:08}", self.next.fetch_add(1, Ordering::Relaxed));
+        let request = DrawRequest {
+            client: "shop".into(),
+            user: user.into(),
+            key: key.as_str().into(),
+            fingerprint: [1; 16],
+            tickets,
+            traceparent: None,
+            claim_key_version: 1,
+        };
+        let batch = DrawBatch { campaign: "fair".into(), requests: vec![request], now, has_relay: true };
+        match self.store.commit_draws(batch).await.unwrap().remove(0) {
+            DrawAnswer::Drawn { draws, .. } => draws,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// One draw that wins the prize of that place.
+    pub(crate) async fn win(&self, user: &str, place: u64) -> AwardId {
+        let draws = self.draw(user, &[place]).await;
+        assert!(draws[0].award.is_some(), "place {place} wins");
+        draws[0].id.award()
+    }
+
+    fn copy(&self, award: AwardId) -> Copy {
+        let message_id = self.text(&format!("SELECT message_id FROM delivery WHERE award_id = {award}"));
+        let offset = self.next.fetch_add(1, Ordering::Relaxed);
+        Copy { award, message_id, position: Position { epoch: 1, partition: 3, offset } }
+    }
+
+    /// A worker has a copy of a local kind.
+    pub(crate) async fn deliver(&self, award: AwardId) -> CopyAnswer {
+        self.store.deliver_local(vec![self.copy(award)], NOW).await.unwrap().remove(0)
+    }
+
+    /// A worker has a copy and a permit; gives the lease.
+    pub(crate) async fn claim(&self, award: AwardId) -> i64 {
+        self.claim_at(award, NOW).await
+    }
+
+    pub(crate) async fn claim_at(&self, award: AwardId, now: Timestamp) -> i64 {
+        match self.store.claim(vec![self.copy(award)], now).await.unwrap().remove(0) {
+            CopyAnswer::Claimed(claim) => claim.lease,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn act(&self, award: AwardId, action: Action) -> Acted {
+        self.store.act(award, action, actor(), NOW).await.unwrap()
+    }
+}
+
+/// The id of the award of that draw.
+pub(crate) fn award_of(draw: &DrawFact) -> AwardId {
+    let DrawId(id) = draw.id;
+    AwardId(id)
+}

@@ -1,0 +1,62 @@
+//! The points of a user: a balance is the sum of its entries.
+
+use super::column::{award_id, instant};
+use super::{Page, PageQuery};
+use crate::sqlite::SqliteStore;
+use crate::sqlite::error::OrStoreError as _;
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+use tombola_core::ports::StoreResult;
+use tombola_core::{AwardId, Timestamp};
+
+/// What a user has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PointsFact {
+    /// Who.
+    pub user: String,
+    /// The sum of all entries.
+    pub balance: i64,
+    /// One page of them, newest first.
+    pub entries: Page<PointsEntry>,
+}
+
+/// One credit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PointsEntry {
+    /// The award that it delivered.
+    pub award: AwardId,
+    /// How many.
+    pub points: i64,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl SqliteStore {
+    /// The points of a user, zero of one that never had any.
+    pub async fn points_show(&self, user: &str, page: PageQuery) -> StoreResult<PointsFact> {
+        let user = user.to_owned();
+        self.read(move |conn| {
+            let balance = balance(conn, &user).or_store()?;
+            let entries = entries(conn, &user, &page).or_store()?;
+            let entries = page.page(entries, |last| last.award.to_string());
+            Ok(PointsFact { user, balance, entries })
+        })
+        .await
+    }
+}
+
+fn balance(conn: &Connection, user: &str) -> rusqlite::Result<i64> {
+    conn.prepare_cached("SELECT coalesce(sum(points), 0) FROM points_entry WHERE user = ?1")?
+        .query_row([user], |row| row.get(0))
+}
+
+fn entries(conn: &Connection, user: &str, page: &PageQuery) -> rusqlite::Result<Vec<PointsEntry>> {
+    conn.prepare_cached(
+        "SELECT award_id, points, at FROM points_entry WHERE user = ?1 AND award_id < ?2
+         ORDER BY award_id DESC LIMIT ?3",
+    )?
+    .query_map(params![user, page.below(), page.rows()], |row| {
+        Ok(PointsEntry { award: award_id(row, 0)?, points: row.get(1)?, at: instant(row, 2)? })
+    })?
+    .collect()
+}

@@ -1,0 +1,156 @@
+//! What stands still while awards move, on SQLite: the port's methods, each one
+//! transaction of the writer. What they do is in the modules below and in `codes`,
+//! `endpoints` and `keys`.
+
+mod campaign;
+mod cleanup;
+pub(super) mod log;
+mod put;
+mod ready;
+mod stock;
+#[cfg(test)]
+mod tests;
+mod transition;
+
+use super::error::OrStoreError as _;
+use super::{Priority, SqliteStore, codes, endpoints, keys};
+use async_trait::async_trait;
+use tombola_core::Timestamp;
+use tombola_core::campaign::{CampaignFile, Transition};
+use tombola_core::endpoint::{Endpoint, EndpointSpec};
+use tombola_core::limits::STEP_ROWS_MAX;
+use tombola_core::ports::{
+    Actor, ApiKey, Catalog, CodesAdded, ImportBegun, ImportId, PutCampaign, StockChanged, StoreError,
+    StoreResult, Transitioned,
+};
+
+#[async_trait]
+impl Catalog for SqliteStore {
+    async fn origin(&self) -> StoreResult<String> {
+        Ok(SqliteStore::origin(self).to_owned())
+    }
+
+    async fn put_campaign(&self, file: CampaignFile, by: Actor, now: Timestamp) -> StoreResult<PutCampaign> {
+        // Rules that do not check would stop every read of the campaign.
+        if let Err(problems) = file.check() {
+            let first = problems.first().map(ToString::to_string).unwrap_or_default();
+            return Err(StoreError::Row(format!("the campaign file is not right: {first}")));
+        }
+        self.write(Priority::Other, file.prize.len(), move |conn| {
+            put::put_campaign(conn, &file, &by, now).or_store()
+        })
+        .await
+    }
+
+    async fn transition(
+        &self,
+        campaign: &str,
+        command: Transition,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Transitioned> {
+        let slug = campaign.to_owned();
+        self.write(Priority::Other, 1, move |conn| {
+            transition::transition(conn, &slug, command, &by, now).or_store()
+        })
+        .await
+    }
+
+    async fn change_stock(
+        &self,
+        campaign: &str,
+        prize: &str,
+        by_units: i64,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<StockChanged> {
+        let (campaign, prize) = (campaign.to_owned(), prize.to_owned());
+        self.write(Priority::Other, 1, move |conn| {
+            stock::change_stock(conn, &campaign, &prize, by_units, &by, now).or_store()
+        })
+        .await
+    }
+
+    async fn put_endpoint(
+        &self,
+        spec: EndpointSpec,
+        new_secret: String,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Endpoint> {
+        self.write(Priority::Other, 1, move |conn| {
+            endpoints::put(conn, spec, new_secret, &by, now).or_store()?.map_err(StoreError::Row)
+        })
+        .await
+    }
+
+    async fn endpoints(&self) -> StoreResult<Vec<Endpoint>> {
+        self.read(|conn| endpoints::all(conn).or_store()).await
+    }
+
+    async fn enable_endpoint(
+        &self,
+        lane: i64,
+        is_enabled: bool,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<bool> {
+        self.write(Priority::Other, 1, move |conn| {
+            endpoints::enable(conn, lane, is_enabled, &by, now).or_store()
+        })
+        .await
+    }
+
+    async fn begin_import(
+        &self,
+        campaign: &str,
+        prize: &str,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<ImportBegun> {
+        let (campaign, prize) = (campaign.to_owned(), prize.to_owned());
+        self.write(Priority::Other, 1, move |conn| {
+            codes::begin(conn, &campaign, &prize, &by, now).or_store()
+        })
+        .await
+    }
+
+    async fn add_codes(
+        &self,
+        import: ImportId,
+        codes: Vec<String>,
+        skip_duplicates: bool,
+    ) -> StoreResult<CodesAdded> {
+        self.write(Priority::Other, codes.len(), move |conn| {
+            codes::add(conn, import, &codes, skip_duplicates).or_store()?.map_err(StoreError::Row)
+        })
+        .await
+    }
+
+    async fn finish_import(&self, import: ImportId, now: Timestamp) -> StoreResult<u64> {
+        self.write(Priority::Other, 1, move |conn| {
+            codes::finish(conn, import, now).or_store()?.map_err(StoreError::Row)
+        })
+        .await
+    }
+
+    async fn remove_import(&self, import: Option<ImportId>) -> StoreResult<bool> {
+        self.write(Priority::Other, STEP_ROWS_MAX, move |conn| codes::remove(conn, import).or_store()).await
+    }
+
+    async fn put_key(&self, key: ApiKey, by: Actor) -> StoreResult<ApiKey> {
+        self.write(Priority::Other, 1, move |conn| keys::put(conn, key, &by).or_store()).await
+    }
+
+    async fn keys(&self) -> StoreResult<Vec<ApiKey>> {
+        self.read(|conn| keys::all(conn).or_store()).await
+    }
+
+    async fn revoke_key(&self, id: i64, by: Actor, now: Timestamp) -> StoreResult<bool> {
+        self.write(Priority::Other, 1, move |conn| keys::revoke(conn, id, &by, now).or_store()).await
+    }
+
+    async fn cleanup(&self, before: Timestamp) -> StoreResult<u64> {
+        self.write(Priority::Other, STEP_ROWS_MAX, move |conn| cleanup::step(conn, before).or_store()).await
+    }
+}

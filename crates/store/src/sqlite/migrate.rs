@@ -1,0 +1,68 @@
+//! Brings a file to the schema of this version, each migration in a transaction
+//! of its own. A file from a newer version is refused and left as it is: the
+//! older code would read it wrongly.
+
+use super::error::OrStoreError as _;
+use rusqlite::{Connection, TransactionBehavior};
+use tombola_core::ports::{StoreError, StoreResult};
+
+/// One step of the schema. Released ones are never edited.
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "init",
+    sql: include_str!("../../migrations/sqlite/0001_init.sql"),
+}];
+
+/// Applies what is missing; gives the versions applied now.
+pub(crate) fn migrate(conn: &mut Connection) -> StoreResult<Vec<i64>> {
+    let mut applied = Vec::new();
+    // Immediate: two processes that open the same new file go one after the other.
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).or_store()?;
+    let present = present_version(&tx)?;
+    let newest = MIGRATIONS.last().map_or(0, |it| it.version);
+    if present > newest {
+        return Err(StoreError::Schema(format!(
+            "the file has version {present}, this program knows versions up to {newest}: use the newer program"
+        )));
+    }
+    for it in MIGRATIONS.iter().filter(|it| it.version > present) {
+        tx.execute_batch(it.sql).or_store()?;
+        tx.execute("INSERT INTO migration (version, name) VALUES (?1, ?2)", (it.version, it.name))
+            .or_store()?;
+        applied.push(it.version);
+    }
+    tx.commit().or_store()?;
+    Ok(applied)
+}
+
+/// The version of the file, 0 if it is new.
+fn present_version(conn: &Connection) -> StoreResult<i64> {
+    let has_table = |name: &str| {
+        conn.query_row(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND (?1 = '' OR name = ?1))",
+            [name],
+            |row| row.get::<_, bool>(0),
+        )
+        .or_store()
+    };
+    if !has_table("migration")? {
+        if has_table("")? {
+            return Err(StoreError::Schema("the file belongs to another program".to_owned()));
+        }
+        conn.execute_batch(
+            "CREATE TABLE migration (
+               version    INTEGER PRIMARY KEY,
+               name       TEXT NOT NULL,
+               applied_at TEXT NOT NULL DEFAULT (strftime('%FT%TZ', 'now'))
+             ) STRICT",
+        )
+        .or_store()?;
+    }
+    conn.query_row("SELECT COALESCE(MAX(version), 0) FROM migration", [], |row| row.get(0)).or_store()
+}

@@ -1,0 +1,162 @@
+//! The SQLite store: one file, one writer thread, a few readers, one thread that
+//! keeps the log short. Only one process has the file open for writing; the lock
+//! of the data directory is its caller's matter.
+
+mod catalog;
+mod codes;
+mod endpoints;
+pub(crate) mod error;
+mod facts;
+mod keys;
+mod migrate;
+mod open;
+mod operate;
+mod path;
+mod readers;
+mod rows;
+mod rules;
+mod wal;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use rules::RulesCache;
+pub(crate) use writer::{Priority, alone};
+
+use readers::Reads;
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tombola_core::award::{StepFn, step};
+use tombola_core::limits::READ_TIMEOUT;
+use tombola_core::ports::{StoreError, StoreResult};
+use tombola_core::retry::Schedule;
+use writer::Lines;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// When awards are looked at again.
+    pub schedule: Schedule,
+    /// The award's table: always [`step`], but where the suite shows that it
+    /// notices a table that is wrong.
+    pub step: StepFn,
+    /// Connections that read.
+    pub readers: usize,
+    /// Memory for pages of the writer, in KiB; each reader has a quarter of it.
+    pub cache_kib: u32,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { schedule: Schedule::default(), step, readers: 3, cache_kib: 32 * 1024 }
+    }
+}
+
+/// What calls on any thread may know.
+pub(crate) struct Shared {
+    /// When awards are looked at again.
+    pub(crate) schedule: Schedule,
+    /// The award's table.
+    pub(crate) step: StepFn,
+    /// The database's own uuid.
+    pub(crate) origin: String,
+    /// What was read of campaigns.
+    pub(crate) rules: RulesCache,
+}
+
+/// The store ports on one SQLite file.
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+    lines: Arc<Lines>,
+    reads: Arc<Reads>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it if it is not there, and brings it to this version's
+    /// schema. Blocks for as long as that takes.
+    pub fn open(path: &Path, options: StoreOptions) -> StoreResult<Arc<Self>> {
+        open::open(path, options).map(Arc::new)
+    }
+
+    /// The database's own uuid: `origin` of every message.
+    pub fn origin(&self) -> &str {
+        &self.shared.origin
+    }
+
+    /// What calls may know, to be moved into a job.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Runs `job` in the next transaction, in a savepoint of its own, and answers
+    /// after its commit. `rows` is about how many it writes. It is in its line
+    /// when this returns, and runs even if the future is dropped.
+    pub(crate) fn write<T, F>(
+        &self,
+        priority: Priority,
+        rows: usize,
+        job: F,
+    ) -> impl Future<Output = StoreResult<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
+    {
+        answer_of(self.lines.push(priority, rows, job))
+    }
+
+    /// Runs `job` on one state of the database, with the time-out of reads for people.
+    pub(crate) fn read<T, F>(&self, job: F) -> impl Future<Output = StoreResult<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
+    {
+        self.read_within(READ_TIMEOUT, job)
+    }
+
+    /// The same with another time-out. While it runs the log cannot begin anew.
+    pub(crate) fn read_within<T, F>(
+        &self,
+        timeout: Duration,
+        job: F,
+    ) -> impl Future<Output = StoreResult<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
+    {
+        answer_of(self.reads.push(timeout, job))
+    }
+
+    /// Takes no more calls, finishes those that wait and closes the file. Blocks
+    /// until that is done; dropping the store does the same.
+    pub fn close(&self) {
+        self.lines.close();
+        self.reads.close();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store had panicked");
+            }
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+async fn answer_of<T>(waiting: StoreResult<oneshot::Receiver<StoreResult<T>>>) -> StoreResult<T> {
+    waiting?.await.unwrap_or(Err(StoreError::Closed))
+}
+
+#[expect(clippy::disallowed_methods, reason = "bounds a wait; no instant of it is kept or compared with others")]
+fn stopwatch() -> Instant {
+    Instant::now()
+}

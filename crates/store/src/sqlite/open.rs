@@ -1,0 +1,140 @@
+//! Opening: the file with its settings, the schema, the threads.
+
+use super::error::OrStoreError as _;
+use super::readers::{self, Reads};
+use super::wal::{self, Wal};
+use super::writer::{self, Lines};
+use super::{RulesCache, Shared, SqliteStore, StoreOptions, migrate};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tombola_core::ports::{StoreError, StoreResult};
+
+/// Statements kept ready by each connection.
+const STATEMENTS: usize = 256;
+/// How long a statement waits for another process that has the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) fn open(path: &Path, options: StoreOptions) -> StoreResult<SqliteStore> {
+    create_file(path).map_err(|error| unavailable(&error))?;
+    let mut conn = connect(path, options.cache_kib)?;
+    set_up_log(&conn)?;
+    migrate::migrate(&mut conn)?;
+    let shared = Arc::new(Shared {
+        schedule: options.schedule,
+        step: options.step,
+        origin: origin(&conn)?,
+        rules: RulesCache::default(),
+    });
+    let lines = Arc::new(Lines::default());
+    let reads = Arc::new(Reads::new());
+    // The store first: if a later step fails, dropping it ends the threads.
+    let threads = Mutex::default();
+    let store = SqliteStore { shared, lines, reads, threads };
+    start(&store, path, conn, options.readers, options.cache_kib)?;
+    Ok(store)
+}
+
+fn start(
+    store: &SqliteStore,
+    path: &Path,
+    mut conn: Connection,
+    readers: usize,
+    cache_kib: u32,
+) -> StoreResult<()> {
+    let wal = Wal::default();
+    let told = wal.watch(&mut conn)?;
+    let checkpointer = connect(path, 64)?;
+    let mut threads = Vec::new();
+    for number in 0..readers.max(1) {
+        let reader = connect(path, cache_kib / 4)?;
+        reader.pragma_update(None, "query_only", true).or_store()?;
+        let reads = Arc::clone(&store.reads);
+        threads.push(thread(&format!("store-read-{number}"), move || readers::run(reader, &reads))?);
+    }
+    let (lines, shared) = (Arc::clone(&store.lines), Arc::clone(&store.shared));
+    threads.push(thread("store-write", move || writer::run(&conn, &lines, &shared, &wal))?);
+    // Ends when the writer's connection, and with it the hook that tells, is gone.
+    threads.push(thread("store-log", move || wal::run(&checkpointer, &told))?);
+    store.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(threads);
+    Ok(())
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> StoreResult<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(|error| unavailable(&error))
+}
+
+/// Makes the file readable to its owner only: it holds secrets. SQLite gives the
+/// log the same mode.
+fn create_file(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(file) => {
+            file.sync_all()?;
+            // The name of a new file is durable only with its directory.
+            let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn connect(path: &Path, cache_kib: u32) -> StoreResult<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).or_store()?;
+    // Else a statement whose parameter is compared with a column of a partial index
+    // is prepared anew for each value that is bound.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).or_store()?;
+    conn.busy_timeout(BUSY_TIMEOUT).or_store()?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.pragma_update(None, "cache_size", -i64::from(cache_kib)).or_store()?;
+    conn.pragma_update(None, "synchronous", "FULL").or_store()?;
+    conn.pragma_update(None, "foreign_keys", true).or_store()?;
+    conn.pragma_update(None, "temp_store", "MEMORY").or_store()?;
+    // The log's own thread does it; see `wal`.
+    conn.pragma_update(None, "wal_autocheckpoint", 0).or_store()?;
+    Ok(conn)
+}
+
+fn set_up_log(conn: &Connection) -> StoreResult<()> {
+    let mode: String = conn
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .or_store()?;
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!(
+        "the file system does not allow a write-ahead log (journal mode {mode}): use a local disk"
+    )))
+}
+
+/// The database's own uuid, made when the file was first opened. SQLite's own
+/// generator makes it, because this crate has none.
+fn origin(conn: &Connection) -> StoreResult<String> {
+    conn.execute(
+        "INSERT INTO meta (name, value)
+         SELECT 'origin', substr(h, 1, 8) || '-' || substr(h, 9, 4) || '-4' || substr(h, 14, 3)
+                || '-a' || substr(h, 18, 3) || '-' || substr(h, 21, 12)
+         FROM (SELECT lower(hex(randomblob(16))) AS h)
+         WHERE true
+         ON CONFLICT DO NOTHING",
+        [],
+    )
+    .or_store()?;
+    conn.query_row("SELECT value FROM meta WHERE name = 'origin'", [], |row| row.get(0)).or_store()
+}
+
+fn unavailable(error: &std::io::Error) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}

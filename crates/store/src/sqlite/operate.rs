@@ -1,0 +1,61 @@
+//! What people do to awards, on SQLite. Every change of a row is asked of the
+//! award's table, written with its line in the award's log and logged under the
+//! operator's name, all in one transaction.
+
+mod act;
+mod end_holds;
+mod pause;
+mod requeue;
+#[cfg(test)]
+mod tests;
+
+use super::error::OrStoreError as _;
+use super::{Priority, SqliteStore};
+use async_trait::async_trait;
+use tombola_core::limits::STEP_ROWS_MAX;
+use tombola_core::ports::{
+    Acted, Action, Actor, Operate, PauseScope, RequeueStep, Requeued, StoreError, StoreResult,
+};
+use tombola_core::reason::HoldReason;
+use tombola_core::{AwardId, Timestamp};
+
+#[async_trait]
+impl Operate for SqliteStore {
+    async fn act(&self, award: AwardId, action: Action, by: Actor, now: Timestamp) -> StoreResult<Acted> {
+        let shared = self.shared();
+        self.write(Priority::Other, 1, move |conn| act::act(conn, &shared, award, &action, &by, now)).await
+    }
+
+    async fn requeue(&self, step: RequeueStep, by: Actor, now: Timestamp) -> StoreResult<Requeued> {
+        let shared = self.shared();
+        self.write(Priority::Other, STEP_ROWS_MAX, move |conn| {
+            requeue::requeue(conn, &shared, &step, &by, now)
+        })
+        .await
+    }
+
+    async fn pause(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<()> {
+        if scope.prize.is_some() && scope.campaign.is_none() {
+            return Err(StoreError::Row("a pause of a prize needs its campaign".to_owned()));
+        }
+        self.write(Priority::Other, 1, move |conn| pause::pause(conn, &scope, &by, now).or_store()).await
+    }
+
+    async fn resume(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<bool> {
+        self.write(Priority::Other, 1, move |conn| pause::resume(conn, &scope, &by, now).or_store()).await
+    }
+
+    async fn end_holds(&self, reason: HoldReason, now: Timestamp) -> StoreResult<u64> {
+        // What may have ended is looked for beside the writer, which then asks each
+        // row again: rows that only wait cost the draws nothing.
+        let found = self.read(move |conn| end_holds::find(conn, reason).or_store()).await?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        let shared = self.shared();
+        self.write(Priority::Other, found.len(), move |conn| {
+            end_holds::end(conn, &shared, &found, reason, now)
+        })
+        .await
+    }
+}

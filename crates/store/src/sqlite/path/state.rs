@@ -1,0 +1,241 @@
+//! What a batch reads before it is decided, and the counters it writes after.
+
+use super::super::error::{OrStoreError as _, inconsistent};
+use super::super::rules::Places;
+use super::Path;
+use rusqlite::{OptionalExtension as _, params};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tombola_core::Timestamp;
+use tombola_core::campaign::{CampaignState, Rules};
+use tombola_core::draw::{Allowance, BatchState, DrawRequest, PrizeCount};
+use tombola_core::ports::StoreResult;
+use tombola_core::time::CivilDay;
+
+/// A campaign's row, with the rules in force.
+pub(super) struct Campaign {
+    pub(super) id: i64,
+    pub(super) version: i32,
+    pub(super) rules: Arc<Rules>,
+    state: CampaignState,
+    draws: i64,
+}
+
+/// The campaign of that slug.
+pub(super) fn campaign(path: Path<'_>, slug: &str) -> StoreResult<Option<Campaign>> {
+    let found = path
+        .conn
+        .prepare_cached("SELECT id, version, state, draws FROM campaign WHERE slug = ?1")
+        .and_then(|mut it| {
+            it.query_row([slug], |row| {
+                let state = row.get_ref(2)?.as_str().ok().and_then(CampaignState::parse);
+                Ok((row.get(0)?, row.get(1)?, state, row.get(3)?))
+            })
+            .optional()
+        })
+        .or_store()?;
+    let Some((id, version, state, draws)) = found else { return Ok(None) };
+    let rules = path.shared.rules.rules(path.conn, id, version)?;
+    let state = state.ok_or_else(|| inconsistent(format!("campaign {slug} has no known state")))?;
+    Ok(Some(Campaign { id, version, rules, state, draws }))
+}
+
+/// What [`read`] read beside the state itself.
+pub(super) struct Before {
+    pub(super) state: BatchState,
+    /// Where its prizes stand.
+    pub(super) places: Arc<Places>,
+    /// Whether every webhook prize has its endpoint.
+    pub(super) has_endpoints: bool,
+}
+
+/// Reads what decides these requests.
+pub(super) fn read(
+    path: Path<'_>,
+    campaign: &Campaign,
+    requests: &[DrawRequest],
+    now: Timestamp,
+) -> StoreResult<Before> {
+    let rules = Arc::clone(&campaign.rules);
+    let mut state = BatchState {
+        version: campaign.version,
+        state: campaign.state,
+        now,
+        day: now.civil_day(&rules.zone),
+        draws: from_count(campaign.draws)?,
+        prizes: vec![PrizeCount::default(); rules.prizes.len()],
+        allowances: HashMap::with_capacity(requests.len()),
+        wins: HashMap::new(),
+        blocked: HashSet::new(),
+        rules,
+    };
+    // A campaign that is not started draws nothing; its prizes may have no rows yet.
+    if state.state != CampaignState::Started {
+        return Ok(Before { state, places: Arc::default(), has_endpoints: true });
+    }
+    let places = path.shared.rules.places(path.conn, campaign.id, campaign.version, &state.rules)?;
+    let has_endpoints = places.lanes.iter().all(Option::is_some);
+    read_prizes(path, campaign.id, &places, &mut state)?;
+    read_users(path, campaign.id, &places, requests, &mut state)?;
+    Ok(Before { state, places, has_endpoints })
+}
+
+fn read_prizes(
+    path: Path<'_>,
+    campaign_id: i64,
+    places: &Places,
+    state: &mut BatchState,
+) -> StoreResult<()> {
+    let mut statement = path
+        .conn
+        .prepare_cached("SELECT id, stock, spent, day, day_spent FROM prize WHERE campaign_id = ?1")
+        .or_store()?;
+    let mut rows = statement.query([campaign_id]).or_store()?;
+    while let Some(row) = rows.next().or_store()? {
+        let Some(index) = places.index_of(row.get(0).or_store()?) else { continue };
+        let stock: Option<i64> = row.get(1).or_store()?;
+        let day = CivilDay(row.get(3).or_store()?);
+        state.prizes[index] = PrizeCount {
+            stock: stock.map(from_count).transpose()?,
+            spent: from_count(row.get(2).or_store()?)?,
+            today: if day >= state.day { from_count(row.get(4).or_store()?)? } else { 0 },
+            lane: places.lanes[index].unwrap_or_default(),
+        };
+    }
+    Ok(())
+}
+
+/// Reads of users only what the rules ask for.
+fn read_users(
+    path: Path<'_>,
+    campaign_id: i64,
+    places: &Places,
+    requests: &[DrawRequest],
+    state: &mut BatchState,
+) -> StoreResult<()> {
+    let has_limits =
+        state.rules.limits.per_user_total.is_some() || state.rules.limits.per_user_per_day.is_some();
+    let capped: Vec<usize> = (0..state.rules.prizes.len())
+        .filter(|index| state.rules.prizes[*index].per_user_wins.is_some())
+        .collect();
+    let has_blocked: bool = path
+        .conn
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM blocked_user)")
+        .and_then(|mut it| it.query_row([], |row| row.get(0)))
+        .or_store()?;
+    if !has_limits && capped.is_empty() && !has_blocked {
+        return Ok(());
+    }
+    let mut users = HashSet::with_capacity(requests.len());
+    for user in requests.iter().map(|request| &request.user) {
+        if !users.insert(user) {
+            continue;
+        }
+        if has_limits && let Some(used) = allowance(path, campaign_id, user, state.day)? {
+            state.allowances.insert(Arc::clone(user), used);
+        }
+        for index in &capped {
+            if let Some(wins) = wins(path, places.ids[*index], user)? {
+                state.wins.insert((Arc::clone(user), *index), wins);
+            }
+        }
+        if has_blocked && is_blocked(path, user)? {
+            state.blocked.insert(Arc::clone(user));
+        }
+    }
+    Ok(())
+}
+
+/// A row that speaks of a later day counts for this one: a clock that goes back
+/// over midnight gives nobody a second day.
+fn allowance(path: Path<'_>, campaign_id: i64, user: &str, day: CivilDay) -> StoreResult<Option<Allowance>> {
+    let found: Option<(i64, i32, i64)> = path
+        .conn
+        .prepare_cached(
+            "SELECT total, day, day_total FROM allowance WHERE campaign_id = ?1 AND user = ?2",
+        )
+        .and_then(|mut it| {
+            it.query_row((campaign_id, user), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()
+        })
+        .or_store()?;
+    found
+        .map(|(total, of_day, today)| {
+            let today = if CivilDay(of_day) >= day { from_count(today)? } else { 0 };
+            Ok(Allowance { total: from_count(total)?, today })
+        })
+        .transpose()
+}
+
+fn wins(path: Path<'_>, prize_id: i64, user: &str) -> StoreResult<Option<u64>> {
+    let found: Option<i64> = path
+        .conn
+        .prepare_cached("SELECT wins FROM user_win WHERE prize_id = ?1 AND user = ?2")
+        .and_then(|mut it| it.query_row((prize_id, user), |row| row.get(0)).optional())
+        .or_store()?;
+    found.map(from_count).transpose()
+}
+
+fn is_blocked(path: Path<'_>, user: &str) -> StoreResult<bool> {
+    path.conn
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM blocked_user WHERE user = ?1)")
+        .and_then(|mut it| it.query_row([user], |row| row.get(0)))
+        .or_store()
+}
+
+/// What a batch adds to the counters.
+#[derive(Default)]
+pub(super) struct Added {
+    /// By user.
+    pub(super) draws: HashMap<Arc<str>, i64>,
+    /// By index of the prize.
+    pub(super) wins: Vec<i64>,
+    /// By index and user, only of prizes with `per_user_wins`.
+    pub(super) user_wins: Vec<(usize, Arc<str>)>,
+}
+
+/// Writes the counters, each once for the whole batch.
+pub(super) fn add(path: Path<'_>, campaign_id: i64, places: &Places, day: CivilDay, added: &Added) -> StoreResult<()> {
+    let mut allowances = path
+        .conn
+        .prepare_cached(
+            "INSERT INTO allowance (campaign_id, user, total, day, day_total) VALUES (?1, ?2, ?3, ?4, ?3)
+             ON CONFLICT DO UPDATE SET total = total + excluded.total,
+               day_total = iif(day >= excluded.day, day_total, 0) + excluded.day_total,
+               day = max(day, excluded.day)",
+        )
+        .or_store()?;
+    for (user, draws) in &added.draws {
+        allowances.execute(params![campaign_id, &**user, draws, day.0]).or_store()?;
+    }
+    let mut prizes = path
+        .conn
+        .prepare_cached(
+            "UPDATE prize SET spent = spent + ?2,
+               day_spent = iif(day >= ?3, day_spent, 0) + ?2, day = max(day, ?3)
+             WHERE id = ?1",
+        )
+        .or_store()?;
+    for (index, wins) in added.wins.iter().enumerate().filter(|(_, wins)| **wins > 0) {
+        prizes.execute(params![places.ids[index], wins, day.0]).or_store()?;
+    }
+    let mut user_wins = path
+        .conn
+        .prepare_cached(
+            "INSERT INTO user_win (prize_id, user, wins) VALUES (?1, ?2, 1)
+             ON CONFLICT DO UPDATE SET wins = wins + 1",
+        )
+        .or_store()?;
+    for (index, user) in &added.user_wins {
+        user_wins.execute(params![places.ids[*index], &**user]).or_store()?;
+    }
+    let draws: i64 = added.draws.values().sum();
+    path.conn
+        .prepare_cached("UPDATE campaign SET draws = draws + ?2 WHERE id = ?1")
+        .and_then(|mut it| it.execute([campaign_id, draws]))
+        .map(drop)
+        .or_store()
+}
+
+fn from_count(count: i64) -> StoreResult<u64> {
+    u64::try_from(count).map_err(|_| inconsistent("a count below zero"))
+}

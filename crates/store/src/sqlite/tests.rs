@@ -1,0 +1,80 @@
+//! The engine room's own tests: the writer, the readers, the log, the schema, and
+//! what of the path only this store can show. What every store does is said in
+//! `conformance`.
+
+mod draws;
+mod open;
+mod path;
+mod stock;
+mod writer;
+
+use super::{Priority, SqliteStore};
+use crate::read::fixture::Fixture;
+use rusqlite::Connection;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use tombola_core::campaign::odds::Roll;
+use tombola_core::draw::{DrawRequest, Ticket};
+use tombola_core::ids::IdBlock;
+use tombola_core::ports::{DrawBatch, StoreResult};
+
+/// A call that has the writer until it is let go.
+struct Held {
+    has_begun: Receiver<()>,
+    go: SyncSender<()>,
+}
+
+impl Held {
+    /// Puts a call in the line of draws that waits for [`Held::let_go`].
+    fn new(store: &SqliteStore) -> (Self, impl Future<Output = StoreResult<()>> + use<>) {
+        let (begun, has_begun) = sync_channel(1);
+        let (go, gone): (_, Receiver<()>) = sync_channel(1);
+        let call = store.write(Priority::Draw, 1, move |_| {
+            begun.send(()).unwrap();
+            gone.recv().unwrap();
+            Ok(())
+        });
+        (Self { has_begun, go }, call)
+    }
+
+    /// Waits until the writer runs it.
+    fn wait(&self) {
+        self.has_begun.recv().unwrap();
+    }
+
+    fn let_go(&self) {
+        self.go.send(()).unwrap();
+    }
+}
+
+fn insert(conn: &Connection, name: &str) -> StoreResult<()> {
+    use super::error::OrStoreError as _;
+    conn.execute("INSERT INTO meta VALUES (?1, 'x')", [name]).map(drop).or_store()
+}
+
+/// The names that [`insert`] wrote and that are committed.
+fn names(fixture: &Fixture) -> Vec<String> {
+    let conn = fixture.shell();
+    let mut names = conn.prepare("SELECT name FROM meta WHERE value = 'x' ORDER BY name").unwrap();
+    names.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// A request for one draw with that roll.
+fn request(ids: &mut IdBlock, user: &str, key: &str, roll: u64) -> DrawRequest {
+    let id = ids.take().unwrap();
+    let tail = id.0.cast_unsigned();
+    DrawRequest {
+        client: Arc::from("shop"),
+        user: Arc::from(user),
+        key: Arc::from(key),
+        fingerprint: [1; 16],
+        tickets: vec![Ticket { id, roll: Roll(roll), message_tail: tail, delivery_tail: tail + 7 }],
+        traceparent: None,
+        claim_key_version: 1,
+    }
+}
+
+fn batch(requests: Vec<DrawRequest>) -> DrawBatch {
+    let now = crate::read::fixture::NOW;
+    DrawBatch { campaign: Arc::from("fair"), requests, now, has_relay: true }
+}

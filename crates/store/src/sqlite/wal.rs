@@ -1,0 +1,84 @@
+//! Keeps the write-ahead log short without making a commit wait for it: a thread
+//! of its own copies the log into the file while the writer goes on.
+//!
+//! A log that is never idle is never begun anew by that thread alone, because the
+//! writer always adds to it. So when it has grown past a bound the writer copies
+//! the little that is left between two transactions; the next transaction then
+//! begins the log anew, unless a reader still needs it. Reads have a time-out,
+//! which bounds what a reader can hold back.
+
+use super::error::OrStoreError as _;
+use rusqlite::Connection;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use tombola_core::ports::StoreResult;
+
+/// Pages by which the log grows between two checkpoints of the thread (16 MiB). A
+/// page that was written many times in a step is copied once.
+const STEP_PAGES: u32 = 4 * 1024;
+/// Pages of the log from which the writer itself helps (64 MiB).
+const WRITER_HELPS_PAGES: u32 = 16 * 1024;
+
+/// How long the log is, as the writer knows.
+#[derive(Default)]
+pub(super) struct Wal {
+    pages: std::sync::Arc<AtomicU32>,
+    /// Length at which the writer tries again to end the log.
+    helps_at: AtomicU32,
+}
+
+impl Wal {
+    /// Watches the commits of `conn`; what it gives is told of each step.
+    pub(super) fn watch(&self, conn: &mut Connection) -> StoreResult<Receiver<()>> {
+        let (tell, told): (SyncSender<()>, _) = sync_channel(1);
+        let pages = std::sync::Arc::clone(&self.pages);
+        self.helps_at.store(WRITER_HELPS_PAGES, Ordering::Relaxed);
+        let mut told_at = 0;
+        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, length: i32| {
+            let length = length.unsigned_abs();
+            pages.store(length, Ordering::Relaxed);
+            if length < told_at {
+                told_at = 0; // the log was begun anew
+            }
+            // Full: the thread has not yet come to the last telling.
+            if length - told_at >= STEP_PAGES && tell.try_send(()).is_ok() {
+                told_at = length;
+            }
+            Ok(())
+        }))
+        .or_store()?;
+        Ok(told)
+    }
+
+    /// Called by the writer between two transactions.
+    pub(super) fn keep_bounded(&self, conn: &Connection) {
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages < WRITER_HELPS_PAGES {
+            self.helps_at.store(WRITER_HELPS_PAGES, Ordering::Relaxed);
+        } else if pages >= self.helps_at.load(Ordering::Relaxed) && checkpoint(conn) {
+            // Tried; where a reader holds it back, not again at each transaction.
+            self.helps_at.store(pages + STEP_PAGES, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The body of the thread: one checkpoint for each telling, until the writer is gone.
+pub(super) fn run(conn: &Connection, told: &Receiver<()>) {
+    while told.recv().is_ok() {
+        checkpoint(conn);
+    }
+}
+
+/// Copies what it can without waiting for anybody; `false` if another connection
+/// is at it.
+fn checkpoint(conn: &Connection) -> bool {
+    let is_busy = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, bool>(0));
+    match is_busy {
+        Ok(is_busy) => !is_busy,
+        Err(error) => {
+            // The log stays whole; the next step tries again.
+            tracing::warn!(%error, "a checkpoint of the log failed");
+            true
+        }
+    }
+}

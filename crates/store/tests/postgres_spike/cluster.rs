@@ -1,0 +1,120 @@
+//! A PostgreSQL cluster of its own for the tests: made from the installed
+//! programs in a fresh directory, reached over a Unix socket in it, durable as in
+//! production (fsync is on), stopped and removed when the last test lets go of it,
+//! also by a panic.
+//!
+//! PostgreSQL refuses to run as root; then the cluster belongs to `nobody`.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tempfile::TempDir;
+use tokio_postgres::Config;
+
+/// User and group `nobody` of Linux.
+const NOBODY: u32 = 65_534;
+
+/// A running cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    directory: TempDir,
+    is_root: bool,
+}
+
+static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+
+impl Cluster {
+    /// The cluster that all tests running now share, `None` where PostgreSQL is not
+    /// installed.
+    pub(crate) fn shared() -> Option<Arc<Self>> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = shared.upgrade() {
+            return Some(cluster);
+        }
+        let cluster = Arc::new(Self::start()?);
+        *shared = Arc::downgrade(&cluster);
+        Some(cluster)
+    }
+
+    /// Where a database of it is.
+    pub(crate) fn config(&self, database: &str) -> Config {
+        let mut config = Config::new();
+        config
+            .host_path(self.directory.path())
+            .user("tombola")
+            .dbname(database);
+        config
+    }
+
+    fn start() -> Option<Self> {
+        let is_there = |program| match Command::new(program).arg("--version").output() {
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => panic!("{program}: {error}"),
+        };
+        if !is_there("initdb") || !is_there("pg_ctl") {
+            return None;
+        }
+        let directory = tempfile::Builder::new()
+            .prefix("pg")
+            .tempdir()
+            .expect("a directory for the cluster");
+        let is_root = directory.path().metadata().unwrap().uid() == 0;
+        if is_root {
+            chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let cluster = Self { directory, is_root };
+        let init = "--username=tombola --auth=trust --encoding=UTF8 --no-locale --no-instructions";
+        cluster.run(cluster.command("initdb").args(init.split(' ')));
+        let options = format!(
+            "-k '{}' -c listen_addresses='' -c logging_collector=off",
+            cluster.directory.path().display()
+        );
+        cluster.run(
+            cluster
+                .command("pg_ctl")
+                .args(["start", "--wait", "--silent", "--log"])
+                .arg(cluster.log())
+                .args(["--options", &options]),
+        );
+        Some(cluster)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("PGDATA", self.directory.path().join("data"))
+            .env("LC_ALL", "C")
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            // The server inherits them: a pipe would never end.
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if self.is_root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    fn run(&self, command: &mut Command) {
+        let status = command.status().unwrap();
+        let log = || std::fs::read_to_string(self.log()).unwrap_or_default();
+        assert!(status.success(), "{command:?}: {status}\n{}", log());
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let mut stop = self.command("pg_ctl");
+        stop.args(["stop", "--wait", "--silent", "--mode", "immediate"]);
+        // Nothing to be done where it never came up.
+        drop(stop.status());
+    }
+}

@@ -1,0 +1,200 @@
+//! A database with one started campaign, and what tests do to it.
+
+use crate::cluster::Cluster;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+use tokio_postgres::{Client, Config, NoTls};
+use tombola_core::award::Position;
+use tombola_core::campaign::odds::Roll;
+use tombola_core::campaign::parse_toml;
+use tombola_core::draw::{DrawRequest, Ticket};
+use tombola_core::ports::{Copy, DrawAnswer, DrawBatch};
+use tombola_core::retry::Schedule;
+use tombola_core::{DrawId, Timestamp};
+use tombola_store::postgres::PostgresStore;
+
+/// Noon of a day in February, UTC.
+pub(crate) const NOON: Timestamp = Timestamp(1_771_070_400_000_000);
+
+/// The lane of the endpoint `coupons`.
+pub(crate) const LANE: i64 = 7;
+
+/// A database of its own in the shared cluster, which it keeps alive.
+pub(crate) struct World {
+    pub(crate) config: Config,
+    /// For looking and for what an operator would do.
+    pub(crate) admin: Client,
+    ids: AtomicI64,
+    _cluster: Arc<Cluster>,
+}
+
+impl World {
+    /// A database with this campaign, which must be called `fair`; `None` where
+    /// there is no PostgreSQL, and says so.
+    pub(crate) async fn open(campaign: &str) -> Option<Self> {
+        static SAID: Once = Once::new();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let Some(cluster) = Cluster::shared() else {
+            SAID.call_once(|| {
+                let line = "tombola-skip: postgres_spike: no PostgreSQL on this machine";
+                writeln!(std::io::stdout(), "{line}").unwrap();
+            });
+            return None;
+        };
+        let name = format!("world_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let root = connect(&cluster.config("postgres")).await;
+        let create = format!("CREATE DATABASE {name}");
+        root.batch_execute(&create).await.unwrap();
+        let config = cluster.config(&name);
+        let world = Self {
+            admin: connect(&config).await,
+            config,
+            ids: AtomicI64::new(1),
+            _cluster: cluster,
+        };
+        world.store().await;
+        world.put(campaign).await;
+        Some(world)
+    }
+
+    /// A store of its own, as another instance would have.
+    pub(crate) async fn store(&self) -> PostgresStore {
+        PostgresStore::open(self.config.clone(), Schedule::default())
+            .await
+            .unwrap()
+    }
+
+    /// Several of them.
+    pub(crate) async fn stores(&self, count: usize) -> Vec<Arc<PostgresStore>> {
+        let mut stores = Vec::new();
+        for _ in 0..count {
+            stores.push(Arc::new(self.store().await));
+        }
+        stores
+    }
+
+    async fn put(&self, campaign: &str) {
+        let file = parse_toml("fair.toml", campaign).expect("a campaign file without problems");
+        let rules = file.check().unwrap();
+        let spec = r#"{"name":"coupons","url":"https://coupons.example","idempotent":true}"#;
+        self.admin
+            .batch_execute(&format!(
+                "INSERT INTO campaign (id, slug, state, version, created_at, updated_at)
+                 VALUES (1, 'fair', 'started', 1, 0, 0);
+                 INSERT INTO endpoint (lane, name, spec, secrets, updated_at)
+                 VALUES ({LANE}, 'coupons', '{spec}', '[]', 0)"
+            ))
+            .await
+            .unwrap();
+        let version = "INSERT INTO campaign_version VALUES (1, 1, $1, 0)";
+        self.change(version, &[&file.to_json()]).await;
+        for prize in &rules.prizes {
+            let stock = prize.stock.map(|stock| i64::try_from(stock).unwrap());
+            let sql = "INSERT INTO prize (campaign_id, slug, kind, stock) VALUES (1, $1, $2, $3)";
+            self.change(sql, &[&prize.slug, &prize.kind().name(), &stock])
+                .await;
+        }
+    }
+
+    /// One statement on the operator's connection.
+    pub(crate) async fn change(
+        &self,
+        sql: &str,
+        params: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) {
+        self.admin.execute(sql, params).await.unwrap();
+    }
+
+    /// The number that a statement gives.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        let sql = format!("SELECT ({sql})::bigint");
+        self.admin.query_one(&sql, &[]).await.unwrap().get(0)
+    }
+
+    /// Returns as soon as that many connections to this database wait for a lock.
+    pub(crate) async fn until_waiting(&self, count: i64) {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waiting = async {
+            while self.number(sql).await < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+        waited.expect("a connection that waits for a lock");
+    }
+
+    /// A request of `count` draws; equal users, keys and counts make equal requests,
+    /// each with tickets of its own.
+    pub(crate) fn request(&self, user: &str, key: &str, count: u8) -> DrawRequest {
+        let ticket = |_| {
+            let id = self.ids.fetch_add(1, Ordering::Relaxed);
+            let bits = id.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            Ticket {
+                id: DrawId(id),
+                roll: Roll(bits),
+                message_tail: bits >> 4,
+                delivery_tail: bits.rotate_left(32) >> 4,
+            }
+        };
+        let mut fingerprint = [count; 16];
+        for (byte, of_user) in fingerprint.iter_mut().zip(user.bytes()) {
+            *byte ^= of_user;
+        }
+        DrawRequest {
+            client: "shop".into(),
+            user: user.into(),
+            key: key.into(),
+            fingerprint,
+            tickets: (0..count).map(ticket).collect(),
+            traceparent: None,
+            claim_key_version: 1,
+        }
+    }
+
+    /// Wins of the whole batch's requests, ready to be claimed.
+    pub(crate) async fn win(&self, store: &PostgresStore, count: usize) -> Vec<Copy> {
+        let request = |n| self.request(&format!("user-{n}"), &format!("win-key-{n}"), 1);
+        let requests = (0..count).map(request).collect();
+        let answers = store.commit_draws(batch(requests)).await.unwrap();
+        let copy = |answer| match answer {
+            DrawAnswer::Drawn { handoffs, .. } => copy_of(&handoffs[0]),
+            DrawAnswer::Replayed { .. } | DrawAnswer::Refused(_) => panic!("{answer:?}"),
+        };
+        answers.into_iter().map(copy).collect()
+    }
+}
+
+fn copy_of(handoff: &tombola_core::ports::Handoff) -> Copy {
+    Copy {
+        award: handoff.award,
+        message_id: handoff.message.message_id.clone(),
+        position: Position {
+            epoch: 1,
+            partition: 0,
+            offset: handoff.award.0,
+        },
+    }
+}
+
+/// A batch of the campaign at noon.
+pub(crate) fn batch(requests: Vec<DrawRequest>) -> DrawBatch {
+    DrawBatch {
+        campaign: "fair".into(),
+        requests,
+        now: NOON,
+        has_relay: true,
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task is the connection itself: it ends when its client is dropped"
+)]
+pub(crate) async fn connect(config: &Config) -> Client {
+    let (client, connection) = config.connect(NoTls).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    client
+}
