@@ -25,7 +25,8 @@ use tombola_broker::MemoryTopic;
 use tombola_core::Timestamp;
 use tombola_core::ports::{Catalog, Clock, StoreResult, Topic};
 use tombola_engine::{
-    Desk, Engine, EngineOptions, EngineParts, Lanes, Meters, RescueHandle, Roles, Seed, SystemClock, Tasks,
+    Desk, DeskOptions, Engine, EngineOptions, EngineParts, Lanes, Meters, RescueHandle, Roles,
+    Seed, SystemClock, Tasks,
 };
 use tombola_store::SqliteStore;
 use tombola_store::read::Gauges;
@@ -34,6 +35,9 @@ use tombola_store::read::Gauges;
 const GAUGES_AGE_MAX: Duration = Duration::from_secs(5);
 /// A clock that is farther off than this is no longer trusted.
 const CLOCK_OFF_MAX_MICROS: u64 = 2_000_000;
+
+/// Ids reserved at a time by a command: it draws once and ends.
+const COMMAND_ID_BLOCK: u32 = 200;
 
 /// One process's server.
 #[derive(Clone)]
@@ -72,7 +76,9 @@ struct Running {
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App").field("directory", &self.0.directory).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("directory", &self.0.directory)
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,20 +96,35 @@ impl App {
     /// Starts the roles, with rolls from `seed`. What the process before left in
     /// hand is due at once: this one holds the lock, so no other holder lives.
     pub async fn start_seeded(&self, roles: ServeRoles, seed: Seed) -> StoreResult<()> {
-        let options = EngineOptions { seed, is_alone: true, has_relay: true, ..self.engine_options() };
+        let options = EngineOptions {
+            seed,
+            is_alone: true,
+            has_relay: true,
+            ..self.engine_options()
+        };
         let mut engine = self.0.engine.lock().await;
         self.begin(&mut engine, roles.engine(), options).await?;
-        self.0.exports_gauges.store(roles.has(ServeRole::Rescue), Ordering::Relaxed);
+        self.0
+            .exports_gauges
+            .store(roles.has(ServeRole::Rescue), Ordering::Relaxed);
         drop(engine);
-        self.start_chores(roles);
+        self.start_chores(&roles);
         Ok(())
     }
 
     fn engine_options(&self) -> EngineOptions {
-        EngineOptions { group: self.0.config.broker.group.clone(), ..EngineOptions::default() }
+        EngineOptions {
+            group: self.0.config.broker.group.clone(),
+            ..EngineOptions::default()
+        }
     }
 
-    async fn begin(&self, slot: &mut Option<Engine>, roles: Roles, options: EngineOptions) -> StoreResult<()> {
+    async fn begin(
+        &self,
+        slot: &mut Option<Engine>,
+        roles: Roles,
+        options: EngineOptions,
+    ) -> StoreResult<()> {
         let parts = EngineParts {
             path: self.0.store.clone(),
             catalog: self.0.store.clone(),
@@ -119,13 +140,21 @@ impl App {
             lanes: Some(Arc::clone(engine.lanes())),
             meters: Arc::clone(engine.meters()),
         };
-        *self.0.running.write().unwrap_or_else(PoisonError::into_inner) = running;
+        *self
+            .0
+            .running
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = running;
         *slot = Some(engine);
         Ok(())
     }
 
     fn running(&self) -> Running {
-        self.0.running.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .running
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Where to draw. A command that has the directory open draws at a desk without
@@ -136,8 +165,20 @@ impl App {
         }
         let mut engine = self.0.engine.lock().await;
         if engine.is_none() && !self.0.tasks.is_stopped() {
-            let roles = Roles { api: true, worker: false, rescue: false };
-            let options = EngineOptions { has_relay: false, ..self.engine_options() };
+            let roles = Roles {
+                api: true,
+                worker: false,
+                rescue: false,
+            };
+            let desk = DeskOptions {
+                id_block: COMMAND_ID_BLOCK,
+                ..DeskOptions::default()
+            };
+            let options = EngineOptions {
+                has_relay: false,
+                desk,
+                ..self.engine_options()
+            };
             self.begin(&mut engine, roles, options).await?;
         }
         self.running().desk.ok_or_else(|| Code::Stopping.into())
@@ -151,7 +192,10 @@ impl App {
         if let Some(engine) = self.0.engine.lock().await.take() {
             engine.stop(deadline).await;
         }
-        if tokio::time::timeout(deadline, self.0.tasks.ended()).await.is_err() {
+        if tokio::time::timeout(deadline, self.0.tasks.ended())
+            .await
+            .is_err()
+        {
             tracing::warn!("an import did not end in time; the next start removes it");
         }
         self.0.topic.close();
@@ -159,7 +203,13 @@ impl App {
         if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
             tracing::error!(%error, "the store was not closed");
         }
-        drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.0
+                .lock
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 
     /// The settings.
@@ -266,16 +316,28 @@ impl App {
     /// Each dependency by name, with `ok` or what is the matter.
     pub(crate) async fn readiness(&self) -> Vec<(&'static str, String)> {
         let said = |error: Option<String>| error.unwrap_or_else(|| "ok".to_owned());
-        let database = self.0.store.keys().await.err().map(|error| error.to_string());
+        let database = self
+            .0
+            .store
+            .keys()
+            .await
+            .err()
+            .map(|error| error.to_string());
         let topic = match self.0.topic.describe().await {
             Ok(Some(_)) => None,
             Ok(None) => Some("the topic is not there".to_owned()),
             Err(error) => Some(error.to_string()),
         };
         let off = self.0.clock_off.load(Ordering::Relaxed).unsigned_abs();
-        let clock = (off > CLOCK_OFF_MAX_MICROS).then(|| format!("{} ms off the database's time", off / 1000));
+        let clock = (off > CLOCK_OFF_MAX_MICROS)
+            .then(|| format!("{} ms off the database's time", off / 1000));
         let engine = self.running().desk.is_none() || self.0.tasks.is_stopped();
         let engine = engine.then(|| "not running".to_owned());
-        vec![("database", said(database)), ("topic", said(topic)), ("clock", said(clock)), ("engine", said(engine))]
+        vec![
+            ("database", said(database)),
+            ("topic", said(topic)),
+            ("clock", said(clock)),
+            ("engine", said(engine)),
+        ]
     }
 }

@@ -27,7 +27,9 @@ pub struct ClaimKeys {
 
 impl std::fmt::Debug for ClaimKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClaimKeys").field("newest", &self.newest).finish_non_exhaustive()
+        f.debug_struct("ClaimKeys")
+            .field("newest", &self.newest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -40,9 +42,17 @@ impl ClaimKeys {
             let secret = URL_SAFE_NO_PAD.encode(random::bytes::<32>());
             write_private(&path, &format!("1 {secret}\n"))?;
         }
-        let broken = || io::Error::other(format!("{}: each line has to be a version and its secret", path.display()));
-        let keys: Option<BTreeMap<i32, [u8; 32]>> =
-            fs::read_to_string(&path)?.lines().filter(|line| !line.trim().is_empty()).map(read_line).collect();
+        let broken = || {
+            io::Error::other(format!(
+                "{}: each line has to be a version and its secret",
+                path.display()
+            ))
+        };
+        let keys: Option<BTreeMap<i32, [u8; 32]>> = fs::read_to_string(&path)?
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(read_line)
+            .collect();
         let keys = keys.ok_or_else(broken)?;
         let newest = *keys.keys().next_back().ok_or_else(broken)?;
         Ok(Self { keys, newest })
@@ -88,7 +98,11 @@ impl ClaimKeys {
 
 fn read_line(line: &str) -> Option<(i32, [u8; 32])> {
     let (version, secret) = line.trim().split_once(' ')?;
-    let secret = URL_SAFE_NO_PAD.decode(secret.trim()).ok()?.try_into().ok()?;
+    let secret = URL_SAFE_NO_PAD
+        .decode(secret.trim())
+        .ok()?
+        .try_into()
+        .ok()?;
     Some((version.parse().ok()?, secret))
 }
 
@@ -121,7 +135,9 @@ mod tests {
         assert_eq!(theirs.read(&token, at), None);
         assert_eq!(ours.read(&token, at.plus(limits::CLAIM_TOKEN_LIFE)), None);
         assert_eq!(ours.token(AwardId(42), at, 2), None);
-        let mut bytes = URL_SAFE_NO_PAD.decode(token.strip_prefix(PREFIX).unwrap()).unwrap();
+        let mut bytes = URL_SAFE_NO_PAD
+            .decode(token.strip_prefix(PREFIX).unwrap())
+            .unwrap();
         for place in 0..bytes.len() {
             bytes[place] ^= 1;
             let forged = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(&bytes));

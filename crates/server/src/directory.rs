@@ -45,13 +45,21 @@ impl Directory {
 
     /// Makes it, for its owner only, if it is not there.
     pub fn create(&self) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root)
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.root)
     }
 
     /// Takes the lock; `None` while another process has it.
     pub fn try_lock(&self) -> io::Result<Option<DirectoryLock>> {
         let path = self.root.join("lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(DirectoryLock(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -62,7 +70,11 @@ impl Directory {
 
 /// Writes a file that only its owner may read; an error if it is there.
 pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -89,7 +101,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("admin.key");
         write_private(&path, "one").unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert!(write_private(&path, "two").is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "one");
     }

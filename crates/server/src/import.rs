@@ -18,7 +18,7 @@ const STEPS_AHEAD: usize = 4;
 /// What an import did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Imported {
-    pub(crate) imported: u64,
+    pub(crate) codes: u64,
     pub(crate) skipped: u64,
     /// Of the bytes of the file.
     pub(crate) fingerprint: [u8; 32],
@@ -51,7 +51,12 @@ struct Step {
 }
 
 /// Runs an import that was begun, to its end or to its removal.
-pub(crate) async fn run(app: App, import: ImportId, body: Body, skip_duplicates: bool) -> Result<Imported, Wrong> {
+pub(crate) async fn run(
+    app: App,
+    import: ImportId,
+    body: Body,
+    skip_duplicates: bool,
+) -> Result<Imported, Wrong> {
     let done = add_all(&app, import, body, skip_duplicates).await;
     if done.is_err() {
         remove(&app, import).await;
@@ -59,23 +64,45 @@ pub(crate) async fn run(app: App, import: ImportId, body: Body, skip_duplicates:
     done
 }
 
-async fn add_all(app: &App, import: ImportId, body: Body, skip_duplicates: bool) -> Result<Imported, Wrong> {
+async fn add_all(
+    app: &App,
+    import: ImportId,
+    body: Body,
+    skip_duplicates: bool,
+) -> Result<Imported, Wrong> {
     let (steps, mut read) = mpsc::channel::<Step>(STEPS_AHEAD);
-    let reader = Hashing::new(SyncIoBridge::new(StreamReader::new(body.into_data_stream().map_err(io::Error::other))));
+    let reader = Hashing::new(SyncIoBridge::new(StreamReader::new(
+        body.into_data_stream().map_err(io::Error::other),
+    )));
     let reading = tokio::task::spawn_blocking(move || read_codes(reader, &steps));
     let mut skipped_count = 0;
     while let Some(Step { codes, lines }) = read.recv().await {
-        match app.store().add_codes(import, codes, skip_duplicates).await? {
-            CodesAdded::Added { skipped, .. } => skipped_count += u64::try_from(skipped).unwrap_or(u64::MAX),
+        match app
+            .store()
+            .add_codes(import, codes, skip_duplicates)
+            .await?
+        {
+            CodesAdded::Added { skipped, .. } => {
+                skipped_count += u64::try_from(skipped).unwrap_or(u64::MAX)
+            }
             CodesAdded::Duplicate { index } => {
                 let line = lines.get(index).copied().unwrap_or_default();
-                return Err(Wrong::Line { line, what: "the campaign has this code already".to_owned() });
+                return Err(Wrong::Line {
+                    line,
+                    what: "the campaign has this code already".to_owned(),
+                });
             }
         }
     }
-    let fingerprint = reading.await.map_err(|error| Wrong::Fault(error.to_string()))??;
+    let fingerprint = reading
+        .await
+        .map_err(|error| Wrong::Fault(error.to_string()))??;
     let imported = app.store().finish_import(import, app.now()).await?;
-    Ok(Imported { imported, skipped: skipped_count, fingerprint })
+    Ok(Imported {
+        codes: imported,
+        skipped: skipped_count,
+        fingerprint,
+    })
 }
 
 /// Removes an import in steps. What is left of it stays invisible, and the next
@@ -111,7 +138,11 @@ pub(crate) async fn remove_leftovers(app: App) {
 pub(crate) async fn fingerprint(body: Body) -> Result<[u8; 32], Wrong> {
     let mut hash = Sha256::new();
     let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.try_next().await.map_err(|_| Wrong::File("the file broke off".to_owned()))? {
+    while let Some(chunk) = chunks
+        .try_next()
+        .await
+        .map_err(|_| Wrong::File("the file broke off".to_owned()))?
+    {
         hash.update(&chunk);
     }
     Ok(hash.finalize().into())
@@ -119,11 +150,18 @@ pub(crate) async fn fingerprint(body: Body) -> Result<[u8; 32], Wrong> {
 
 /// Reads the first column of each line; a first line `code` is a heading.
 fn read_codes<R: Read>(reader: Hashing<R>, steps: &mpsc::Sender<Step>) -> Result<[u8; 32], Wrong> {
-    let mut csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(reader);
+    let mut csv = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(reader);
     let mut record = csv::StringRecord::new();
     let mut step = Step::default();
     let mut count = 0_usize;
-    while csv.read_record(&mut record).map_err(|error| of_csv(&error))? {
+    while csv
+        .read_record(&mut record)
+        .map_err(|error| of_csv(&error))?
+    {
         let line = record.position().map_or(0, csv::Position::line);
         let code = record.get(0).unwrap_or_default();
         if count == 0 && code.eq_ignore_ascii_case("code") {
@@ -132,11 +170,16 @@ fn read_codes<R: Read>(reader: Hashing<R>, steps: &mpsc::Sender<Step>) -> Result
         check(&record, code).map_err(|what| Wrong::Line { line, what })?;
         count += 1;
         if count > limits::CODES_PER_IMPORT_MAX {
-            return Err(Wrong::File(format!("a file has at most {} codes", limits::CODES_PER_IMPORT_MAX)));
+            return Err(Wrong::File(format!(
+                "a file has at most {} codes",
+                limits::CODES_PER_IMPORT_MAX
+            )));
         }
         step.codes.push(code.to_owned());
         step.lines.push(line);
-        if step.codes.len() == limits::STEP_ROWS_MAX && steps.blocking_send(std::mem::take(&mut step)).is_err() {
+        if step.codes.len() == limits::STEP_ROWS_MAX
+            && steps.blocking_send(std::mem::take(&mut step)).is_err()
+        {
             return Err(Wrong::Fault("the import ended before its file".to_owned()));
         }
     }
@@ -157,7 +200,10 @@ fn check(record: &csv::StringRecord, code: &str) -> Result<(), String> {
         return Err("no code".to_owned());
     }
     if code.len() > limits::CODE_BYTES_MAX {
-        return Err(format!("a code has at most {} bytes", limits::CODE_BYTES_MAX));
+        return Err(format!(
+            "a code has at most {} bytes",
+            limits::CODE_BYTES_MAX
+        ));
     }
     if code.chars().any(char::is_control) {
         return Err("a control character in the code".to_owned());
@@ -169,9 +215,15 @@ fn check(record: &csv::StringRecord, code: &str) -> Result<(), String> {
 fn of_csv(error: &csv::Error) -> Wrong {
     let line = error.position().map(csv::Position::line);
     match (error.kind(), line) {
-        (csv::ErrorKind::Utf8 { .. }, Some(line)) => Wrong::Line { line, what: "not UTF-8".to_owned() },
+        (csv::ErrorKind::Utf8 { .. }, Some(line)) => Wrong::Line {
+            line,
+            what: "not UTF-8".to_owned(),
+        },
         (csv::ErrorKind::Io(_), _) => Wrong::File("the file broke off".to_owned()),
-        (_, Some(line)) => Wrong::Line { line, what: "not CSV".to_owned() },
+        (_, Some(line)) => Wrong::Line {
+            line,
+            what: "not CSV".to_owned(),
+        },
         (_, None) => Wrong::File("the file is not CSV".to_owned()),
     }
 }
@@ -184,7 +236,10 @@ struct Hashing<R> {
 
 impl<R> Hashing<R> {
     fn new(inner: R) -> Self {
-        Self { inner, hash: Sha256::new() }
+        Self {
+            inner,
+            hash: Sha256::new(),
+        }
     }
 }
 
@@ -214,14 +269,17 @@ mod tests {
     fn line_of(text: &[u8]) -> u64 {
         match read(text).unwrap_err() {
             Wrong::Line { line, .. } => line,
-            other => panic!("{other:?}"),
+            Wrong::File(_) | Wrong::Store(_) | Wrong::Fault(_) => panic!("no line is named"),
         }
     }
 
     #[test]
     fn heading_blank_lines_and_line_ends_of_all_sorts_are_read() {
         let seen = read(b"code\r\nA-1\r\n\r\n B-2 \n\"C,3\"\n").unwrap();
-        assert_eq!(seen, [(2, "A-1".into()), (4, "B-2".into()), (5, "C,3".into())]);
+        assert_eq!(
+            seen,
+            [(2, "A-1".into()), (4, "B-2".into()), (5, "C,3".into())]
+        );
         assert_eq!(read(b"A-1").unwrap(), [(1, "A-1".into())]);
     }
 

@@ -8,6 +8,7 @@ pub mod claim;
 pub mod cli;
 pub mod client;
 pub mod config;
+mod demo;
 pub mod directory;
 pub mod http;
 mod import;

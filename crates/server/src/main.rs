@@ -3,10 +3,14 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
-            tombola_server::print::Out::new(false).error(&format!("the runtime cannot start: {error}"));
+            tombola_server::print::Out::new(false)
+                .error(&format!("the runtime cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };

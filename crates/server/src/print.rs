@@ -38,16 +38,30 @@ impl Out {
     }
 
     /// The document with `--json`, else the text.
-    pub fn either(self, document: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
-        if self.is_json { self.json(document) } else { self.line(&text()) }
+    pub fn either(
+        self,
+        document: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> io::Result<()> {
+        if self.is_json {
+            self.json(document)
+        } else {
+            self.line(&text())
+        }
     }
 
     /// A table of data; the last column is not padded.
     pub fn table(self, head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
         let widths: Vec<usize> = (0..head.len())
             .map(|column| {
-                let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width());
-                cells.chain([head[column].width()]).max().unwrap_or_default()
+                let cells = rows
+                    .iter()
+                    .filter_map(|row| row.get(column))
+                    .map(|cell| cell.width());
+                cells
+                    .chain([head[column].width()])
+                    .max()
+                    .unwrap_or_default()
             })
             .collect();
         self.line(&table_line(&widths, head))?;
@@ -64,7 +78,11 @@ impl Out {
 
     /// What went wrong, on stderr.
     pub fn error(self, text: &str) {
-        let head = if is_coloured() { "\u{1b}[1;31merror:\u{1b}[0m" } else { "error:" };
+        let head = if is_coloured() {
+            "\u{1b}[1;31merror:\u{1b}[0m"
+        } else {
+            "error:"
+        };
         to_stderr(&format!("{head} {text}\n"));
     }
 
@@ -72,14 +90,20 @@ impl Out {
     /// terminal only.
     pub fn progress(self, what: &str, total: Option<u64>) -> ProgressBar {
         let is_shown = io::stderr().is_terminal() && !self.is_json;
-        let target = if is_shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if is_shown {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(total, target);
         let template = match total {
             Some(_) => "{msg} [{bar:30}] {human_pos} of {human_len}, {per_sec}, {eta} left",
             None => "{msg} {spinner} {human_pos}, {per_sec}, {elapsed}",
         };
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.with_style(style.progress_chars("=> ")).with_message(what.to_owned())
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.with_style(style.progress_chars("=> "))
+            .with_message(what.to_owned())
     }
 
     /// The same for bytes.
@@ -97,7 +121,10 @@ fn table_line(widths: &[usize], cells: &[&str]) -> String {
     let mut line = String::new();
     for (cell, width) in cells.iter().zip(widths) {
         line.push_str(cell);
-        line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width()) + 2));
+        line.extend(std::iter::repeat_n(
+            ' ',
+            width.saturating_sub(cell.width()) + 2,
+        ));
     }
     line.truncate(line.trim_end().len());
     line
@@ -117,8 +144,15 @@ fn is_coloured() -> bool {
 /// Sends logs to stderr, once in a process.
 pub fn begin_logging(filter: &str, is_json: bool) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(is_coloured());
-    let begun = if is_json { builder.json().try_init() } else { builder.try_init() };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(is_coloured());
+    let begun = if is_json {
+        builder.json().try_init()
+    } else {
+        builder.try_init()
+    };
     if begun.is_err() {
         tracing::debug!("logs had begun before");
     }

@@ -35,21 +35,46 @@ impl Listening {
     pub async fn start(app: &App) -> anyhow::Result<Self> {
         let http = &app.config().http;
         let connections_max = usize::try_from(http.connections_max).unwrap_or(usize::MAX);
-        let bind = async |address: &str| TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"));
+        let bind = async |address: &str| {
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address}"))
+        };
         let tcp = bind(&http.listen).await?;
         let address = tcp.local_addr()?;
-        let metrics = if http.metrics_listen.is_empty() { None } else { Some(bind(&http.metrics_listen).await?) };
+        let metrics = if http.metrics_listen.is_empty() {
+            None
+        } else {
+            Some(bind(&http.metrics_listen).await?)
+        };
         let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let socket = app.directory().socket();
-        let unix = bind_private(&socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
+        let unix = bind_private(&socket)
+            .with_context(|| format!("cannot listen on {}", socket.display()))?;
         let (stop, tasks) = (CancellationToken::new(), Tasks::new());
-        tasks.spawn(listen::serve(tcp, app.router(), connections_max, stop.clone()));
+        tasks.spawn(listen::serve(
+            tcp,
+            app.router(),
+            connections_max,
+            stop.clone(),
+        ));
         let local = app.router().layer(Extension(Caller::Local));
         tasks.spawn(listen::serve(unix, local, connections_max, stop.clone()));
         if let Some(metrics) = metrics {
-            tasks.spawn(listen::serve(metrics, metrics_router(app), connections_max, stop.clone()));
+            tasks.spawn(listen::serve(
+                metrics,
+                metrics_router(app),
+                connections_max,
+                stop.clone(),
+            ));
         }
-        Ok(Self { address, metrics_address, socket, stop, tasks })
+        Ok(Self {
+            address,
+            metrics_address,
+            socket,
+            stop,
+            tasks,
+        })
     }
 
     /// Takes no more connections and waits for the requests that are under way.
@@ -105,27 +130,19 @@ pub async fn first_key(app: &App, given: Option<String>) -> anyhow::Result<First
     if !app.store().keys().await?.is_empty() {
         return Ok(FirstKey::NotNeeded);
     }
-    let path = app.directory().admin_key();
-    let (clear, first) = match given {
-        Some(given) => {
-            let is_good = given.starts_with(auth::KEY_PREFIX) && given.len() >= 36 && given.bytes().all(|b| b.is_ascii_graphic());
-            anyhow::ensure!(is_good, "the bootstrap key has to begin with {} and be at least 36 characters", auth::KEY_PREFIX);
-            (given, FirstKey::Given)
-        }
-        None => {
-            // A start that died between the file and the database left the file.
-            let kept = fs::read_to_string(&path).ok().map(|text| text.trim().to_owned());
-            let kept = kept.filter(|text| text.starts_with(auth::KEY_PREFIX));
-            let clear = match kept {
-                Some(kept) => kept,
-                None => {
-                    let new = auth::new_key();
-                    write_private(&path, &format!("{new}\n")).with_context(|| path.display().to_string())?;
-                    new
-                }
-            };
-            (clear, FirstKey::Written(path))
-        }
+    let (clear, first) = if let Some(given) = given {
+        let is_good = given.starts_with(auth::KEY_PREFIX)
+            && given.len() >= 36
+            && given.bytes().all(|b| b.is_ascii_graphic());
+        anyhow::ensure!(
+            is_good,
+            "the bootstrap key has to begin with {} and be at least 36 characters",
+            auth::KEY_PREFIX
+        );
+        (given, FirstKey::Given)
+    } else {
+        let path = app.directory().admin_key();
+        (written_key(&path)?, FirstKey::Written(path))
     };
     let key = ApiKey {
         id: 0, // the store gives it
@@ -136,8 +153,25 @@ pub async fn first_key(app: &App, given: Option<String>) -> anyhow::Result<First
         expires_at: None,
         revoked_at: None,
     };
-    let by = Actor { name: auth::LOCAL.to_owned(), reason: Some("first start".to_owned()) };
+    let by = Actor {
+        name: auth::LOCAL.to_owned(),
+        reason: Some("first start".to_owned()),
+    };
     app.store().put_key(key, by).await?;
     app.refresh_keys().await?;
     Ok(first)
+}
+
+/// A new key, written to `path`; or the one that a start left there which died
+/// before the database had it.
+fn written_key(path: &Path) -> anyhow::Result<String> {
+    let kept = fs::read_to_string(path)
+        .ok()
+        .map(|text| text.trim().to_owned());
+    if let Some(kept) = kept.filter(|text| text.starts_with(auth::KEY_PREFIX)) {
+        return Ok(kept);
+    }
+    let new = auth::new_key();
+    write_private(path, &format!("{new}\n")).with_context(|| path.display().to_string())?;
+    Ok(new)
 }

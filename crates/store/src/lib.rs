@@ -5,10 +5,12 @@
 //! Reads for people are not a port: they are in [`read`], on connections that
 //! cannot write.
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod read;
 pub mod sqlite;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
-pub use sqlite::{SqliteStore, StoreOptions};
+pub use sqlite::{Schema, SqliteStore, StoreOptions};

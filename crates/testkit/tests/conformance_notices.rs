@@ -16,9 +16,9 @@ fn holds(case: &Case, laws: Laws) -> bool {
     catch_unwind(AssertUnwindSafe(|| runtime.block_on(case.run(model)))).is_ok()
 }
 
-/// The cases that fail with these laws.
-fn noticed_by(broken: &Broken) -> Vec<&'static str> {
-    CASES.iter().filter(|case| !holds(case, broken.laws)).map(|case| case.name).collect()
+/// The first case that fails with these laws.
+fn noticed_by(broken: &Broken) -> Option<&'static str> {
+    CASES.iter().find(|case| !holds(case, broken.laws)).map(|case| case.name)
 }
 
 #[test]
@@ -32,10 +32,9 @@ fn every_case_holds_with_the_sound_laws() {
 fn each_guard_that_is_taken_away_is_noticed() {
     let mut overlooked = Vec::new();
     for broken in all() {
-        let cases = noticed_by(&broken);
-        println!("{}: {} cases, such as {:?}", broken.name, cases.len(), cases.first());
-        if cases.is_empty() {
-            overlooked.push(broken.name);
+        match noticed_by(&broken) {
+            Some(case) => println!("{}: {case}", broken.name),
+            None => overlooked.push(broken.name),
         }
     }
     assert!(overlooked.is_empty(), "no case notices that {overlooked:#?}");

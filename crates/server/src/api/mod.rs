@@ -9,20 +9,23 @@ mod draws;
 mod keys;
 mod operations;
 
-pub use awards::{ActionBody, AwardDoc, AwardQuery, CancelBody, ConfirmBody, ShipmentBody, WinnerDoc};
+pub use awards::{
+    ActionBody, AwardDoc, AwardQuery, CancelBody, ConfirmBody, ShipmentBody, WinnerDoc,
+};
 pub use campaigns::{
-    AppliedDoc, CampaignShow, ImportQuery, ImportedDoc, OddsDoc, OddsOf, StockBody, StockDoc, TransitionBody,
-    TransitionDoc,
+    AppliedDoc, CampaignShow, ImportQuery, ImportedDoc, OddsDoc, OddsOf, StockBody, StockDoc,
+    TransitionBody, TransitionDoc,
 };
 pub use draws::{AwardStub, DrawBody, DrawDoc, DrawQuery, DrawsDoc};
 pub use keys::{KeyBody, KeyDoc, KeyMadeDoc};
 pub use operations::{
-    AuditQuery, DeadLetterQuery, EndpointPutDoc, LogQuery, PauseBody, PauseDoc, RequeueBody, RequeuedDoc, VersionDoc,
+    AuditQuery, DeadLetterQuery, EndpointPutDoc, LogQuery, PauseBody, PauseDoc, RequeueBody,
+    RequeuedDoc, VersionDoc,
 };
 pub use tombola_core::ports::{Address, DeadFilter, PauseScope};
 pub use tombola_store::read::{
-    AuditReport, AwardDetail, AwardFact, CampaignDetail, CampaignFact, CodeFact, DeadLetterFact, EndpointFact, LogFact,
-    Page, PageQuery, UserFact,
+    AuditReport, AwardDetail, AwardFact, CampaignDetail, CampaignFact, CodeFact, DeadLetterFact,
+    EndpointFact, LogFact, Page, PageQuery, UserFact,
 };
 
 use serde::{Deserialize, Serialize};

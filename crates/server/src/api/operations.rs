@@ -89,7 +89,11 @@ pub struct PauseBody {
 impl PauseBody {
     /// Which deliveries.
     pub fn scope(&self) -> PauseScope {
-        PauseScope { campaign: self.campaign.clone(), prize: self.prize.clone(), endpoint: self.endpoint.clone() }
+        PauseScope {
+            campaign: self.campaign.clone(),
+            prize: self.prize.clone(),
+            endpoint: self.endpoint.clone(),
+        }
     }
 }
 

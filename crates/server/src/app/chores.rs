@@ -17,7 +17,7 @@ const CLEANUP_INTERVAL: Duration = Duration::from_mins(1);
 const CLEANUP_STEP_PAUSE: Duration = Duration::from_millis(50);
 
 impl App {
-    pub(super) fn start_chores(&self, roles: ServeRoles) {
+    pub(super) fn start_chores(&self, roles: &ServeRoles) {
         self.tasks().spawn(follow_the_clock(self.clone()));
         if roles.has(ServeRole::Rescue) {
             self.tasks().spawn(import::remove_leftovers(self.clone()));
@@ -40,7 +40,10 @@ async fn follow_the_clock(app: App) {
         let off = app.0.clock.follow(SystemClock::wall());
         app.0.clock_off.store(off, Ordering::Relaxed);
         if off.unsigned_abs() > super::CLOCK_OFF_MAX_MICROS {
-            tracing::warn!(clock.off_ms = off / 1000, "the machine's time has stepped; the clock follows slowly");
+            tracing::warn!(
+                clock.off_ms = off / 1000,
+                "the machine's time has stepped; the clock follows slowly"
+            );
         }
     }
 }

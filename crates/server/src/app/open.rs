@@ -44,7 +44,10 @@ impl App {
             return Err(OpenError::Locked(directory));
         };
         let claims = ClaimKeys::open(&directory)?;
-        let options = StoreOptions { schedule: config.delivery.schedule(), ..StoreOptions::default() };
+        let options = StoreOptions {
+            schedule: config.delivery.schedule(),
+            ..StoreOptions::default()
+        };
         let store = tokio::task::spawn_blocking(move || SqliteStore::open(&file, options))
             .await
             .map_err(io::Error::other)??;

@@ -43,7 +43,9 @@ pub enum RoleError {
     #[error("there is no role {0:?}; the roles are api, worker, rescue and console")]
     Unknown(String),
     /// The topic is in this process's memory: another one would not see it.
-    #[error("with broker.url = \"memory:\" one process has all the roles api, worker and rescue; {0} is missing")]
+    #[error(
+        "with broker.url = \"memory:\" one process has all the roles api, worker and rescue; {0} is missing"
+    )]
     Split(&'static str),
 }
 
@@ -105,7 +107,11 @@ mod tests {
 
     #[test]
     fn split_roles_are_refused_with_a_topic_in_memory() {
-        let check = |text: &str| text.parse::<ServeRoles>().unwrap().check_with_memory_topic();
+        let check = |text: &str| {
+            text.parse::<ServeRoles>()
+                .unwrap()
+                .check_with_memory_topic()
+        };
         assert_eq!(check("api,worker,rescue"), Ok(()));
         assert_eq!(check("api, rescue, worker, console"), Ok(()));
         assert_eq!(check("api,rescue"), Err(RoleError::Split("worker")));

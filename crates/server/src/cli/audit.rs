@@ -22,5 +22,9 @@ pub(super) async fn run(args: AuditArgs, context: &mut Context) -> anyhow::Resul
     bar.finish_and_clear();
     let report = report?;
     show::audit(context.out, &report)?;
-    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

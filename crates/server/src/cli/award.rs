@@ -1,8 +1,11 @@
 //! `tombola award …`
 
-use super::context::{Context, Usage};
+use super::context::Context;
 use super::show;
-use crate::api::{ActionBody, AwardQuery, CancelBody, ConfirmBody, OutcomeWord, ShipmentBody};
+use crate::api::{
+    ActionBody, AwardDoc, AwardQuery, CancelBody, ConfirmBody, OutcomeWord, ShipmentBody,
+};
+use crate::client::{Api, ClientError};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
 use tombola_core::award::State;
@@ -19,6 +22,14 @@ pub enum AwardCommand {
         /// The award's id
         id: i64,
     },
+    /// What people do to one award
+    #[command(flatten)]
+    Act(ActCommand),
+}
+
+/// What people do to one award.
+#[derive(Debug, Subcommand)]
+pub enum ActCommand {
     /// Hold an award until it is released
     Hold(ActArgs),
     /// End a hold that waits for a person or an instant
@@ -158,48 +169,77 @@ pub struct AddressArgs {
 }
 
 pub(super) async fn run(command: AwardCommand, context: &mut Context) -> anyhow::Result<ExitCode> {
-    let command = match command {
-        AwardCommand::List(args) => return list(args, context).await,
-        other => other,
-    };
-    let api = context.api().await?;
-    let out = context.out;
-    let award = match command {
-        AwardCommand::List(_) => return Err(Usage("list was handled before".to_owned()).into()),
-        AwardCommand::Show { id } => return show::award(out, &api.award(id).await?),
-        AwardCommand::Hold(args) => api.hold(args.id, &ActionBody { reason: Some(args.reason) }).await?,
-        AwardCommand::Release(args) => api.release(args.id, &ActionBody { reason: Some(args.reason) }).await?,
-        AwardCommand::Confirm(args) => {
-            let body = ConfirmBody { receipt: args.receipt, reason: Some(args.act.reason) };
-            api.confirm(args.act.id, &body).await?
+    match command {
+        AwardCommand::List(args) => list(args, context).await,
+        AwardCommand::Show { id } => {
+            let award = context.api().await?.award(id).await?;
+            show::award(context.out, &award)
         }
-        AwardCommand::Cancel(args) => {
+        AwardCommand::Act(command) => {
+            let api = context.api().await?;
+            let award = act(&api, command).await?;
+            context.out.either(&award, || show::award_line(&award))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn act(api: &Api, command: ActCommand) -> Result<AwardDoc, ClientError> {
+    match command {
+        ActCommand::Hold(args) => {
+            api.hold(
+                args.id,
+                &ActionBody {
+                    reason: Some(args.reason),
+                },
+            )
+            .await
+        }
+        ActCommand::Release(args) => {
+            api.release(
+                args.id,
+                &ActionBody {
+                    reason: Some(args.reason),
+                },
+            )
+            .await
+        }
+        ActCommand::Confirm(args) => {
+            let body = ConfirmBody {
+                receipt: args.receipt,
+                reason: Some(args.act.reason),
+            };
+            api.confirm(args.act.id, &body).await
+        }
+        ActCommand::Cancel(args) => {
             let body = CancelBody {
                 return_stock: args.return_stock,
                 reason: Some(args.act.reason),
                 outcome: args.outcome.map(OutcomeWord::from),
             };
-            api.cancel(args.act.id, &body).await?
+            api.cancel(args.act.id, &body).await
         }
-        AwardCommand::Ship(args) => {
-            let body = ShipmentBody { carrier: args.carrier, tracking: args.tracking, reason: args.reason };
-            api.ship(args.id, &body).await?
+        ActCommand::Ship(args) => {
+            let body = ShipmentBody {
+                carrier: args.carrier,
+                tracking: args.tracking,
+                reason: args.reason,
+            };
+            api.ship(args.id, &body).await
         }
-        AwardCommand::Address(args) => api.address(args.id, &address(&args)).await?,
-    };
-    out.either(&award, || show::award_line(&award))?;
-    Ok(ExitCode::SUCCESS)
+        ActCommand::Address(args) => api.address(args.id, &address(args)).await,
+    }
 }
 
-fn address(args: &AddressArgs) -> Address {
+fn address(args: AddressArgs) -> Address {
     Address {
-        name: args.name.clone(),
-        lines: args.lines.clone(),
-        postal_code: args.postal_code.clone(),
-        city: args.city.clone(),
-        region: args.region.clone(),
-        country: args.country.clone(),
-        phone: args.phone.clone(),
+        name: args.name,
+        lines: args.lines,
+        postal_code: args.postal_code,
+        city: args.city,
+        region: args.region,
+        country: args.country,
+        phone: args.phone,
     }
 }
 
@@ -214,9 +254,30 @@ async fn list(args: ListArgs, context: &mut Context) -> anyhow::Result<ExitCode>
         since: args.since,
         ..AwardQuery::default()
     };
-    let page = async |after, limit| api.awards(&AwardQuery { after, limit: Some(limit), ..query.clone() }).await;
+    let page = async |after, limit| {
+        api.awards(&AwardQuery {
+            after,
+            limit: Some(limit),
+            ..query.clone()
+        })
+        .await
+    };
     if args.csv {
-        return show::csv_pages(context.out, args.limit, show::AWARD_HEAD, page, show::award_row).await;
+        return show::csv_pages(
+            context.out,
+            args.limit,
+            show::AWARD_HEAD,
+            page,
+            show::award_row,
+        )
+        .await;
     }
-    show::pages(context.out, args.limit, show::AWARD_HEAD, page, show::award_row).await
+    show::pages(
+        context.out,
+        args.limit,
+        show::AWARD_HEAD,
+        page,
+        show::award_row,
+    )
+    .await
 }

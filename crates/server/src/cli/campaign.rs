@@ -71,7 +71,10 @@ pub struct MoveArgs {
     reason: Option<String>,
 }
 
-pub(super) async fn run(command: CampaignCommand, context: &mut Context) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    command: CampaignCommand,
+    context: &mut Context,
+) -> anyhow::Result<ExitCode> {
     match command {
         CampaignCommand::Apply(args) => apply(&args, context).await,
         CampaignCommand::Validate { file } => validate(&file, context),
@@ -98,16 +101,26 @@ fn validate(path: &std::path::Path, context: &Context) -> anyhow::Result<ExitCod
     let problems = checked.as_ref().err().cloned().unwrap_or_default();
     if context.out.is_json() {
         let problems: Vec<_> = problems.iter().map(files::problem_document).collect();
-        context.out.json(&json!({ "file": name, "ok": problems.is_empty(), "problems": problems }))?;
+        context
+            .out
+            .json(&json!({ "file": name, "ok": problems.is_empty(), "problems": problems }))?;
     } else {
         for problem in &problems {
             context.out.note(&problem.display_in(&name));
         }
         if let Ok(file) = &checked {
-            context.out.line(&format!("{name}: campaign {} with {} prizes is valid", file.campaign.slug, file.prize.len()))?;
+            context.out.line(&format!(
+                "{name}: campaign {} with {} prizes is valid",
+                file.campaign.slug,
+                file.prize.len()
+            ))?;
         }
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn list(context: &mut Context) -> anyhow::Result<ExitCode> {
@@ -115,9 +128,16 @@ async fn list(context: &mut Context) -> anyhow::Result<ExitCode> {
     let mut rows = Vec::new();
     let mut after = None;
     loop {
-        let page = api.campaigns(&PageQuery { after, limit: Some(limits::PAGE_MAX) }).await?;
+        let page = api
+            .campaigns(&PageQuery {
+                after,
+                limit: Some(limits::PAGE_MAX),
+            })
+            .await?;
         if context.out.is_json() {
-            page.items.iter().try_for_each(|campaign| context.out.json(campaign))?;
+            page.items
+                .iter()
+                .try_for_each(|campaign| context.out.json(campaign))?;
         } else {
             rows.extend(page.items.iter().map(show::campaign_row));
         }
@@ -132,11 +152,23 @@ async fn list(context: &mut Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn go(args: MoveArgs, command: Transition, context: &mut Context) -> anyhow::Result<ExitCode> {
+async fn go(
+    args: MoveArgs,
+    command: Transition,
+    context: &mut Context,
+) -> anyhow::Result<ExitCode> {
     let api = context.api().await?;
-    let body = TransitionBody { to: command.name().to_owned(), reason: args.reason };
+    let body = TransitionBody {
+        to: command.name().to_owned(),
+        reason: args.reason,
+    };
     let moved = api.transition(&args.campaign, &body).await?;
-    context.out.either(&moved, || format!("{}: version {} is {}", moved.campaign, moved.version, moved.state))?;
+    context.out.either(&moved, || {
+        format!(
+            "{}: version {} is {}",
+            moved.campaign, moved.version, moved.state
+        )
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -150,7 +182,9 @@ async fn apply(args: &ApplyArgs, context: &mut Context) -> anyhow::Result<ExitCo
             Err(problems) => {
                 is_sound = false;
                 let name = path.display().to_string();
-                problems.iter().for_each(|problem| context.out.note(&problem.display_in(&name)));
+                for problem in &problems {
+                    context.out.note(&problem.display_in(&name));
+                }
             }
         }
     }
@@ -160,12 +194,35 @@ async fn apply(args: &ApplyArgs, context: &mut Context) -> anyhow::Result<ExitCo
     let api = context.api_of(Directory::MadeIfAbsent).await?;
     let mut documents = Vec::new();
     for (path, file) in checked {
-        let applied = api.apply(&file).await.with_context(|| path.display().to_string())?;
-        applied.warnings.iter().for_each(|warning| context.out.note(&format!("{}: warning: {warning}", path.display())));
-        let said = if applied.changed { "put in" } else { "unchanged" };
-        context.out.note(&format!("{}: version {} {said}", applied.campaign, applied.version));
-        let imports = if args.start { files::import_missing_codes(&api, path, &file, context.out).await? } else { Vec::new() };
-        let state = if args.start { Some(start(&api, &applied.campaign, context).await?) } else { None };
+        let applied = api
+            .apply(&file)
+            .await
+            .with_context(|| path.display().to_string())?;
+        // What a start is refused for it says itself, after the codes are in.
+        for warning in applied.warnings.iter().filter(|_| !args.start) {
+            context
+                .out
+                .note(&format!("{}: warning: {warning}", path.display()));
+        }
+        let said = if applied.changed {
+            "put in"
+        } else {
+            "unchanged"
+        };
+        context.out.note(&format!(
+            "{}: version {} {said}",
+            applied.campaign, applied.version
+        ));
+        let imports = if args.start {
+            files::import_missing_codes(&api, path, &file, context.out).await?
+        } else {
+            Vec::new()
+        };
+        let state = if args.start {
+            Some(start(&api, &applied.campaign, context).await?)
+        } else {
+            None
+        };
         documents.push(json!({
             "campaign": applied.campaign, "version": applied.version, "changed": applied.changed,
             "warnings": applied.warnings, "imports": imports, "state": state,
@@ -188,14 +245,22 @@ async fn start(api: &Api, campaign: &str, context: &Context) -> anyhow::Result<C
     ];
     for (from, command) in steps {
         if state == from {
-            let body = TransitionBody { to: command.name().to_owned(), reason: Some("apply --start".to_owned()) };
+            let body = TransitionBody {
+                to: command.name().to_owned(),
+                reason: Some("apply --start".to_owned()),
+            };
             let moved = api.transition(campaign, &body).await?;
-            context.out.note(&format!("{campaign}: version {} is {}", moved.version, moved.state));
+            context.out.note(&format!(
+                "{campaign}: version {} is {}",
+                moved.version, moved.state
+            ));
             state = moved.state;
         }
     }
     if state != CampaignState::Started {
-        context.out.note(&format!("{campaign}: not started, it is {state}"));
+        context
+            .out
+            .note(&format!("{campaign}: not started, it is {state}"));
         return Err(Failed.into());
     }
     Ok(state)

@@ -34,17 +34,32 @@ pub enum CodeCommand {
 pub(super) async fn run(command: CodeCommand, context: &mut Context) -> anyhow::Result<ExitCode> {
     let api = context.api().await?;
     match command {
-        CodeCommand::Import { campaign, prize, file, skip_duplicates, key } => {
-            let how = Import { skip_duplicates, key };
+        CodeCommand::Import {
+            campaign,
+            prize,
+            file,
+            skip_duplicates,
+            key,
+        } => {
+            let how = Import {
+                skip_duplicates,
+                key,
+            };
             let done = import_codes(&api, &campaign, &prize, &file, &how, context.out).await?;
             context.out.either(&done, || {
-                format!("{campaign}/{prize}: {} codes imported, {} skipped", done.imported, done.skipped)
+                format!(
+                    "{campaign}/{prize}: {} codes imported, {} skipped",
+                    done.imported, done.skipped
+                )
             })?;
         }
         CodeCommand::Stats { campaign } => {
             let stats = api.code_stats(&campaign).await?;
             if context.out.is_json() {
-                stats.items.iter().try_for_each(|prize| context.out.json(prize))?;
+                stats
+                    .items
+                    .iter()
+                    .try_for_each(|prize| context.out.json(prize))?;
             } else {
                 let rows: Vec<_> = stats.items.iter().map(super::show::code_row).collect();
                 context.out.table(super::show::CODE_HEAD, &rows)?;

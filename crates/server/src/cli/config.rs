@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use toml::Table;
 
 /// The settings.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Copy, Subcommand)]
 pub enum ConfigCommand {
     /// Print every setting that is in force
     Show {
@@ -23,12 +23,17 @@ pub(super) fn run(command: ConfigCommand, context: &Context) -> anyhow::Result<E
     let loaded = context.load_config(Vec::new())?;
     let out = context.out;
     match command {
-        ConfigCommand::Check => out.either(&json!({ "ok": true }), || "the config is valid".to_owned())?,
+        ConfigCommand::Check => {
+            out.either(&json!({ "ok": true }), || "the config is valid".to_owned())?
+        }
         ConfigCommand::Show { origin } if out.is_json() => {
             let mut document = serde_json::to_value(&loaded.config)?;
             if origin {
-                let origins: Map<String, Value> =
-                    loaded.origins.iter().map(|(key, from)| (key.clone(), from.to_string().into())).collect();
+                let origins: Map<String, Value> = loaded
+                    .origins
+                    .iter()
+                    .map(|(key, from)| (key.clone(), from.to_string().into()))
+                    .collect();
                 document = json!({ "config": document, "origin": origins });
             }
             out.json(&document)?;
@@ -38,7 +43,10 @@ pub(super) fn run(command: ConfigCommand, context: &Context) -> anyhow::Result<E
             for (section, fields) in &sections {
                 out.line(&format!("[{section}]"))?;
                 for (field, value) in fields.as_table().into_iter().flatten() {
-                    let from = loaded.origins.get(&format!("{section}.{field}")).filter(|_| origin);
+                    let from = loaded
+                        .origins
+                        .get(&format!("{section}.{field}"))
+                        .filter(|_| origin);
                     let from = from.map_or_else(String::new, |from| format!("  # {from}"));
                     out.line(&format!("{field} = {value}{from}"))?;
                 }

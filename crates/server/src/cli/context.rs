@@ -62,21 +62,43 @@ pub enum Directory {
 impl Context {
     /// For a command with these flags.
     pub fn new(global: Global, out: Out) -> Self {
-        Self { global, out, app: None }
+        Self {
+            global,
+            out,
+            app: None,
+        }
+    }
+
+    /// The directory that `--data` names.
+    pub fn data_directory(&self) -> Option<PathBuf> {
+        self.global.data.clone()
+    }
+
+    /// Whether the command is for a server afar.
+    pub fn is_afar(&self) -> bool {
+        self.global.server.is_some()
     }
 
     /// The settings, with `flags` of the command itself.
     pub fn load_config(&self, mut flags: Vec<Flag>) -> anyhow::Result<Loaded> {
         if let Some(data) = &self.global.data {
-            let data = data.to_str().ok_or_else(|| Usage("--data: the path is not UTF-8".to_owned()))?;
+            let data = data
+                .to_str()
+                .ok_or_else(|| Usage("--data: the path is not UTF-8".to_owned()))?;
             flags.push(Flag {
                 flag: "--data",
                 key: "database.url",
                 value: format!("sqlite://{}/tombola.db", data.trim_end_matches('/')),
             });
         }
-        let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let sources = Sources { file: self.config_file()?, env: env.collect(), flags };
+        let env = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let sources = Sources {
+            file: self.config_file()?,
+            env: env.collect(),
+            flags,
+        };
         Ok(config::load(&sources)?)
     }
 
@@ -115,7 +137,9 @@ impl Context {
             let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
             return Ok(Some(text.trim().to_owned()));
         }
-        Ok(std::env::var("TOMBOLA_API_KEY").ok().filter(|key| !key.is_empty()))
+        Ok(std::env::var("TOMBOLA_API_KEY")
+            .ok()
+            .filter(|key| !key.is_empty()))
     }
 
     /// Gives the directory back, if this command had it open.
@@ -128,14 +152,21 @@ impl Context {
 
 /// A command is quiet unless somebody asked for more.
 fn log_of_a_command(loaded: &Loaded) {
-    let is_set = loaded.origins.get("log.filter").is_some_and(|origin| *origin != Origin::Default);
-    let filter = if is_set { loaded.config.log.filter.as_str() } else { "error" };
+    let is_set = loaded
+        .origins
+        .get("log.filter")
+        .is_some_and(|origin| *origin != Origin::Default);
+    let filter = if is_set {
+        loaded.config.log.filter.as_str()
+    } else {
+        "error"
+    };
     begin_logging(filter, loaded.config.log.format == "json");
 }
 
 /// Opens the directory, or reaches whoever has it open. A server that begins, or
 /// another command, is waited for.
-pub async fn reach(config: &Config, directory: Directory) -> anyhow::Result<(Api, Option<App>)> {
+async fn reach(config: &Config, directory: Directory) -> anyhow::Result<(Api, Option<App>)> {
     let mut waited = Duration::ZERO;
     loop {
         if directory == Directory::Existing {
@@ -149,7 +180,10 @@ pub async fn reach(config: &Config, directory: Directory) -> anyhow::Result<(Api
                     return Ok((Api::socket(socket), None));
                 }
                 if waited >= WAIT_FOR_DIRECTORY {
-                    anyhow::bail!("another process has {} open and does not answer", directory.root().display());
+                    anyhow::bail!(
+                        "another process has {} open and does not answer",
+                        directory.root().display()
+                    );
                 }
             }
             Err(error) => return Err(error.into()),
@@ -164,5 +198,8 @@ fn exists(config: &Config) -> anyhow::Result<()> {
     if Path::new(&file).try_exists().unwrap_or(false) {
         return Ok(());
     }
-    anyhow::bail!("there is no database at {}; `--data DIR` names another directory", file.display())
+    anyhow::bail!(
+        "there is no database at {}; `--data DIR` names another directory",
+        file.display()
+    )
 }

@@ -20,7 +20,7 @@ pub enum DeadLetterCommand {
 
 /// Which dead letters.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Filter {
+struct Filter {
     /// Only of this campaign
     #[arg(long)]
     campaign: Option<String>,
@@ -37,7 +37,10 @@ pub struct Filter {
 
 impl Filter {
     fn is_empty(&self) -> bool {
-        self.campaign.is_none() && self.kind.is_none() && self.reason.is_none() && self.since.is_none()
+        self.campaign.is_none()
+            && self.kind.is_none()
+            && self.reason.is_none()
+            && self.since.is_none()
     }
 
     fn query(self) -> DeadLetterQuery {
@@ -52,7 +55,12 @@ impl Filter {
 
     fn filter(self) -> anyhow::Result<DeadFilter> {
         let since = self.since.as_deref().map(super::words::since).transpose()?;
-        Ok(DeadFilter { campaign: self.campaign, kind: self.kind, reason: self.reason, since })
+        Ok(DeadFilter {
+            campaign: self.campaign,
+            kind: self.kind,
+            reason: self.reason,
+            since,
+        })
     }
 }
 
@@ -87,15 +95,30 @@ pub struct RequeueArgs {
     dry_run: bool,
 }
 
-pub(super) async fn run(command: DeadLetterCommand, context: &mut Context) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    command: DeadLetterCommand,
+    context: &mut Context,
+) -> anyhow::Result<ExitCode> {
     match command {
         DeadLetterCommand::List(args) => {
             let api = context.api().await?;
             let query = args.filter.query();
             let page = async |after, limit| {
-                api.dead_letters(&DeadLetterQuery { after, limit: Some(limit), ..query.clone() }).await
+                api.dead_letters(&DeadLetterQuery {
+                    after,
+                    limit: Some(limit),
+                    ..query.clone()
+                })
+                .await
             };
-            show::pages(context.out, args.limit, show::DEAD_HEAD, page, show::dead_row).await
+            show::pages(
+                context.out,
+                args.limit,
+                show::DEAD_HEAD,
+                page,
+                show::dead_row,
+            )
+            .await
         }
         DeadLetterCommand::Requeue(args) => requeue(args, context).await,
     }
@@ -112,7 +135,11 @@ async fn requeue(args: RequeueArgs, context: &mut Context) -> anyhow::Result<Exi
         (true, _, _) | (false, true, false) => {}
     }
     let api = context.api().await?;
-    let filter = if args.ids.is_empty() { Some(args.filter.filter()?) } else { None };
+    let filter = if args.ids.is_empty() {
+        Some(args.filter.filter()?)
+    } else {
+        None
+    };
     let body = RequeueBody {
         ids: args.ids,
         filter,
@@ -122,11 +149,20 @@ async fn requeue(args: RequeueArgs, context: &mut Context) -> anyhow::Result<Exi
         reason: None,
     };
     let done = api.requeue(&body).await?;
-    let said = if done.dry_run { "would be requeued" } else { "requeued" };
-    context.out.either(&done, || format!("{} of {} dead letters {said}", done.requeued, done.matched))?;
+    let said = if done.dry_run {
+        "would be requeued"
+    } else {
+        "requeued"
+    };
+    context.out.either(&done, || {
+        format!("{} of {} dead letters {said}", done.requeued, done.matched)
+    })?;
     if done.in_doubt > 0 {
         let hint = "find out at the endpoint, then say --outcome not-delivered, or `award confirm`";
-        context.out.note(&format!("{} left dead: a call of theirs may have had its effect; {hint}", done.in_doubt));
+        context.out.note(&format!(
+            "{} left dead: a call of theirs may have had its effect; {hint}",
+            done.in_doubt
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

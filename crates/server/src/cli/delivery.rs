@@ -31,17 +31,32 @@ pub struct ScopeArgs {
     reason: Option<String>,
 }
 
-pub(super) async fn run(command: DeliveryCommand, context: &mut Context) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    command: DeliveryCommand,
+    context: &mut Context,
+) -> anyhow::Result<ExitCode> {
     let api = context.api().await?;
     let (args, is_pause) = match command {
         DeliveryCommand::Pause(args) => (args, true),
         DeliveryCommand::Resume(args) => (args, false),
     };
-    let body =
-        PauseBody { campaign: args.campaign, prize: args.prize, endpoint: args.endpoint, reason: args.reason };
-    let done = if is_pause { api.pause(&body).await? } else { api.resume(&body).await? };
+    let body = PauseBody {
+        campaign: args.campaign,
+        prize: args.prize,
+        endpoint: args.endpoint,
+        reason: args.reason,
+    };
+    let done = if is_pause {
+        api.pause(&body).await?
+    } else {
+        api.resume(&body).await?
+    };
     context.out.either(&done, || {
-        if done.paused { "paused".to_owned() } else { format!("resumed, {} held awards released", done.released) }
+        if done.paused {
+            "paused".to_owned()
+        } else {
+            format!("resumed, {} held awards released", done.released)
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -43,8 +43,17 @@ enum DrawCommand {
 }
 
 pub(super) async fn run(args: DrawArgs, context: &mut Context) -> anyhow::Result<ExitCode> {
-    if let Some(DrawCommand::List { campaign, user, limit }) = args.list {
-        let query = DrawQuery { campaign: Some(campaign), user, ..DrawQuery::default() };
+    if let Some(DrawCommand::List {
+        campaign,
+        user,
+        limit,
+    }) = args.list
+    {
+        let query = DrawQuery {
+            campaign: Some(campaign),
+            user,
+            ..DrawQuery::default()
+        };
         return list(query, limit, context).await;
     }
     let (Some(campaign), Some(user)) = (args.campaign, args.user) else {
@@ -52,15 +61,27 @@ pub(super) async fn run(args: DrawArgs, context: &mut Context) -> anyhow::Result
     };
     let key = args.key.clone().unwrap_or_else(new_request_key);
     let api = context.api().await?;
-    let body = DrawBody { user, count: args.count };
+    let body = DrawBody {
+        user,
+        count: args.count,
+    };
     match api.draw(&campaign, &body, &key).await {
         Ok(drawn) => {
-            context.out.either(&drawn, || drawn.draws.iter().map(show::draw_line).collect::<Vec<_>>().join("\n"))?;
+            context.out.either(&drawn, || {
+                drawn
+                    .draws
+                    .iter()
+                    .map(show::draw_line)
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            })?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
             if error.may_have_happened() {
-                context.out.note(&format!("nobody knows whether it was drawn; send the same again with --key {key}"));
+                context.out.note(&format!(
+                    "nobody knows whether it was drawn; send the same again with --key {key}"
+                ));
             }
             Err(error.into())
         }
@@ -73,7 +94,14 @@ async fn list(query: DrawQuery, limit: usize, context: &mut Context) -> anyhow::
         context.out,
         limit,
         show::DRAW_HEAD,
-        async |after, limit| api.draws(&DrawQuery { after, limit: Some(limit), ..query.clone() }).await,
+        async |after, limit| {
+            api.draws(&DrawQuery {
+                after,
+                limit: Some(limit),
+                ..query.clone()
+            })
+            .await
+        },
         show::draw_row,
     )
     .await

@@ -38,14 +38,20 @@ pub struct ActArgs {
     reason: Option<String>,
 }
 
-pub(super) async fn run(command: EndpointCommand, context: &mut Context) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    command: EndpointCommand,
+    context: &mut Context,
+) -> anyhow::Result<ExitCode> {
     let out = context.out;
     match command {
         EndpointCommand::Put { file } => put(&file, context).await?,
         EndpointCommand::List => {
             let endpoints = context.api().await?.endpoints().await?;
             if out.is_json() {
-                endpoints.items.iter().try_for_each(|endpoint| out.json(endpoint))?;
+                endpoints
+                    .items
+                    .iter()
+                    .try_for_each(|endpoint| out.json(endpoint))?;
             } else {
                 let rows: Vec<_> = endpoints.items.iter().map(show::endpoint_row).collect();
                 out.table(show::ENDPOINT_HEAD, &rows)?;
@@ -67,7 +73,10 @@ async fn put(file: &std::path::Path, context: &mut Context) -> anyhow::Result<()
     for spec in specs {
         let put = api.put_endpoint(&spec).await?;
         context.out.either(&put, || match &put.new_secret {
-            Some(secret) => format!("{}: put in, its secret is {secret} (shown this once)", spec.name),
+            Some(secret) => format!(
+                "{}: put in, its secret is {secret} (shown this once)",
+                spec.name
+            ),
             None => format!("{}: put in", spec.name),
         })?;
     }
@@ -75,9 +84,17 @@ async fn put(file: &std::path::Path, context: &mut Context) -> anyhow::Result<()
 }
 
 async fn enable(args: ActArgs, is_enabled: bool, context: &mut Context) -> anyhow::Result<()> {
-    let body = ActionBody { reason: args.reason };
-    let endpoint = context.api().await?.enable_endpoint(&args.name, is_enabled, &body).await?;
+    let body = ActionBody {
+        reason: args.reason,
+    };
+    let endpoint = context
+        .api()
+        .await?
+        .enable_endpoint(&args.name, is_enabled, &body)
+        .await?;
     let said = if is_enabled { "enabled" } else { "disabled" };
-    context.out.either(&endpoint, || format!("{}: {said}", args.name))?;
+    context
+        .out
+        .either(&endpoint, || format!("{}: {said}", args.name))?;
     Ok(())
 }

@@ -50,12 +50,21 @@ pub(crate) async fn import_missing_codes(
     let stats = api.code_stats(campaign).await?.items;
     for prize in &file.prize {
         let Some(codes) = &prize.codes else { continue };
-        if stats.iter().any(|it| it.prize == prize.slug && it.total > 0) {
+        if stats
+            .iter()
+            .any(|it| it.prize == prize.slug && it.total > 0)
+        {
             continue;
         }
         let codes = path.parent().unwrap_or(Path::new("")).join(codes);
-        let done = import_codes(api, campaign, &prize.slug, &codes, &Import::default(), out).await?;
-        out.note(&format!("{campaign}/{}: {} codes imported from {}", prize.slug, done.imported, codes.display()));
+        let done =
+            import_codes(api, campaign, &prize.slug, &codes, &Import::default(), out).await?;
+        out.note(&format!(
+            "{campaign}/{}: {} codes imported from {}",
+            prize.slug,
+            done.imported,
+            codes.display()
+        ));
         imported.push(done);
     }
     Ok(imported)
@@ -80,14 +89,25 @@ pub(crate) async fn import_codes(
     out: Out,
 ) -> anyhow::Result<ImportedDoc> {
     let name = path.display().to_string();
-    let file = tokio::fs::File::open(path).await.with_context(|| name.clone())?;
+    let file = tokio::fs::File::open(path)
+        .await
+        .with_context(|| name.clone())?;
     let bar = out.progress_bytes(&name, file.metadata().await?.len());
     let shown = bar.clone();
-    let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES)
-        .inspect(move |chunk| shown.inc(chunk.as_ref().map_or(0, |chunk| u64::try_from(chunk.len()).unwrap_or(0))));
-    let query = ImportQuery { skip_duplicates: how.skip_duplicates };
+    let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).inspect(move |chunk| {
+        shown.inc(
+            chunk
+                .as_ref()
+                .map_or(0, |chunk| u64::try_from(chunk.len()).unwrap_or(0)),
+        )
+    });
+    let query = ImportQuery {
+        skip_duplicates: how.skip_duplicates,
+    };
     let key = how.key.clone().unwrap_or_else(new_request_key);
-    let done = api.import_codes(campaign, prize, &query, Body::from_stream(chunks), &key).await;
+    let done = api
+        .import_codes(campaign, prize, &query, Body::from_stream(chunks), &key)
+        .await;
     bar.finish_and_clear();
     done.with_context(|| name)
 }
@@ -114,7 +134,10 @@ pub(super) fn read_endpoints(path: &Path) -> anyhow::Result<Vec<EndpointSpec>> {
     if file.endpoint.is_empty() {
         bail!("{name}: there is no [[endpoint]]");
     }
-    file.endpoint.into_iter().map(|endpoint| read_endpoint(endpoint, path).with_context(|| name.clone())).collect()
+    file.endpoint
+        .into_iter()
+        .map(|endpoint| read_endpoint(endpoint, path).with_context(|| name.clone()))
+        .collect()
 }
 
 fn read_endpoint(endpoint: EndpointInFile, path: &Path) -> anyhow::Result<EndpointSpec> {
@@ -124,7 +147,8 @@ fn read_endpoint(endpoint: EndpointInFile, path: &Path) -> anyhow::Result<Endpoi
             bail!("{}: give secret or secret_file, not both", spec.name);
         }
         let secret_path = path.parent().unwrap_or(Path::new("")).join(&secret_file);
-        let secret = fs::read_to_string(&secret_path).with_context(|| secret_path.display().to_string())?;
+        let secret =
+            fs::read_to_string(&secret_path).with_context(|| secret_path.display().to_string())?;
         spec.secret = Some(secret.trim().to_owned());
     }
     Ok(spec)
@@ -141,7 +165,10 @@ mod tests {
         let path = temp.path().join("endpoints.toml");
         let text = "[[endpoint]]\nname = \"a\"\nurl = \"https://a.example\"\nidempotent = true\nsecret_file = \"secret\"\n";
         fs::write(&path, text).unwrap();
-        assert_eq!(read_endpoints(&path).unwrap()[0].secret.as_deref(), Some("whsec_abc"));
+        assert_eq!(
+            read_endpoints(&path).unwrap()[0].secret.as_deref(),
+            Some("whsec_abc")
+        );
         fs::write(&path, text.replace("idempotent = true\n", "")).unwrap();
         assert!(format!("{:#}", read_endpoints(&path).unwrap_err()).contains("idempotent"));
         fs::write(&path, format!("{text}colour = 1\n")).unwrap();

@@ -47,11 +47,18 @@ pub(super) async fn run(command: KeyCommand, context: &mut Context) -> anyhow::R
         KeyCommand::Create(args) => {
             let expires_at = args.expires.as_deref().map(expires_at).transpose()?;
             let api = context.api_of(Directory::MadeIfAbsent).await?;
-            let body = KeyBody { role: args.role, client: args.client, expires_at };
+            let body = KeyBody {
+                role: args.role,
+                client: args.client,
+                expires_at,
+            };
             let made = api.create_key(&body).await?;
             out.either(&made, || made.key.clone())?;
             if !out.is_json() {
-                out.note(&format!("key {} of {}, role {}; it is shown this once", made.about.id, made.about.client, made.about.role));
+                out.note(&format!(
+                    "key {} of {}, role {}; it is shown this once",
+                    made.about.id, made.about.client, made.about.role
+                ));
             }
         }
         KeyCommand::List => {
@@ -64,7 +71,11 @@ pub(super) async fn run(command: KeyCommand, context: &mut Context) -> anyhow::R
             }
         }
         KeyCommand::Revoke { id, reason } => {
-            let key = context.api().await?.revoke_key(id, &ActionBody { reason }).await?;
+            let key = context
+                .api()
+                .await?
+                .revoke_key(id, &ActionBody { reason })
+                .await?;
             out.either(&key, || format!("key {id} of {} is revoked", key.client))?;
         }
     }

@@ -25,7 +25,19 @@ pub struct LogArgs {
 
 pub(super) async fn run(args: LogArgs, context: &mut Context) -> anyhow::Result<ExitCode> {
     let api = context.api().await?;
-    let query = LogQuery { since: args.since, by: args.by, award: args.award, ..LogQuery::default() };
-    let page = async |after, limit| api.log(&LogQuery { after, limit: Some(limit), ..query.clone() }).await;
+    let query = LogQuery {
+        since: args.since,
+        by: args.by,
+        award: args.award,
+        ..LogQuery::default()
+    };
+    let page = async |after, limit| {
+        api.log(&LogQuery {
+            after,
+            limit: Some(limit),
+            ..query.clone()
+        })
+        .await
+    };
     show::pages(context.out, args.limit, show::LOG_HEAD, page, show::log_row).await
 }

@@ -1,19 +1,63 @@
-//! `tombola migrate …`
+//! `tombola migrate …`: of the database of this machine. Opening a database brings
+//! it to this version's schema by itself; these commands say so, or do only that.
 
-use super::context::{Context, Directory};
+use super::context::{Context, Usage};
+use crate::app::{App, OpenError};
+use crate::config::Config;
+use anyhow::Context as _;
 use clap::Subcommand;
+use serde_json::json;
 use std::process::ExitCode;
+use tombola_store::{Schema, SqliteStore};
 
 /// The schema of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum MigrateCommand {
-    /// Say which schema the database has
+    /// Say which schema the database has: exit code 1 if it is not this version's
     Status,
     /// Bring the database to the schema of this version
     Up,
 }
 
-pub(super) async fn run(command: MigrateCommand, context: &mut Context) -> anyhow::Result<ExitCode> {
-    let _ = (command, context, Directory::Existing);
-    Ok(ExitCode::SUCCESS)
+pub(super) async fn run(
+    command: MigrateCommand,
+    context: &mut Context,
+) -> anyhow::Result<ExitCode> {
+    if context.is_afar() {
+        return Err(Usage(
+            "migrate works on a database of this machine, not on a server".to_owned(),
+        )
+        .into());
+    }
+    let config = context.load_config(Vec::new())?.config;
+    if command == MigrateCommand::Up {
+        match App::open(config.clone()).await {
+            Ok(app) => app.stop().await,
+            // Whoever has it open has brought it up to date before.
+            Err(OpenError::Locked(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let schema = schema(&config)?;
+    let is_newest = schema.present == schema.newest;
+    let document =
+        json!({ "present": schema.present, "newest": schema.newest, "is_newest": is_newest });
+    context.out.either(&document, || {
+        let said = if is_newest {
+            "up to date"
+        } else {
+            "`tombola migrate up` brings it up to date"
+        };
+        format!("schema {} of {}: {said}", schema.present, schema.newest)
+    })?;
+    Ok(if is_newest {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn schema(config: &Config) -> anyhow::Result<Schema> {
+    let file = config.database.file().unwrap_or_default();
+    SqliteStore::schema(&file).with_context(|| file.display().to_string())
 }

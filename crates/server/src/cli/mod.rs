@@ -9,6 +9,7 @@ mod config;
 mod context;
 mod dead_letter;
 mod delivery;
+mod demo;
 mod draw;
 mod endpoint;
 mod files;
@@ -33,7 +34,12 @@ use crate::print::Out;
 
 /// Draws prizes, and never loses one nor pays one twice.
 #[derive(Debug, Parser)]
-#[command(name = "tombola", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "tombola",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -47,16 +53,16 @@ pub struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "For every command")]
 pub struct Global {
-    /// The data directory; short for database.url = "sqlite://DIR/tombola.db"
+    /// The data directory; short for `database.url = "sqlite://DIR/tombola.db"`
     #[arg(long, global = true, value_name = "DIR", env = "TOMBOLA_DATA")]
     pub data: Option<PathBuf>,
     /// The config file; tombola.toml of the working directory if it is there
     #[arg(long, global = true, value_name = "FILE", env = "TOMBOLA_CONFIG")]
     pub config: Option<PathBuf>,
-    /// A server afar, as http://HOST:PORT, instead of a directory of this machine
+    /// A server afar, as `https://HOST`, instead of a directory of this machine
     #[arg(long, global = true, value_name = "URL", env = "TOMBOLA_SERVER")]
     pub server: Option<String>,
-    /// The file with the key for --server; TOMBOLA_API_KEY holds the key itself
+    /// The file with the key for --server; `TOMBOLA_API_KEY` holds the key itself
     #[arg(long, global = true, value_name = "FILE", env = "TOMBOLA_API_KEY_FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Print JSON: one document, or one object a line for lists
@@ -67,6 +73,8 @@ pub struct Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Play a whole campaign in one process, and audit it
+    Demo(demo::DemoArgs),
     /// Run the server
     Serve(serve::ServeArgs),
     /// Campaigns as files, and their states
@@ -117,8 +125,16 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
-            return if error.print().is_ok() { code } else { ExitCode::FAILURE };
+            let code = if error.use_stderr() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::SUCCESS
+            };
+            return if error.print().is_ok() {
+                code
+            } else {
+                ExitCode::FAILURE
+            };
         }
     };
     let out = Out::new(cli.global.json);
@@ -131,6 +147,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn dispatch(cli: Cli, out: Out) -> anyhow::Result<ExitCode> {
     let mut context = Context::new(cli.global, out);
     let done = match cli.command {
+        Command::Demo(args) => Box::pin(demo::run(args, &mut context)).await,
         Command::Serve(args) => Box::pin(serve::run(args, &mut context)).await,
         Command::Campaign(command) => Box::pin(campaign::run(command, &mut context)).await,
         Command::Code(command) => Box::pin(code::run(command, &mut context)).await,
@@ -154,7 +171,10 @@ async fn dispatch(cli: Cli, out: Out) -> anyhow::Result<ExitCode> {
 /// What an error means to whoever called us.
 fn exit_of(error: &anyhow::Error, out: Out) -> ExitCode {
     let is_pipe_closed = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-    if error.downcast_ref::<io::Error>().is_some_and(is_pipe_closed) {
+    if error
+        .downcast_ref::<io::Error>()
+        .is_some_and(is_pipe_closed)
+    {
         return ExitCode::SUCCESS; // the reader has seen enough
     }
     if error.is::<Failed>() {

@@ -43,34 +43,60 @@ fn commands_page() -> String {
     );
     let mut root = super::command();
     root.build();
-    for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
+    for command in root
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+    {
         describe(&mut text, command, 2);
     }
     text.push_str("\n## For every command\n\n");
-    for argument in root.get_arguments().filter(|argument| argument.is_global_set()) {
+    for argument in root
+        .get_arguments()
+        .filter(|argument| argument.is_global_set())
+    {
         option(&mut text, argument);
     }
     text
 }
 
 fn describe(text: &mut String, command: &clap::Command, level: usize) {
-    let name = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
-    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    put(text, format_args!("\n{} `{name}`\n\n{about}.\n", "#".repeat(level)));
+    let name = command
+        .get_bin_name()
+        .unwrap_or(command.get_name())
+        .to_owned();
+    let about = command
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    put(
+        text,
+        format_args!("\n{} `{name}`\n\n{about}.\n", "#".repeat(level)),
+    );
     let has_own = !command.has_subcommands() || command.get_positionals().next().is_some();
     if has_own {
         let usage = command.clone().render_usage().to_string();
-        put(text, format_args!("\n`{}`\n\n", usage.trim_start_matches("Usage: ").trim()));
-        let own = command.get_arguments().filter(|it| !it.is_global_set() && !["help", "version"].contains(&it.get_id().as_str()));
+        put(
+            text,
+            format_args!("\n`{}`\n\n", usage.trim_start_matches("Usage: ").trim()),
+        );
+        let own = command.get_arguments().filter(|it| {
+            !it.is_global_set() && !["help", "version"].contains(&it.get_id().as_str())
+        });
         own.for_each(|argument| option(text, argument));
     }
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+    for sub in command
+        .get_subcommands()
+        .filter(|sub| sub.get_name() != "help")
+    {
         describe(text, sub, level + 1);
     }
 }
 
 fn option(text: &mut String, argument: &clap::Arg) {
-    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    let help = argument
+        .get_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let mut shown = argument.to_string();
     if let Some(env) = argument.get_env().and_then(std::ffi::OsStr::to_str) {
         shown = format!("{shown}`, `{env}");

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// `serve`
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct ServeArgs {
     /// What this process does: a list of api, worker, rescue, console; all unless said
     #[arg(long, value_name = "ROLES")]
@@ -23,19 +23,30 @@ pub struct ServeArgs {
 }
 
 pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Result<ExitCode> {
-    let listen = args.listen.map(|value| Flag { flag: "--listen", key: "http.listen", value });
+    let listen = args.listen.map(|value| Flag {
+        flag: "--listen",
+        key: "http.listen",
+        value,
+    });
     let config = context.load_config(listen.into_iter().collect())?.config;
     let roles = match args.roles.as_deref() {
-        Some(text) => text.parse::<ServeRoles>().map_err(|error| Usage(format!("--roles: {error}")))?,
+        Some(text) => text
+            .parse::<ServeRoles>()
+            .map_err(|error| Usage(format!("--roles: {error}")))?,
         None => ServeRoles::all(),
     };
-    roles.check_with_memory_topic().map_err(|error| Usage(format!("--roles: {error}")))?;
+    roles
+        .check_with_memory_topic()
+        .map_err(|error| Usage(format!("--roles: {error}")))?;
     begin_logging(&config.log.filter, config.log.format == "json");
     // Before anything is opened: a signal from here on is a graceful stop.
     let mut signals = Signals::listen()?;
     let app = match App::open(config).await {
         Err(OpenError::Locked(directory)) => {
-            return Err(anyhow!("another process has {} open", directory.root().display()));
+            return Err(anyhow!(
+                "another process has {} open",
+                directory.root().display()
+            ));
         }
         opened => opened?,
     };
@@ -54,7 +65,12 @@ pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Resul
 }
 
 /// From the start to the first signal, and until the requests under way are done.
-async fn serve(app: &App, roles: ServeRoles, context: &Context, signals: &mut Signals) -> anyhow::Result<()> {
+async fn serve(
+    app: &App,
+    roles: ServeRoles,
+    context: &Context,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
     let out = context.out;
     let first = first_key(app, bootstrap_key()?).await?;
     app.start(roles.clone()).await?;
@@ -70,9 +86,13 @@ async fn serve(app: &App, roles: ServeRoles, context: &Context, signals: &mut Si
     let address = listening.address;
     let directory = app.directory().root().display().to_string();
     if out.is_json() {
-        out.json(&json!({ "address": address, "directory": directory, "roles": roles.to_string() }))?;
+        out.json(
+            &json!({ "address": address, "directory": directory, "roles": roles.to_string() }),
+        )?;
     } else {
-        out.note(&format!("tombola serves http://{address} from {directory} ({roles})"));
+        out.note(&format!(
+            "tombola serves http://{address} from {directory} ({roles})"
+        ));
     }
     signals.next().await;
     out.note("stopping; a second signal stops at once");
@@ -87,10 +107,15 @@ async fn serve(app: &App, roles: ServeRoles, context: &Context, signals: &mut Si
 
 /// `TOMBOLA_BOOTSTRAP_KEY`, or the file that `TOMBOLA_BOOTSTRAP_KEY_FILE` names.
 fn bootstrap_key() -> anyhow::Result<Option<String>> {
-    if let Some(key) = std::env::var("TOMBOLA_BOOTSTRAP_KEY").ok().filter(|key| !key.is_empty()) {
+    if let Some(key) = std::env::var("TOMBOLA_BOOTSTRAP_KEY")
+        .ok()
+        .filter(|key| !key.is_empty())
+    {
         return Ok(Some(key));
     }
-    let Some(path) = std::env::var_os("TOMBOLA_BOOTSTRAP_KEY_FILE") else { return Ok(None) };
+    let Some(path) = std::env::var_os("TOMBOLA_BOOTSTRAP_KEY_FILE") else {
+        return Ok(None);
+    };
     let path = std::path::PathBuf::from(path);
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     Ok(Some(text.trim().to_owned()))
@@ -104,7 +129,10 @@ struct Signals {
 
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {

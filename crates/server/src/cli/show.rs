@@ -1,23 +1,42 @@
 //! How answers look to people: tables, lines, timelines; and how lists are paged.
 
 use crate::api::{
-    AuditReport, AwardDetail, AwardDoc, AwardFact, CampaignFact, CampaignShow, CodeFact, DeadLetterFact, DrawDoc,
-    EndpointFact, KeyDoc, LogFact, Page,
+    AuditReport, AwardDetail, AwardDoc, AwardFact, CampaignFact, CampaignShow, CodeFact,
+    DeadLetterFact, DrawDoc, EndpointFact, KeyDoc, LogFact, Page,
 };
 use crate::client::ClientError;
 use crate::print::Out;
 use serde::Serialize;
 use std::process::ExitCode;
+use tombola_core::award::State;
+use tombola_core::campaign::Kind;
+use tombola_core::reason::{DeadReason, HoldReason};
 use tombola_core::{Timestamp, limits};
 
-pub(super) const CAMPAIGN_HEAD: &[&str] = &["CAMPAIGN", "PHASE", "VERSION", "NEXT", "DRAWS", "STARTS", "ENDS", "NAME"];
-pub(super) const DRAW_HEAD: &[&str] = &["DRAW", "DRAWN AT", "CAMPAIGN", "USER", "PRIZE", "KIND", "STATE"];
-pub(super) const AWARD_HEAD: &[&str] =
-    &["AWARD", "DRAWN AT", "CAMPAIGN", "PRIZE", "USER", "KIND", "STATE", "REASON", "ATTEMPTS", "DUE AT"];
-pub(super) const DEAD_HEAD: &[&str] = &["ID", "AT", "REASON", "CAMPAIGN", "PRIZE", "USER", "KIND", "IN DOUBT", "DETAIL"];
+pub(super) const CAMPAIGN_HEAD: &[&str] = &[
+    "CAMPAIGN", "PHASE", "VERSION", "NEXT", "DRAWS", "STARTS", "ENDS", "NAME",
+];
+pub(super) const DRAW_HEAD: &[&str] = &[
+    "DRAW", "DRAWN AT", "CAMPAIGN", "USER", "PRIZE", "KIND", "STATE",
+];
+pub(super) const AWARD_HEAD: &[&str] = &[
+    "AWARD", "DRAWN AT", "CAMPAIGN", "PRIZE", "USER", "KIND", "STATE", "REASON", "ATTEMPTS",
+    "DUE AT",
+];
+pub(super) const DEAD_HEAD: &[&str] = &[
+    "ID", "AT", "REASON", "CAMPAIGN", "PRIZE", "USER", "KIND", "IN DOUBT", "DETAIL",
+];
 pub(super) const CODE_HEAD: &[&str] = &["PRIZE", "TOTAL", "FREE", "GIVEN", "VOID", "IMPORTS"];
-pub(super) const ENDPOINT_HEAD: &[&str] = &["ENDPOINT", "ENABLED", "IDEMPOTENT", "UNFINISHED", "URL"];
-pub(super) const KEY_HEAD: &[&str] = &["KEY", "CLIENT", "ROLE", "CREATED AT", "EXPIRES AT", "REVOKED AT"];
+pub(super) const ENDPOINT_HEAD: &[&str] =
+    &["ENDPOINT", "ENABLED", "IDEMPOTENT", "UNFINISHED", "URL"];
+pub(super) const KEY_HEAD: &[&str] = &[
+    "KEY",
+    "CLIENT",
+    "ROLE",
+    "CREATED AT",
+    "EXPIRES AT",
+    "REVOKED AT",
+];
 pub(super) const LOG_HEAD: &[&str] = &["AT", "BY", "ACTION", "SUBJECT", "UNITS", "REASON"];
 
 /// Prints a list of at most `limit` rows: objects a line with `--json`, else a
@@ -43,7 +62,9 @@ pub(super) async fn pages<T: Serialize>(
         out.table(head, &rows)?;
     }
     if has_more {
-        out.note(&format!("there are more; --limit says how many are shown (now {limit})"));
+        out.note(&format!(
+            "there are more; --limit says how many are shown (now {limit})"
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -56,16 +77,23 @@ pub(super) async fn csv_pages<T>(
     page: impl AsyncFn(Option<String>, usize) -> Result<Page<T>, ClientError>,
     row: fn(&T) -> Vec<String>,
 ) -> anyhow::Result<ExitCode> {
-    let heading: Vec<String> = head.iter().map(|name| name.to_lowercase().replace(' ', "_")).collect();
+    let heading: Vec<String> = head
+        .iter()
+        .map(|name| name.to_lowercase().replace(' ', "_"))
+        .collect();
     out.line(&csv_line(&heading)?)?;
     each_page(limit, page, |item| Ok(out.line(&csv_line(&row(item))?)?)).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn csv_line(cells: &[String]) -> anyhow::Result<String> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::Any(b'\n'))
+        .from_writer(Vec::new());
     writer.write_record(cells)?;
-    Ok(String::from_utf8(writer.into_inner()?)?.trim_end_matches('\n').to_owned())
+    Ok(String::from_utf8(writer.into_inner()?)?
+        .trim_end_matches('\n')
+        .to_owned())
 }
 
 /// Whether there are more than were asked for.
@@ -105,7 +133,10 @@ fn yes(is_so: bool) -> String {
 }
 
 pub(super) fn campaign_row(it: &CampaignFact) -> Vec<String> {
-    let next = it.next_version.zip(it.next_state).map(|(version, state)| format!("{version} {state}"));
+    let next = it
+        .next_version
+        .zip(it.next_state)
+        .map(|(version, state)| format!("{version} {state}"));
     vec![
         it.campaign.clone(),
         it.phase.to_string(),
@@ -125,8 +156,21 @@ pub(super) fn campaign(out: Out, it: &CampaignShow) -> anyhow::Result<ExitCode> 
     }
     out.table(CAMPAIGN_HEAD, &[campaign_row(&it.detail.fact)])?;
     out.line("")?;
-    let head = ["PRIZE", "KIND", "ODDS", "NOW", "STOCK", "LEFT", "WON", "DELIVERED", "UNFINISHED", "DEAD", "CANCELLED"];
-    let number = |count: Option<u64>| count.map_or_else(|| "∞".to_owned(), |count| count.to_string());
+    let head = [
+        "PRIZE",
+        "KIND",
+        "ODDS",
+        "NOW",
+        "STOCK",
+        "LEFT",
+        "WON",
+        "DELIVERED",
+        "UNFINISHED",
+        "DEAD",
+        "CANCELLED",
+    ];
+    let number =
+        |count: Option<u64>| count.map_or_else(|| "∞".to_owned(), |count| count.to_string());
     let mut rows: Vec<Vec<String>> = it
         .detail
         .prizes
@@ -147,8 +191,16 @@ pub(super) fn campaign(out: Out, it: &CampaignShow) -> anyhow::Result<ExitCode> 
             ]
         })
         .collect();
-    let nothing = [it.detail.nothing_odds.clone(), it.detail.nothing_effective.clone()];
-    rows.push(["nothing".to_owned(), "-".to_owned()].into_iter().chain(nothing).collect());
+    let nothing = [
+        it.detail.nothing_odds.clone(),
+        it.detail.nothing_effective.clone(),
+    ];
+    rows.push(
+        ["nothing".to_owned(), "-".to_owned()]
+            .into_iter()
+            .chain(nothing)
+            .collect(),
+    );
     out.table(&head, &rows)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -156,8 +208,14 @@ pub(super) fn campaign(out: Out, it: &CampaignShow) -> anyhow::Result<ExitCode> 
 pub(super) fn draw_line(it: &DrawDoc) -> String {
     match (&it.prize, &it.award) {
         (Some(prize), Some(award)) => {
-            let token = award.claim_token.as_ref().map_or_else(String::new, |token| format!(", claim token {token}"));
-            format!("draw {}: {} wins {prize} ({}, {}){token}", it.id, it.user, award.kind, award.state)
+            let token = award
+                .claim_token
+                .as_ref()
+                .map_or_else(String::new, |token| format!(", claim token {token}"));
+            format!(
+                "draw {}: {} wins {prize} ({}, {}){token}",
+                it.id, it.user, award.kind, award.state
+            )
         }
         _ => format!("draw {}: {} wins nothing", it.id, it.user),
     }
@@ -176,8 +234,8 @@ pub(super) fn draw_row(it: &DrawDoc) -> Vec<String> {
 }
 
 fn reason(it: &AwardFact) -> String {
-    let held = it.hold_reason.map(|reason| reason.name());
-    text(held.or(it.dead_reason.map(|reason| reason.name())))
+    let held = it.hold_reason.map(HoldReason::name);
+    text(held.or(it.dead_reason.map(DeadReason::name)))
 }
 
 pub(super) fn award_row(it: &AwardFact) -> Vec<String> {
@@ -196,9 +254,14 @@ pub(super) fn award_row(it: &AwardFact) -> Vec<String> {
 }
 
 pub(super) fn award_line(it: &AwardDoc) -> String {
-    let why = it.hold_reason.map(|reason| reason.name()).or(it.dead_reason.map(|reason| reason.name()));
+    let why = it
+        .hold_reason
+        .map(HoldReason::name)
+        .or(it.dead_reason.map(DeadReason::name));
     let why = why.map_or_else(String::new, |why| format!(" ({why})"));
-    let due = it.due_at.map_or_else(String::new, |at| format!(", looked at again {}", short(at)));
+    let due = it
+        .due_at
+        .map_or_else(String::new, |at| format!(", looked at again {}", short(at)));
     format!("award {}: {}{why}{due}", it.id, it.state)
 }
 
@@ -208,43 +271,79 @@ pub(super) fn award(out: Out, it: &AwardDetail) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let fact = &it.fact;
-    out.line(&format!("award {} of {}: {} ({})", fact.id, fact.user, it.prize_name, fact.kind))?;
+    out.line(&format!(
+        "award {} of {}: {} ({})",
+        fact.id, fact.user, it.prize_name, fact.kind
+    ))?;
     let mut facts = vec![
-        ("prize", format!("{}/{}, rules version {}", fact.campaign, fact.prize, it.version)),
-        ("state", format!("{} {}", fact.state, reason(fact)).trim_end_matches(" -").to_owned()),
-        ("message", format!("{} (mq_state {})", it.message_id, fact.mq_state)),
+        (
+            "prize",
+            format!(
+                "{}/{}, rules version {}",
+                fact.campaign, fact.prize, it.version
+            ),
+        ),
+        (
+            "state",
+            format!("{} {}", fact.state, reason(fact))
+                .trim_end_matches(" -")
+                .to_owned(),
+        ),
+        (
+            "message",
+            format!("{} (mq_state {})", it.message_id, fact.mq_state),
+        ),
         ("in doubt", yes(fact.in_doubt)),
         ("due at", instant(fact.due_at)),
     ];
     facts.extend(it.endpoint.clone().map(|name| ("endpoint", name)));
     facts.extend(it.content.clone().map(|content| ("content", content)));
     facts.extend(it.points.map(|points| ("points", points.to_string())));
-    facts.extend(it.shipment.as_ref().map(|it| ("shipment", format!("{} {}, {}", it.carrier, it.tracking, short(it.at)))));
+    facts.extend(it.shipment.as_ref().map(|it| {
+        (
+            "shipment",
+            format!("{} {}, {}", it.carrier, it.tracking, short(it.at)),
+        )
+    }));
     facts.extend(it.has_address.then(|| ("address", "given".to_owned())));
-    facts.iter().try_for_each(|(name, text)| out.line(&format!("  {name:<9} {text}")))?;
+    facts
+        .iter()
+        .try_for_each(|(name, text)| out.line(&format!("  {name:<9} {text}")))?;
     out.line("")?;
     let rows: Vec<Vec<String>> = it
         .timeline
         .iter()
         .map(|moment| {
-            let place = moment.partition.zip(moment.offset).map(|(p, o)| format!("partition {p} offset {o}"));
-            let told = moment.detail.clone().or_else(|| moment.receipt.as_ref().map(|it| format!("receipt {it}")));
+            let place = moment
+                .partition
+                .zip(moment.offset)
+                .map(|(p, o)| format!("partition {p} offset {o}"));
+            let told = moment
+                .detail
+                .clone()
+                .or_else(|| moment.receipt.as_ref().map(|it| format!("receipt {it}")));
             vec![
                 instant(moment.at),
                 moment.what.clone(),
                 text(moment.decision.as_deref()),
-                text(moment.state.map(|state| state.name())),
+                text(moment.state.map(State::name)),
                 instant(moment.due_at),
                 text(told.or(place).as_deref()),
             ]
         })
         .collect();
-    out.table(&["AT", "WHAT", "DECISION", "STATE", "DUE AT", "DETAIL"], &rows)?;
+    out.table(
+        &["AT", "WHAT", "DECISION", "STATE", "DUE AT", "DETAIL"],
+        &rows,
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn dead_row(it: &DeadLetterFact) -> Vec<String> {
-    let place = it.partition.zip(it.offset).map(|(p, o)| format!("message at partition {p} offset {o}"));
+    let place = it
+        .partition
+        .zip(it.offset)
+        .map(|(p, o)| format!("message at partition {p} offset {o}"));
     vec![
         it.id.clone(),
         short(it.at),
@@ -252,7 +351,7 @@ pub(super) fn dead_row(it: &DeadLetterFact) -> Vec<String> {
         text(it.campaign.as_deref()),
         text(it.prize.as_deref()),
         text(it.user.as_deref()),
-        text(it.kind.map(|kind| kind.name())),
+        text(it.kind.map(Kind::name)),
         it.in_doubt.map_or_else(|| "-".to_owned(), yes),
         text(it.detail.clone().or(place).as_deref()),
     ]
@@ -261,14 +360,20 @@ pub(super) fn dead_row(it: &DeadLetterFact) -> Vec<String> {
 pub(super) fn code_row(it: &CodeFact) -> Vec<String> {
     let counts = [it.total, it.free, it.given, it.voided].map(|count| count.to_string());
     let imports = it.imports.len().to_string();
-    [it.prize.clone()].into_iter().chain(counts).chain([imports]).collect()
+    [it.prize.clone()]
+        .into_iter()
+        .chain(counts)
+        .chain([imports])
+        .collect()
 }
 
 pub(super) fn endpoint_row(it: &EndpointFact) -> Vec<String> {
     vec![
         it.name.clone(),
         yes(it.is_enabled),
-        it.spec["idempotent"].as_bool().map_or_else(|| "-".to_owned(), yes),
+        it.spec["idempotent"]
+            .as_bool()
+            .map_or_else(|| "-".to_owned(), yes),
         it.unfinished.to_string(),
         text(it.spec["url"].as_str()),
     ]
@@ -276,10 +381,22 @@ pub(super) fn endpoint_row(it: &EndpointFact) -> Vec<String> {
 
 pub(super) fn endpoint(it: &EndpointFact) -> String {
     let mut lines = vec![
-        format!("endpoint {}: {}", it.name, if it.is_enabled { "enabled" } else { "disabled" }),
-        format!("  unfinished awards: {}, secrets: {}", it.unfinished, it.secrets),
+        format!(
+            "endpoint {}: {}",
+            it.name,
+            if it.is_enabled { "enabled" } else { "disabled" }
+        ),
+        format!(
+            "  unfinished awards: {}, secrets: {}",
+            it.unfinished, it.secrets
+        ),
     ];
-    let fields = it.spec.as_object().into_iter().flatten().filter(|(name, _)| *name != "name");
+    let fields = it
+        .spec
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| *name != "name");
     lines.extend(fields.map(|(name, value)| format!("  {name}: {value}")));
     lines.join("\n")
 }
@@ -301,7 +418,8 @@ pub(super) fn log_row(it: &LogFact) -> Vec<String> {
         it.by.clone(),
         it.action.clone(),
         it.subject.clone(),
-        it.units.map_or_else(|| "-".to_owned(), |units| units.to_string()),
+        it.units
+            .map_or_else(|| "-".to_owned(), |units| units.to_string()),
         text(it.reason.as_deref()),
     ]
 }
@@ -315,24 +433,55 @@ pub(crate) fn audit(out: Out, it: &AuditReport) -> std::io::Result<()> {
         .campaigns
         .iter()
         .map(|it| {
-            let counts = [it.draws, it.wins, it.delivered, it.unfinished, it.held, it.dead, it.cancelled];
-            [it.campaign.clone()].into_iter().chain(counts.map(|count| count.to_string())).collect()
+            let counts = [
+                it.draws,
+                it.wins,
+                it.delivered,
+                it.unfinished,
+                it.held,
+                it.dead,
+                it.cancelled,
+            ];
+            [it.campaign.clone()]
+                .into_iter()
+                .chain(counts.map(|count| count.to_string()))
+                .collect()
         })
         .collect();
-    let head = ["CAMPAIGN", "DRAWS", "WINS", "DELIVERED", "UNFINISHED", "HELD", "DEAD", "CANCELLED"];
+    let head = [
+        "CAMPAIGN",
+        "DRAWS",
+        "WINS",
+        "DELIVERED",
+        "UNFINISHED",
+        "HELD",
+        "DEAD",
+        "CANCELLED",
+    ];
     out.table(&head, &campaigns)?;
     out.line("")?;
     let checks: Vec<Vec<String>> = it
         .checks
         .iter()
         .map(|check| {
-            let said = if check.violations == 0 { "ok".to_owned() } else { format!("{} violations", check.violations) };
+            let said = if check.violations == 0 {
+                "ok".to_owned()
+            } else {
+                format!("{} violations", check.violations)
+            };
             vec![check.name.clone(), said]
         })
         .collect();
     out.table(&["CHECK", "FOUND"], &checks)?;
     for check in it.checks.iter().filter(|check| check.violations > 0) {
-        check.examples.iter().try_for_each(|example| out.line(&format!("{}: {example}", check.name)))?;
+        check
+            .examples
+            .iter()
+            .try_for_each(|example| out.line(&format!("{}: {example}", check.name)))?;
     }
-    out.line(if it.ok { "the audit is clean" } else { "the audit found violations" })
+    out.line(if it.ok {
+        "the audit is clean"
+    } else {
+        "the audit found violations"
+    })
 }

@@ -39,18 +39,29 @@ pub(super) async fn run(command: StockCommand, context: &mut Context) -> anyhow:
         StockCommand::Withdraw(args) => (args, -1),
     };
     let key = args.key.unwrap_or_else(new_request_key);
-    let body = StockBody { add: sign * args.units, reason: args.reason };
+    let body = StockBody {
+        add: sign * args.units,
+        reason: args.reason,
+    };
     let api = context.api().await?;
-    match api.change_stock(&args.campaign, &args.prize, &body, &key).await {
+    match api
+        .change_stock(&args.campaign, &args.prize, &body, &key)
+        .await
+    {
         Ok(changed) => {
             context.out.either(&changed, || {
-                format!("{}/{}: stock {}, {} left", changed.campaign, changed.prize, changed.stock, changed.left)
+                format!(
+                    "{}/{}: stock {}, {} left",
+                    changed.campaign, changed.prize, changed.stock, changed.left
+                )
             })?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
             if error.may_have_happened() {
-                context.out.note(&format!("nobody knows whether it was done; send the same again with --key {key}"));
+                context.out.note(&format!(
+                    "nobody knows whether it was done; send the same again with --key {key}"
+                ));
             }
             Err(error.into())
         }

@@ -22,7 +22,10 @@ pub(super) fn state(text: &str) -> Result<State, String> {
 }
 
 pub(super) fn dead_reason(text: &str) -> Result<DeadReason, String> {
-    one_of(DeadReason::parse(text), DeadReason::ALL.iter().map(|it| it.name()))
+    one_of(
+        DeadReason::parse(text),
+        DeadReason::ALL.iter().map(|it| it.name()),
+    )
 }
 
 pub(super) fn role(text: &str) -> Result<Role, String> {
@@ -30,5 +33,6 @@ pub(super) fn role(text: &str) -> Result<Role, String> {
 }
 
 pub(super) fn since(text: &str) -> Result<Timestamp, Usage> {
-    api::since(text, SystemClock::wall()).ok_or_else(|| Usage("--since: use RFC 3339, or a span such as 2h".to_owned()))
+    api::since(text, SystemClock::wall())
+        .ok_or_else(|| Usage("--since: use RFC 3339, or a span such as 2h".to_owned()))
 }

@@ -2,11 +2,12 @@
 
 use super::{Answer, Api, Call, ClientError, escape};
 use crate::api::{
-    ActionBody, Address, AppliedDoc, AuditQuery, AuditReport, AwardDetail, AwardDoc, AwardFact, AwardQuery,
-    CampaignFact, CampaignShow, CancelBody, CodeFact, ConfirmBody, DeadLetterFact, DeadLetterQuery, DrawBody, DrawDoc,
-    DrawQuery, DrawsDoc, EndpointFact, EndpointPutDoc, ImportQuery, ImportedDoc, KeyBody, KeyDoc, KeyMadeDoc, LogFact,
-    LogQuery, OddsDoc, Page, PageQuery, PauseBody, PauseDoc, RequeueBody, RequeuedDoc, ShipmentBody, StockBody,
-    StockDoc, TransitionBody, TransitionDoc, UserFact, VersionDoc,
+    ActionBody, Address, AppliedDoc, AuditQuery, AuditReport, AwardDetail, AwardDoc, AwardFact,
+    AwardQuery, CampaignFact, CampaignShow, CancelBody, CodeFact, ConfirmBody, DeadLetterFact,
+    DeadLetterQuery, DrawBody, DrawDoc, DrawQuery, DrawsDoc, EndpointFact, EndpointPutDoc,
+    ImportQuery, ImportedDoc, KeyBody, KeyDoc, KeyMadeDoc, LogFact, LogQuery, OddsDoc, Page,
+    PageQuery, PauseBody, PauseDoc, RequeueBody, RequeuedDoc, ShipmentBody, StockBody, StockDoc,
+    TransitionBody, TransitionDoc, UserFact, VersionDoc,
 };
 use axum::body::Body;
 use serde::Serialize;
@@ -17,15 +18,22 @@ type Answered<T> = Result<T, ClientError>;
 
 impl Api {
     /// Draws, under a request key; the whole answer, so that its bytes can be kept.
-    pub async fn draw_answer(&self, campaign: &str, body: &DrawBody, key: &str) -> Answered<Answer> {
+    pub async fn draw_answer(
+        &self,
+        campaign: &str,
+        body: &DrawBody,
+        key: &str,
+    ) -> Answered<Answer> {
         let path = format!("/v1/campaigns/{}/draws", escape(campaign));
-        self.answer(Call::post(path).json(body).request_key(key)).await
+        self.answer(Call::post(path).json(body).request_key(key))
+            .await
     }
 
     /// Draws, under a request key.
     pub async fn draw(&self, campaign: &str, body: &DrawBody, key: &str) -> Answered<DrawsDoc> {
         let path = format!("/v1/campaigns/{}/draws", escape(campaign));
-        self.call(Call::post(path).json(body).request_key(key)).await
+        self.call(Call::post(path).json(body).request_key(key))
+            .await
     }
 
     /// One draw.
@@ -49,7 +57,8 @@ impl Api {
     }
 
     async fn act<T: Serialize>(&self, id: i64, action: &str, body: &T) -> Answered<AwardDoc> {
-        self.call(Call::post(format!("/v1/awards/{id}/{action}")).json(body)).await
+        self.call(Call::post(format!("/v1/awards/{id}/{action}")).json(body))
+            .await
     }
 
     /// Holds an award.
@@ -95,23 +104,37 @@ impl Api {
 
     /// One campaign.
     pub async fn campaign(&self, slug: &str) -> Answered<CampaignShow> {
-        self.call(Call::get(format!("/v1/campaigns/{}", escape(slug)))).await
+        self.call(Call::get(format!("/v1/campaigns/{}", escape(slug))))
+            .await
     }
 
     /// Moves a campaign.
-    pub async fn transition(&self, campaign: &str, body: &TransitionBody) -> Answered<TransitionDoc> {
+    pub async fn transition(
+        &self,
+        campaign: &str,
+        body: &TransitionBody,
+    ) -> Answered<TransitionDoc> {
         let path = format!("/v1/campaigns/{}/transitions", escape(campaign));
         self.call(Call::post(path).json(body)).await
     }
 
     /// The odds of a campaign.
     pub async fn odds(&self, campaign: &str) -> Answered<OddsDoc> {
-        self.call(Call::get(format!("/v1/campaigns/{}/odds", escape(campaign)))).await
+        self.call(Call::get(format!(
+            "/v1/campaigns/{}/odds",
+            escape(campaign)
+        )))
+        .await
     }
 
     /// What a user may still draw.
     pub async fn user(&self, campaign: &str, user: &str) -> Answered<UserFact> {
-        self.call(Call::get(format!("/v1/campaigns/{}/users/{}", escape(campaign), escape(user)))).await
+        self.call(Call::get(format!(
+            "/v1/campaigns/{}/users/{}",
+            escape(campaign),
+            escape(user)
+        )))
+        .await
     }
 
     /// Imports codes from a stream of CSV.
@@ -124,17 +147,38 @@ impl Api {
         key: &str,
     ) -> Answered<ImportedDoc> {
         let path = prize_path(campaign, prize, "codes");
-        self.call(Call::post(path).query(query).stream("text/csv", codes).request_key(key)).await
+        self.call(
+            Call::post(path)
+                .query(query)
+                .stream("text/csv", codes)
+                .request_key(key),
+        )
+        .await
     }
 
     /// How many codes the prizes of a campaign have.
     pub async fn code_stats(&self, campaign: &str) -> Answered<Page<CodeFact>> {
-        self.call(Call::get(format!("/v1/campaigns/{}/codes", escape(campaign)))).await
+        self.call(Call::get(format!(
+            "/v1/campaigns/{}/codes",
+            escape(campaign)
+        )))
+        .await
     }
 
     /// Changes a prize's stock.
-    pub async fn change_stock(&self, campaign: &str, prize: &str, body: &StockBody, key: &str) -> Answered<StockDoc> {
-        self.call(Call::post(prize_path(campaign, prize, "stock")).json(body).request_key(key)).await
+    pub async fn change_stock(
+        &self,
+        campaign: &str,
+        prize: &str,
+        body: &StockBody,
+        key: &str,
+    ) -> Answered<StockDoc> {
+        self.call(
+            Call::post(prize_path(campaign, prize, "stock"))
+                .json(body)
+                .request_key(key),
+        )
+        .await
     }
 
     /// All endpoints.
@@ -144,18 +188,26 @@ impl Api {
 
     /// One endpoint.
     pub async fn endpoint(&self, name: &str) -> Answered<EndpointFact> {
-        self.call(Call::get(format!("/v1/endpoints/{}", escape(name)))).await
+        self.call(Call::get(format!("/v1/endpoints/{}", escape(name))))
+            .await
     }
 
     /// Makes or replaces an endpoint.
     pub async fn put_endpoint(&self, spec: &EndpointSpec) -> Answered<EndpointPutDoc> {
-        self.call(Call::put(format!("/v1/endpoints/{}", escape(&spec.name))).json(spec)).await
+        self.call(Call::put(format!("/v1/endpoints/{}", escape(&spec.name))).json(spec))
+            .await
     }
 
     /// Enables or disables an endpoint.
-    pub async fn enable_endpoint(&self, name: &str, is_enabled: bool, body: &ActionBody) -> Answered<EndpointFact> {
+    pub async fn enable_endpoint(
+        &self,
+        name: &str,
+        is_enabled: bool,
+        body: &ActionBody,
+    ) -> Answered<EndpointFact> {
         let action = if is_enabled { "enable" } else { "disable" };
-        self.call(Call::post(format!("/v1/endpoints/{}/{action}", escape(name))).json(body)).await
+        self.call(Call::post(format!("/v1/endpoints/{}/{action}", escape(name))).json(body))
+            .await
     }
 
     /// A page of dead letters.
@@ -165,17 +217,20 @@ impl Api {
 
     /// Puts dead letters back.
     pub async fn requeue(&self, body: &RequeueBody) -> Answered<RequeuedDoc> {
-        self.call(Call::post("/v1/dead-letters/requeue").json(body)).await
+        self.call(Call::post("/v1/dead-letters/requeue").json(body))
+            .await
     }
 
     /// Pauses deliveries.
     pub async fn pause(&self, body: &PauseBody) -> Answered<PauseDoc> {
-        self.call(Call::post("/v1/deliveries/pause").json(body)).await
+        self.call(Call::post("/v1/deliveries/pause").json(body))
+            .await
     }
 
     /// Resumes deliveries.
     pub async fn resume(&self, body: &PauseBody) -> Answered<PauseDoc> {
-        self.call(Call::post("/v1/deliveries/resume").json(body)).await
+        self.call(Call::post("/v1/deliveries/resume").json(body))
+            .await
     }
 
     /// Makes a key.
@@ -190,7 +245,8 @@ impl Api {
 
     /// Revokes a key.
     pub async fn revoke_key(&self, id: i64, body: &ActionBody) -> Answered<KeyDoc> {
-        self.call(Call::post(format!("/v1/keys/{id}/revoke")).json(body)).await
+        self.call(Call::post(format!("/v1/keys/{id}/revoke")).json(body))
+            .await
     }
 
     /// A page of the operator log.
@@ -210,5 +266,9 @@ impl Api {
 }
 
 fn prize_path(campaign: &str, prize: &str, what: &str) -> String {
-    format!("/v1/campaigns/{}/prizes/{}/{what}", escape(campaign), escape(prize))
+    format!(
+        "/v1/campaigns/{}/prizes/{}/{what}",
+        escape(campaign),
+        escape(prize)
+    )
 }

@@ -57,13 +57,24 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Problem { status, code, body } => {
-                let title = body["title"].as_str().unwrap_or("the server gave no reason");
+                let title = body["title"]
+                    .as_str()
+                    .unwrap_or("the server gave no reason");
                 f.write_str(title)?;
                 if let Some(detail) = body["detail"].as_str() {
                     write!(f, ": {detail}")?;
                 }
-                if code.is_empty() { write!(f, " (status {status})")? } else { write!(f, " ({code})")? }
-                for problem in body["problems"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                if code.is_empty() {
+                    write!(f, " (status {status})")?
+                } else {
+                    write!(f, " ({code})")?
+                }
+                for problem in body["problems"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                {
                     write!(f, "\n  {problem}")?;
                 }
                 match body["request_id"].as_str() {
@@ -72,7 +83,10 @@ impl fmt::Display for ClientError {
                 }
             }
             Self::Unreachable(why) => write!(f, "the server cannot be reached: {why}"),
-            Self::Unknown(why) => write!(f, "the connection broke, and whether it was done is unknown: {why}"),
+            Self::Unknown(why) => write!(
+                f,
+                "the connection broke, and whether it was done is unknown: {why}"
+            ),
             Self::NotUnderstood(why) => f.write_str(why),
         }
     }

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tower::ServiceExt;
@@ -40,6 +41,7 @@ pub struct Call {
     body: Body,
     content_type: Option<&'static str>,
     request_key: Option<String>,
+    claim_token: Option<String>,
 }
 
 /// One whole answer.
@@ -75,32 +77,63 @@ impl Call {
     }
 
     fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), body: Body::empty(), content_type: None, request_key: None }
+        Self {
+            method,
+            path: path.into(),
+            body: Body::empty(),
+            content_type: None,
+            request_key: None,
+            claim_token: None,
+        }
     }
 
     /// With a JSON body.
     #[must_use]
     pub fn json(self, body: &impl Serialize) -> Self {
         let text = serde_json::to_vec(body).expect("request types of the API are JSON");
-        Self { body: Body::from(text), content_type: Some("application/json"), ..self }
+        Self {
+            body: Body::from(text),
+            content_type: Some("application/json"),
+            ..self
+        }
     }
 
     /// With a body that is JSON already.
     #[must_use]
     pub fn json_text(self, text: String) -> Self {
-        Self { body: Body::from(text), content_type: Some("application/json"), ..self }
+        Self {
+            body: Body::from(text),
+            content_type: Some("application/json"),
+            ..self
+        }
     }
 
     /// With a streamed body of that type.
     #[must_use]
     pub fn stream(self, content_type: &'static str, body: Body) -> Self {
-        Self { body, content_type: Some(content_type), ..self }
+        Self {
+            body,
+            content_type: Some(content_type),
+            ..self
+        }
     }
 
     /// With a request key.
     #[must_use]
     pub fn request_key(self, key: impl Into<String>) -> Self {
-        Self { request_key: Some(key.into()), ..self }
+        Self {
+            request_key: Some(key.into()),
+            ..self
+        }
+    }
+
+    /// As the winner who has this claim token, whatever the way makes of its caller.
+    #[must_use]
+    pub fn claim_token(self, token: impl Into<String>) -> Self {
+        Self {
+            claim_token: Some(token.into()),
+            ..self
+        }
     }
 
     /// With these parameters behind the question mark; absent fields are left out.
@@ -113,9 +146,13 @@ impl Call {
         };
         let mut separator = '?';
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             self.path.push(separator);
-            self.path.push_str(&format!("{name}={}", escape(&text)));
+            self.path.push_str(name);
+            self.path.push('=');
+            self.path.push_str(&escape(&text));
             separator = '&';
         }
         self
@@ -129,7 +166,7 @@ pub fn escape(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             escaped.push(char::from(byte));
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            write!(escaped, "%{byte:02X}").expect("writing to a text cannot fail");
         }
     }
     escaped
@@ -150,9 +187,17 @@ impl Api {
     pub async fn answer(&self, call: Call) -> Result<Answer, ClientError> {
         let response = self.send(call).await?;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(|error| ClientError::unknown(&error))?.to_bytes();
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| ClientError::unknown(&error))?
+            .to_bytes();
         let is_replayed = parts.headers.contains_key("idempotent-replayed");
-        Ok(Answer { is_replayed, status: parts.status.as_u16(), body })
+        Ok(Answer {
+            is_replayed,
+            status: parts.status.as_u16(),
+            body,
+        })
     }
 
     /// Sends a call and reads a good answer as a `T`.
@@ -162,7 +207,9 @@ impl Api {
             return Err(ClientError::of_answer(answer.status, &answer.body));
         }
         serde_json::from_slice(&answer.body).map_err(|error| {
-            ClientError::NotUnderstood(format!("the answer is not what this version knows: {error}"))
+            ClientError::NotUnderstood(format!(
+                "the answer is not what this version knows: {error}"
+            ))
         })
     }
 
@@ -174,13 +221,20 @@ impl Api {
         if let Some(key) = &call.request_key {
             request = request.header("idempotency-key", key);
         }
-        let mut request = request
-            .body(call.body)
-            .map_err(|error| ClientError::NotUnderstood(format!("the request cannot be sent: {error}")))?;
+        if let Some(token) = &call.claim_token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let mut request = request.body(call.body).map_err(|error| {
+            ClientError::NotUnderstood(format!("the request cannot be sent: {error}"))
+        })?;
         match self {
             Self::InProcess(router) => {
                 request.extensions_mut().insert(Caller::Local);
-                router.clone().oneshot(request).await.map_err(|never| match never {})
+                router
+                    .clone()
+                    .oneshot(request)
+                    .await
+                    .map_err(|never| match never {})
             }
             Self::Socket(pool) | Self::Http(pool) => pool.send(request).await,
         }

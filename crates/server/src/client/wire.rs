@@ -1,15 +1,18 @@
-//! HTTP/1.1 over a Unix socket or TCP, with a small pool of open connections.
+//! HTTP/1.1 over a Unix socket, TCP or TLS, with a small pool of open connections.
 
 use super::ClientError;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, header};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use rustls_platform_verifier::BuilderVerifierExt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,7 +23,13 @@ const IDLE_MAX: usize = 256;
 #[derive(Debug, Clone)]
 enum Target {
     Socket(PathBuf),
-    Tcp { address: String },
+    Tcp {
+        address: String,
+    },
+    Tls {
+        address: String,
+        name: ServerName<'static>,
+    },
 }
 
 /// Connections to one server.
@@ -33,7 +42,9 @@ pub struct Pool {
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("target", &self.target).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,30 +60,63 @@ impl Pool {
 
     pub(super) fn http(url: &str, key: Option<String>) -> Result<Self, ClientError> {
         let wrong = |why: &str| ClientError::NotUnderstood(format!("{url}: {why}"));
-        let rest = match url.split_once("://") {
-            Some(("http", rest)) => rest,
-            Some(("https", _)) => return Err(wrong("this build speaks http only; put a TLS proxy or a tunnel before it")),
-            Some(_) | None => return Err(wrong("begin with http://")),
+        let (is_tls, rest) = match url.split_once("://") {
+            Some(("http", rest)) => (false, rest),
+            Some(("https", rest)) => (true, rest),
+            Some(_) | None => return Err(wrong("begin with http:// or https://")),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.is_empty() || authority.contains(['/', '?', '@']) {
             return Err(wrong("name a host and a port, no more"));
         }
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let address = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+        let with_port = authority
+            .rsplit_once(':')
+            .filter(|(_, port)| port.parse::<u16>().is_ok());
+        let host_name = with_port
+            .map_or(authority, |(host, _)| host)
+            .trim_matches(['[', ']'])
+            .to_owned();
+        let port = if is_tls { 443 } else { 80 };
+        let address = if with_port.is_some() {
+            authority.to_owned()
+        } else {
+            format!("{authority}:{port}")
+        };
+        let target = if is_tls {
+            let name = ServerName::try_from(host_name).map_err(|_| wrong("this is no host"))?;
+            Target::Tls { address, name }
+        } else {
+            Target::Tcp { address }
+        };
         let host = HeaderValue::from_str(authority).map_err(|_| wrong("this is no host"))?;
-        let authorization = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
-        let mut authorization = authorization.map_err(|_| wrong("the key holds characters that no key has"))?;
+        let authorization = key
+            .map(|key| HeaderValue::from_str(&format!("Bearer {key}")))
+            .transpose();
+        let mut authorization =
+            authorization.map_err(|_| wrong("the key holds characters that no key has"))?;
         if let Some(value) = &mut authorization {
             value.set_sensitive(true);
         }
-        Ok(Self { target: Target::Tcp { address }, host, authorization, idle: Mutex::default() })
+        Ok(Self {
+            target,
+            host,
+            authorization,
+            idle: Mutex::default(),
+        })
     }
 
-    pub(super) async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, ClientError> {
-        request.headers_mut().insert(header::HOST, self.host.clone());
+    pub(super) async fn send(
+        &self,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, ClientError> {
+        request
+            .headers_mut()
+            .insert(header::HOST, self.host.clone());
         if let Some(value) = &self.authorization {
-            request.headers_mut().insert(header::AUTHORIZATION, value.clone());
+            request
+                .headers_mut()
+                .entry(header::AUTHORIZATION)
+                .or_insert_with(|| value.clone());
         }
         let mut connection = match self.idle_one() {
             Some(connection) => connection,
@@ -84,13 +128,18 @@ impl Pool {
             Err(mut error) => match error.take_message() {
                 Some(request) => {
                     connection = self.connect().await?;
-                    connection.send_request(request).await.map_err(|error| ClientError::unknown(&error))?
+                    connection
+                        .send_request(request)
+                        .await
+                        .map_err(|error| ClientError::unknown(&error))?
                 }
                 None => return Err(ClientError::unknown(error.error())),
             },
         };
         let (parts, body) = response.into_parts();
-        let bytes = http_body_util::BodyExt::collect(body).await.map_err(|error| ClientError::unknown(&error))?;
+        let bytes = http_body_util::BodyExt::collect(body)
+            .await
+            .map_err(|error| ClientError::unknown(&error))?;
         self.keep(connection);
         Ok(Response::from_parts(parts, Body::from(bytes.to_bytes())))
     }
@@ -113,36 +162,64 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<SendRequest<Body>, ClientError> {
-        let unreachable = |why: &dyn std::fmt::Display| ClientError::Unreachable(why.to_string());
         let connecting = async {
             match &self.target {
                 Target::Socket(path) => {
-                    let stream = UnixStream::connect(path).await.map_err(|error| {
-                        ClientError::Unreachable(format!("{}: {error}", path.display()))
-                    })?;
-                    begin(stream).await
+                    let stream = UnixStream::connect(path).await;
+                    begin(stream.map_err(|error| unreachable(&path.display(), &error))?).await
                 }
-                Target::Tcp { address } => {
-                    let stream = TcpStream::connect(address)
-                        .await
-                        .map_err(|error| ClientError::Unreachable(format!("{address}: {error}")))?;
-                    stream.set_nodelay(true).map_err(|error| unreachable(&error))?;
-                    begin(stream).await
+                Target::Tcp { address } => begin(tcp(address).await?).await,
+                Target::Tls { address, name } => {
+                    let tls = TlsConnector::from(Arc::new(
+                        tls().map_err(|error| unreachable(address, &error))?,
+                    ));
+                    let stream = tls.connect(name.clone(), tcp(address).await?).await;
+                    begin(stream.map_err(|error| unreachable(address, &error))?).await
                 }
             }
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connection) => connection,
-            Err(_) => Err(ClientError::Unreachable("no connection within 10 s".to_owned())),
+            Err(_) => Err(ClientError::Unreachable(
+                "no connection within 10 s".to_owned(),
+            )),
         }
     }
 }
 
-async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<SendRequest<Body>, ClientError> {
-    let (sender, connection) =
-        handshake(TokioIo::new(stream)).await.map_err(|error| ClientError::Unreachable(error.to_string()))?;
+fn unreachable(whom: &dyn std::fmt::Display, why: &dyn std::fmt::Display) -> ClientError {
+    ClientError::Unreachable(format!("{whom}: {why}"))
+}
+
+async fn tcp(address: &str) -> Result<TcpStream, ClientError> {
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| unreachable(&address, &error))?;
+    stream
+        .set_nodelay(true)
+        .map_err(|error| unreachable(&address, &error))?;
+    Ok(stream)
+}
+
+/// Trusts what the machine trusts.
+fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?;
+    Ok(builder.with_platform_verifier()?.with_no_client_auth())
+}
+
+async fn begin(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Body>, ClientError> {
+    let (sender, connection) = handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| ClientError::Unreachable(error.to_string()))?;
     // Ends with its connection, which ends when the pool and its calls are gone.
-    #[expect(clippy::disallowed_methods, reason = "a client has no tracker; the task ends with its connection")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a client has no tracker; the task ends with its connection"
+    )]
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection ended");

@@ -5,9 +5,9 @@ use super::{Config, SECTIONS};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use tombola_core::campaign::file::nearest;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
-use tombola_core::campaign::file::nearest;
 
 /// Environment variables of this prefix with `__` in them are settings.
 const ENV_PREFIX: &str = "TOMBOLA_";
@@ -95,34 +95,56 @@ struct Reading {
 
 impl Default for Reading {
     fn default() -> Self {
-        let values = Table::try_from(Config::default()).expect("a struct of texts and integers is TOML");
+        let values =
+            Table::try_from(Config::default()).expect("a struct of texts and integers is TOML");
         let origins = known_keys().map(|key| (key, Origin::Default)).collect();
-        Self { values, origins, problems: Vec::new() }
+        Self {
+            values,
+            origins,
+            problems: Vec::new(),
+        }
     }
 }
 
 fn known_keys() -> impl Iterator<Item = String> {
     SECTIONS.iter().flat_map(|section| {
-        section.fields.iter().map(move |(field, _)| format!("{}.{field}", section.name))
+        section
+            .fields
+            .iter()
+            .map(move |(field, _)| format!("{}.{field}", section.name))
     })
 }
 
 fn fields_of(section: &str) -> String {
-    let fields = SECTIONS.iter().filter(|it| it.name == section).flat_map(|it| it.fields);
-    fields.map(|(field, _)| format!("`{field}`")).collect::<Vec<_>>().join(", ")
+    let fields = SECTIONS
+        .iter()
+        .filter(|it| it.name == section)
+        .flat_map(|it| it.fields);
+    fields
+        .map(|(field, _)| format!("`{field}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl Reading {
     fn file(&mut self, path: &std::path::Path, text: &str) {
-        let line_of = |offset: usize| text.get(..offset).unwrap_or_default().matches('\n').count() + 1;
+        let line_of =
+            |offset: usize| text.get(..offset).unwrap_or_default().matches('\n').count() + 1;
         let root = match DeTable::parse(text) {
             Ok(root) => root.into_inner(),
             Err(error) => {
                 let line = error.span().map_or(1, |span| line_of(span.start));
-                return self.problems.push(format!("{}:{line}: {}", path.display(), error.message()));
+                return self.problems.push(format!(
+                    "{}:{line}: {}",
+                    path.display(),
+                    error.message()
+                ));
             }
         };
-        let origin = |offset| Origin::File { path: path.to_path_buf(), line: line_of(offset) };
+        let origin = |offset| Origin::File {
+            path: path.to_path_buf(),
+            line: line_of(offset),
+        };
         let mut entries: Vec<(usize, String, Option<Value>)> = Vec::new();
         for (section, value) in root {
             let (name, offset) = (section.get_ref().to_string(), section.span().start);
@@ -131,7 +153,11 @@ impl Reading {
                 continue;
             };
             entries.extend(fields.into_iter().map(|(field, value)| {
-                (field.span().start, format!("{name}.{}", field.get_ref()), Some(plain(value)))
+                (
+                    field.span().start,
+                    format!("{name}.{}", field.get_ref()),
+                    Some(plain(value)),
+                )
             }));
         }
         entries.sort_by_key(|(offset, _, _)| *offset); // problems in the order of the file
@@ -144,7 +170,10 @@ impl Reading {
     }
 
     fn variable(&mut self, name: &str, value: &str) {
-        let Some((section, field)) = name.strip_prefix(ENV_PREFIX).and_then(|rest| rest.split_once("__")) else {
+        let Some((section, field)) = name
+            .strip_prefix(ENV_PREFIX)
+            .and_then(|rest| rest.split_once("__"))
+        else {
             return;
         };
         let key = format!("{}.{}", section.to_lowercase(), field.to_lowercase());
@@ -158,7 +187,11 @@ impl Reading {
             Some(Value::Boolean(_)) => text.parse().map(Value::Boolean).ok(),
             _ => None,
         };
-        self.put(key, value.unwrap_or_else(|| Value::String(text.to_owned())), origin);
+        self.put(
+            key,
+            value.unwrap_or_else(|| Value::String(text.to_owned())),
+            origin,
+        );
     }
 
     fn put(&mut self, key: &str, value: Value, origin: Origin) {
@@ -170,7 +203,10 @@ impl Reading {
             self.origins.insert(key.to_owned(), origin);
         } else {
             let wanted = slot.type_str();
-            self.problems.push(format!("{origin}: `{key}` is of type {}, and has to be {wanted}", value.type_str()));
+            self.problems.push(format!(
+                "{origin}: `{key}` is of type {}, and has to be {wanted}",
+                value.type_str()
+            ));
         }
     }
 
@@ -183,13 +219,21 @@ impl Reading {
         let keys: Vec<String> = known_keys().collect();
         let section = key.split_once('.').map_or(key, |(section, _)| section);
         let near_section = || nearest(section, SECTIONS.iter().map(|section| section.name));
-        let mend = match (nearest(key, keys.iter().map(String::as_str)), near_section()) {
+        let mend = match (
+            nearest(key, keys.iter().map(String::as_str)),
+            near_section(),
+        ) {
             (Some(near), _) => format!("did you mean `{near}`?"),
-            (None, Some(near)) if near == section => format!("`[{section}]` knows {}", fields_of(section)),
-            (None, Some(near)) => format!("did you mean `[{near}]`, which knows {}?", fields_of(near)),
+            (None, Some(near)) if near == section => {
+                format!("`[{section}]` knows {}", fields_of(section))
+            }
+            (None, Some(near)) => {
+                format!("did you mean `[{near}]`, which knows {}?", fields_of(near))
+            }
             (None, None) => "`tombola config show` prints every key".to_owned(),
         };
-        self.problems.push(format!("{origin}: no key is called `{key}`; {mend}"));
+        self.problems
+            .push(format!("{origin}: no key is called `{key}`; {mend}"));
     }
 
     fn finish(mut self) -> Result<Loaded, ConfigError> {
@@ -197,17 +241,25 @@ impl Reading {
         if !self.problems.is_empty() {
             return Err(ConfigError(self.problems));
         }
-        let config: Config = self.values.try_into().map_err(|error| ConfigError(vec![error.to_string()]))?;
+        let config: Config = self
+            .values
+            .try_into()
+            .map_err(|error| ConfigError(vec![error.to_string()]))?;
         let problems: Vec<String> = config
             .complaints()
             .into_iter()
             .map(|it| match self.origins.get(it.key) {
-                Some(origin) if *origin != Origin::Default => format!("{origin}: `{}`: {}", it.key, it.what),
+                Some(origin) if *origin != Origin::Default => {
+                    format!("{origin}: `{}`: {}", it.key, it.what)
+                }
                 _ => format!("`{}`: {}", it.key, it.what),
             })
             .collect();
         if problems.is_empty() {
-            Ok(Loaded { config, origins: self.origins })
+            Ok(Loaded {
+                config,
+                origins: self.origins,
+            })
         } else {
             Err(ConfigError(problems))
         }
@@ -217,16 +269,22 @@ impl Reading {
     /// its key and its origin.
     fn check_fields(&mut self) {
         for (key, origin) in &self.origins {
-            let Some((section, field)) = key.split_once('.').filter(|_| *origin != Origin::Default) else {
+            let Some((section, field)) = key.split_once('.').filter(|_| *origin != Origin::Default)
+            else {
                 continue;
             };
-            let Some(value) = self.values.get(section).and_then(|section| section.get(field)) else {
+            let Some(value) = self
+                .values
+                .get(section)
+                .and_then(|section| section.get(field))
+            else {
                 continue;
             };
             let alone = Table::from_iter([(field.to_owned(), value.clone())]);
             let alone = Table::from_iter([(section.to_owned(), Value::Table(alone))]);
             if let Err(error) = alone.try_into::<Config>() {
-                self.problems.push(format!("{origin}: `{key}`: {}", error.message()));
+                self.problems
+                    .push(format!("{origin}: `{key}`: {}", error.message()));
             }
         }
     }
@@ -239,13 +297,19 @@ fn plain(value: Spanned<DeValue<'_>>) -> Value {
             Ok(number) => Value::Integer(number),
             Err(_) => Value::String(number.as_str().to_owned()),
         },
-        DeValue::Float(number) => number.as_str().parse().map_or(Value::String(number.as_str().to_owned()), Value::Float),
+        DeValue::Float(number) => number
+            .as_str()
+            .parse()
+            .map_or(Value::String(number.as_str().to_owned()), Value::Float),
         DeValue::Boolean(flag) => Value::Boolean(flag),
         DeValue::Datetime(at) => Value::Datetime(at),
         DeValue::Array(items) => Value::Array(items.into_iter().map(plain).collect()),
-        DeValue::Table(table) => {
-            Value::Table(table.into_iter().map(|(key, value)| (key.get_ref().to_string(), plain(value))).collect())
-        }
+        DeValue::Table(table) => Value::Table(
+            table
+                .into_iter()
+                .map(|(key, value)| (key.get_ref().to_string(), plain(value)))
+                .collect(),
+        ),
     }
 }
 
@@ -254,19 +318,29 @@ mod tests {
     use super::*;
 
     fn from_file(text: &str) -> Result<Loaded, ConfigError> {
-        load(&Sources { file: Some((PathBuf::from("tombola.toml"), text.to_owned())), ..Sources::default() })
+        load(&Sources {
+            file: Some((PathBuf::from("tombola.toml"), text.to_owned())),
+            ..Sources::default()
+        })
     }
 
     #[test]
     fn each_source_overrides_the_weaker_ones_and_is_remembered() {
         let sources = Sources {
-            file: Some(("tombola.toml".into(), "[http]\nlisten = \"127.0.0.1:1\"\nconnections_max = 7\n".into())),
+            file: Some((
+                "tombola.toml".into(),
+                "[http]\nlisten = \"127.0.0.1:1\"\nconnections_max = 7\n".into(),
+            )),
             env: vec![
                 ("TOMBOLA_HTTP__LISTEN".into(), "127.0.0.1:2".into()),
                 ("TOMBOLA_BROKER__PARTITIONS".into(), "3".into()),
                 ("TOMBOLA_API_KEY".into(), "not a setting".into()),
             ],
-            flags: vec![Flag { flag: "--listen", key: "http.listen", value: "127.0.0.1:3".into() }],
+            flags: vec![Flag {
+                flag: "--listen",
+                key: "http.listen",
+                value: "127.0.0.1:3".into(),
+            }],
         };
         let loaded = load(&sources).unwrap();
         assert_eq!(loaded.config.http.listen, "127.0.0.1:3");
@@ -282,13 +356,23 @@ mod tests {
     #[test]
     fn unknown_key_of_each_source_is_an_error_that_names_the_nearest() {
         let sources = Sources {
-            file: Some(("tombola.toml".into(), "[http]\nlisten_on = \"x\"\n[htp]\na = 1\n".into())),
+            file: Some((
+                "tombola.toml".into(),
+                "[http]\nlisten_on = \"x\"\n[htp]\na = 1\n".into(),
+            )),
             env: vec![("TOMBOLA_DELIVERY__LEASETIME".into(), "60s".into())],
             flags: Vec::new(),
         };
         let ConfigError(problems) = load(&sources).unwrap_err();
-        assert_eq!(problems[0], "tombola.toml:2: no key is called `http.listen_on`; did you mean `http.listen`?");
-        assert!(problems[1].starts_with("tombola.toml:4: no key is called `htp.a`"), "{}", problems[1]);
+        assert_eq!(
+            problems[0],
+            "tombola.toml:2: no key is called `http.listen_on`; did you mean `http.listen`?"
+        );
+        assert!(
+            problems[1].starts_with("tombola.toml:4: no key is called `htp.a`"),
+            "{}",
+            problems[1]
+        );
         assert_eq!(
             problems[2],
             "TOMBOLA_DELIVERY__LEASETIME: no key is called `delivery.leasetime`; did you mean `delivery.lease_time`?"
@@ -297,21 +381,46 @@ mod tests {
 
     #[test]
     fn bad_values_are_told_with_key_and_place() {
-        let ConfigError(problems) = from_file("[delivery]\nlease_time = \"soon\"\nattempts_max = \"12\"\n").unwrap_err();
-        assert_eq!(problems[0], "tombola.toml:3: `delivery.attempts_max` is of type string, and has to be integer");
-        assert!(problems[1].starts_with("tombola.toml:2: `delivery.lease_time`: write a whole number"), "{}", problems[1]);
+        let ConfigError(problems) =
+            from_file("[delivery]\nlease_time = \"soon\"\nattempts_max = \"12\"\n").unwrap_err();
+        assert_eq!(
+            problems[0],
+            "tombola.toml:3: `delivery.attempts_max` is of type string, and has to be integer"
+        );
+        assert!(
+            problems[1].starts_with("tombola.toml:2: `delivery.lease_time`: write a whole number"),
+            "{}",
+            problems[1]
+        );
         let ConfigError(problems) = from_file("[delivery]\nlease_time = \"40s\"\n").unwrap_err();
-        assert!(problems[0].starts_with("tombola.toml:2: `delivery.lease_time`: use more than 40s"), "{}", problems[0]);
+        assert!(
+            problems[0].starts_with("tombola.toml:2: `delivery.lease_time`: use more than 40s"),
+            "{}",
+            problems[0]
+        );
         let ConfigError(problems) = from_file("[http\n").unwrap_err();
-        assert!(problems[0].starts_with("tombola.toml:1: "), "{}", problems[0]);
+        assert!(
+            problems[0].starts_with("tombola.toml:1: "),
+            "{}",
+            problems[0]
+        );
     }
 
     #[test]
     fn databases_and_brokers_that_this_build_has_not_got_are_refused_plainly() {
         let ConfigError(problems) =
-            from_file("[database]\nurl = \"postgres://db\"\n[broker]\nurl = \"kafka://h:9092\"\n").unwrap_err();
-        assert!(problems[0].contains("this build has no PostgreSQL yet"), "{}", problems[0]);
-        assert!(problems[1].contains("this build has no Kafka yet"), "{}", problems[1]);
+            from_file("[database]\nurl = \"postgres://db\"\n[broker]\nurl = \"kafka://h:9092\"\n")
+                .unwrap_err();
+        assert!(
+            problems[0].contains("this build has no PostgreSQL yet"),
+            "{}",
+            problems[0]
+        );
+        assert!(
+            problems[1].contains("this build has no Kafka yet"),
+            "{}",
+            problems[1]
+        );
     }
 
     #[test]

@@ -36,8 +36,14 @@ pub struct Config {
 }
 
 /// Every section, in the order of the reference.
-const SECTIONS: &[About] =
-    &[Database::ABOUT, Broker::ABOUT, Http::ABOUT, Delivery::ABOUT, Retention::ABOUT, Log::ABOUT];
+const SECTIONS: &[About] = &[
+    Database::ABOUT,
+    Broker::ABOUT,
+    Http::ABOUT,
+    Delivery::ABOUT,
+    Retention::ABOUT,
+    Log::ABOUT,
+];
 
 impl Config {
     /// What is wrong with the values, each with its key.

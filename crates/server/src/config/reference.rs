@@ -18,11 +18,14 @@ pub fn example() -> String {
     );
     for section in SECTIONS {
         text.push('\n');
-        comment(&mut text, section.about);
+        comment(&mut text, section.doc);
         put(&mut text, format_args!("[{}]\n", section.name));
         for (field, about) in section.fields {
             comment(&mut text, about);
-            put(&mut text, format_args!("# {field} = {}\n", defaults[section.name][field]));
+            put(
+                &mut text,
+                format_args!("# {field} = {}\n", defaults[section.name][field]),
+            );
         }
     }
     text
@@ -46,12 +49,26 @@ pub fn page() -> String {
          only checks.\n",
     );
     for section in SECTIONS {
-        let about = section.about.lines().map(str::trim).collect::<Vec<_>>().join("\n");
-        put(&mut text, format_args!("\n## `[{}]`\n\n{about}\n\n", section.name));
+        let about = section
+            .doc
+            .lines()
+            .map(str::trim)
+            .collect::<Vec<_>>()
+            .join("\n");
+        put(
+            &mut text,
+            format_args!("\n## `[{}]`\n\n{about}\n\n", section.name),
+        );
         text.push_str("| Key | Default | What |\n| --- | --- | --- |\n");
         for (field, about) in section.fields {
             let about = about.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-            put(&mut text, format_args!("| `{field}` | `{}` | {about} |\n", defaults[section.name][field]));
+            put(
+                &mut text,
+                format_args!(
+                    "| `{field}` | `{}` | {about} |\n",
+                    defaults[section.name][field]
+                ),
+            );
         }
     }
     text
@@ -69,11 +86,22 @@ mod tests {
     #[test]
     fn example_with_every_line_in_force_says_the_defaults() {
         let in_force = example().replace("# ", "");
-        let keys_only: Vec<&str> =
-            in_force.lines().filter(|line| line.starts_with('[') || line.contains(" = ")).collect();
+        let keys_only: Vec<&str> = in_force
+            .lines()
+            .filter(|line| line.starts_with('[') || line.contains(" = "))
+            .collect();
         let file = Some(("config.example.toml".into(), keys_only.join("\n")));
-        let loaded = load(&Sources { file, ..Sources::default() }).unwrap();
+        let loaded = load(&Sources {
+            file,
+            ..Sources::default()
+        })
+        .unwrap();
         assert_eq!(loaded.config, Config::default());
-        assert!(loaded.origins.values().all(|origin| *origin != super::super::Origin::Default));
+        assert!(
+            loaded
+                .origins
+                .values()
+                .all(|origin| *origin != super::super::Origin::Default)
+        );
     }
 }

@@ -7,7 +7,7 @@ pub(super) struct About {
     /// Its name in the file.
     pub(super) name: &'static str,
     /// What it is for.
-    pub(super) about: &'static str,
+    pub(super) doc: &'static str,
     /// Its fields, in order, with their doc lines.
     pub(super) fields: &'static [(&'static str, &'static str)],
 }
@@ -23,7 +23,10 @@ pub(super) struct Complaint {
 
 impl Complaint {
     pub(super) fn new(key: &'static str, what: impl Into<String>) -> Self {
-        Self { key, what: what.into() }
+        Self {
+            key,
+            what: what.into(),
+        }
     }
 }
 
@@ -45,7 +48,7 @@ macro_rules! section {
         impl $name {
             pub(super) const ABOUT: $crate::config::section::About = $crate::config::section::About {
                 name: $section,
-                about: concat!($($about, "\n"),+),
+                doc: concat!($($about, "\n"),+),
                 fields: &[$((stringify!($field), concat!($($doc, "\n"),+)),)+],
             };
         }

@@ -106,7 +106,11 @@ impl Database {
     pub fn directory(&self) -> Option<PathBuf> {
         let file = self.file()?;
         let parent = file.parent().unwrap_or(Path::new(""));
-        Some(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_path_buf() })
+        Some(if parent.as_os_str().is_empty() {
+            PathBuf::from(".")
+        } else {
+            parent.to_path_buf()
+        })
     }
 
     pub(super) fn validate(&self) -> Vec<Complaint> {
@@ -125,15 +129,23 @@ impl Broker {
     pub(super) fn validate(&self) -> Vec<Complaint> {
         let mut found = Vec::new();
         if self.url.starts_with("kafka://") {
-            found.push(Complaint::new("broker.url", "this build has no Kafka yet; use memory:"));
+            found.push(Complaint::new(
+                "broker.url",
+                "this build has no Kafka yet; use memory:",
+            ));
         } else if self.url != "memory:" {
             found.push(Complaint::new("broker.url", "use memory:"));
         }
         for (key, name) in [("broker.topic", &self.topic), ("broker.group", &self.group)] {
             let is_name = (1..=249).contains(&name.len())
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
             if !is_name {
-                found.push(Complaint::new(key, "use 1 to 249 of a-z, A-Z, 0-9, ., _ and -"));
+                found.push(Complaint::new(
+                    key,
+                    "use 1 to 249 of a-z, A-Z, 0-9, ., _ and -",
+                ));
             }
         }
         if !(1..=1000).contains(&self.partitions) {
@@ -146,11 +158,17 @@ impl Broker {
 impl Http {
     pub(super) fn validate(&self) -> Vec<Complaint> {
         let mut found = Vec::new();
-        let addresses = [("http.listen", &self.listen), ("http.metrics_listen", &self.metrics_listen)];
+        let addresses = [
+            ("http.listen", &self.listen),
+            ("http.metrics_listen", &self.metrics_listen),
+        ];
         for (key, text) in addresses {
             let is_off = text.is_empty() && key == "http.metrics_listen";
             if !is_off && text.parse::<SocketAddr>().is_err() {
-                found.push(Complaint::new(key, "use an address and a port, such as 127.0.0.1:8080"));
+                found.push(Complaint::new(
+                    key,
+                    "use an address and a port, such as 127.0.0.1:8080",
+                ));
             }
         }
         if !(1..=100_000).contains(&self.connections_max) {
@@ -188,16 +206,48 @@ impl Delivery {
         };
         // A call that may still run is never taken for lost.
         let call_and_record = limits::CALL_TIMEOUT_MAX + limits::RECORD_ALLOWANCE;
-        claim(self.lease_time.0 > call_and_record, "delivery.lease_time", "use more than 40s: the longest call plus the time to record it");
+        claim(
+            self.lease_time.0 > call_and_record,
+            "delivery.lease_time",
+            "use more than 40s: the longest call plus the time to record it",
+        );
         // The broker reports, and a hand-off expires, before rescue owns the row.
         let report = limits::PUBLISH_TIMEOUT.max(limits::HANDOFF_AGE_MAX);
-        claim(self.grace_first.0 > report, "delivery.grace_first", "use more than 4s: a publish may take that long to be reported");
-        claim(self.grace_max >= self.grace_first, "delivery.grace_max", "use at least delivery.grace_first");
-        claim(!self.retry_first.0.is_zero(), "delivery.retry_first", "use at least 1ms");
-        claim(self.retry_max >= self.retry_first, "delivery.retry_max", "use at least delivery.retry_first");
-        claim((1..=1000).contains(&self.attempts_max), "delivery.attempts_max", "use 1 to 1000");
-        claim(self.redelivery_max >= self.grace_max, "delivery.redelivery_max", "use at least delivery.grace_max");
-        claim(!self.hold_review.0.is_zero(), "delivery.hold_review", "use at least 1ms");
+        claim(
+            self.grace_first.0 > report,
+            "delivery.grace_first",
+            "use more than 4s: a publish may take that long to be reported",
+        );
+        claim(
+            self.grace_max >= self.grace_first,
+            "delivery.grace_max",
+            "use at least delivery.grace_first",
+        );
+        claim(
+            !self.retry_first.0.is_zero(),
+            "delivery.retry_first",
+            "use at least 1ms",
+        );
+        claim(
+            self.retry_max >= self.retry_first,
+            "delivery.retry_max",
+            "use at least delivery.retry_first",
+        );
+        claim(
+            (1..=1000).contains(&self.attempts_max),
+            "delivery.attempts_max",
+            "use 1 to 1000",
+        );
+        claim(
+            self.redelivery_max >= self.grace_max,
+            "delivery.redelivery_max",
+            "use at least delivery.grace_max",
+        );
+        claim(
+            !self.hold_review.0.is_zero(),
+            "delivery.hold_review",
+            "use at least 1ms",
+        );
         found
     }
 }
@@ -215,8 +265,15 @@ impl Retention {
 impl Log {
     pub(super) fn validate(&self) -> Vec<Complaint> {
         let mut found = Vec::new();
-        if self.filter.parse::<tracing_subscriber::EnvFilter>().is_err() {
-            found.push(Complaint::new("log.filter", "use a level such as info, or a list of target=level"));
+        if self
+            .filter
+            .parse::<tracing_subscriber::EnvFilter>()
+            .is_err()
+        {
+            found.push(Complaint::new(
+                "log.filter",
+                "use a level such as info, or a list of target=level",
+            ));
         }
         if !["text", "json"].contains(&self.format.as_str()) {
             found.push(Complaint::new("log.format", "use text or json"));

@@ -12,8 +12,16 @@ pub struct Span(pub Duration);
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();
-        let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
-        match units.into_iter().find(|(_, each)| ms >= *each && ms.is_multiple_of(*each)) {
+        let units = [
+            ("d", 86_400_000),
+            ("h", 3_600_000),
+            ("m", 60_000),
+            ("s", 1000),
+        ];
+        match units
+            .into_iter()
+            .find(|(_, each)| ms >= *each && ms.is_multiple_of(*each))
+        {
             Some((unit, each)) => write!(f, "{}{unit}", ms / each),
             None => write!(f, "{ms}ms"),
         }
@@ -29,8 +37,9 @@ impl Serialize for Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        let span = parse_span(&text)
-            .ok_or_else(|| D::Error::custom("write a whole number with ms, s, m, h or d, such as 10s"))?;
+        let span = parse_span(&text).ok_or_else(|| {
+            D::Error::custom("write a whole number with ms, s, m, h or d, such as 10s")
+        })?;
         Ok(Self(span))
     }
 }
@@ -41,7 +50,8 @@ mod tests {
 
     #[test]
     fn spans_are_written_in_the_largest_unit_that_is_exact() {
-        let shown = [500, 1000, 90_000, 3_600_000, 172_800_000].map(|ms| Span(Duration::from_millis(ms)).to_string());
+        let shown = [500, 1000, 90_000, 3_600_000, 172_800_000]
+            .map(|ms| Span(Duration::from_millis(ms)).to_string());
         assert_eq!(shown, ["500ms", "1s", "90s", "1h", "2d"]);
     }
 }

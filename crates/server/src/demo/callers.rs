@@ -65,13 +65,19 @@ pub(crate) async fn draw_all(
     let plan = Arc::new(Mutex::new(plan.into_iter()));
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
-        let (wire, path, plan, pace) =
-            (Arc::clone(&wire), Arc::clone(&path), Arc::clone(&plan), Arc::clone(&pace));
+        let (wire, path, plan, pace) = (
+            Arc::clone(&wire),
+            Arc::clone(&path),
+            Arc::clone(&plan),
+            Arc::clone(&pace),
+        );
         callers.spawn(async move {
             let mut history = History::default();
             loop {
                 let next = plan.lock().expect("no holder of the plan panics").next();
-                let Some(ask) = next else { return Ok::<_, anyhow::Error>(history) };
+                let Some(ask) = next else {
+                    return Ok::<_, anyhow::Error>(history);
+                };
                 one(&*wire, &path, ask, &pace, &mut history).await?;
                 pace.done.fetch_add(1, Ordering::Relaxed);
             }
@@ -97,8 +103,10 @@ async fn one(
     history: &mut History,
 ) -> Result<()> {
     let answer = if ask.is_twice {
-        let (one, two) =
-            tokio::try_join!(until_answered(wire, path, &ask, pace), until_answered(wire, path, &ask, pace))?;
+        let (one, two) = tokio::try_join!(
+            until_answered(wire, path, &ask, pace),
+            until_answered(wire, path, &ask, pace)
+        )?;
         if one.is_created() && two.is_created() && one.body != two.body {
             history.unequal += 1;
         }
@@ -109,7 +117,10 @@ async fn one(
         until_answered(wire, path, &ask, pace).await?
     };
     if answer.is_created() {
-        history.drawn.push(Drawn { ask, body: answer.body });
+        history.drawn.push(Drawn {
+            ask,
+            body: answer.body,
+        });
     } else {
         *history.refused.entry(answer.code()).or_default() += 1;
     }
@@ -133,7 +144,11 @@ pub(crate) async fn until_answered(
             Ok(answer) if answer.status < 500 && answer.status != 429 => return Ok(answer),
             Ok(_) | Err(_) => {
                 tries += 1;
-                ensure!(tries < TRIES_MAX, "no answer to `{}` after {tries} tries", ask.key);
+                ensure!(
+                    tries < TRIES_MAX,
+                    "no answer to `{}` after {tries} tries",
+                    ask.key
+                );
                 pace.again.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(AGAIN_AFTER).await;
             }

@@ -60,13 +60,17 @@ pub(crate) async fn check(
     let mut codes = Vec::new();
     for drawn in &history.drawn {
         let draw = drawn.draw()?;
-        let Some(id) = draw["award"]["id"].as_i64() else { continue };
+        let Some(id) = draw["award"]["id"].as_i64() else {
+            continue;
+        };
         found.wins += 1;
         if !known.insert(id) {
             found.doubled(format!("award {id} was given to two request keys"));
         }
         let prize = draw["prize"].as_str().unwrap_or_default().to_owned();
-        let state = awards.get(&id).map_or("missing", |award| award.state.as_str());
+        let state = awards
+            .get(&id)
+            .map_or("missing", |award| award.state.as_str());
         *found.states.entry(state.to_owned()).or_default() += 1;
         let line = found.prizes.entry(prize).or_default();
         line.0 += 1;
@@ -75,7 +79,13 @@ pub(crate) async fn check(
             found.lose(format!("award {id} of `{}` ended {state}", drawn.ask.key));
         }
         if draw["award"]["kind"] == "code" {
-            codes.push((id, draw["award"]["claim_token"].as_str().unwrap_or_default().to_owned()));
+            codes.push((
+                id,
+                draw["award"]["claim_token"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+            ));
         }
     }
     for id in awards.keys().filter(|id| !known.contains(id)) {
@@ -84,7 +94,10 @@ pub(crate) async fn check(
     check_receiver(receiver, &awards, &mut found);
     check_codes(wire, codes, &mut found).await?;
     if history.unequal > 0 {
-        found.doubled(format!("{} requests made twice got two answers", history.unequal));
+        found.doubled(format!(
+            "{} requests made twice got two answers",
+            history.unequal
+        ));
     }
     Ok(found)
 }
@@ -127,7 +140,10 @@ async fn all_awards(wire: &Arc<dyn Wire>, campaign: &str) -> Result<HashMap<i64,
     loop {
         let path = format!("/v1/awards?campaign={campaign}&limit={PAGE}{after}");
         let page = patient(wire, Call::get(&path)).await?;
-        for award in page["items"].as_array().context("the list of awards is not a list")? {
+        for award in page["items"]
+            .as_array()
+            .context("the list of awards is not a list")?
+        {
             awards.insert(
                 award["id"].as_i64().context("an award has no id")?,
                 Award {
@@ -147,18 +163,27 @@ fn check_receiver(receiver: &Receiver, awards: &HashMap<i64, Award>, found: &mut
     let paid: HashSet<i64> = receiver.read(|ledger| ledger.paid().collect());
     for (id, award) in awards.iter().filter(|(_, award)| award.kind == "webhook") {
         if award.state == "delivered" && !paid.contains(id) {
-            found.lose(format!("award {id} counts as delivered; the receiver never paid it"));
+            found.lose(format!(
+                "award {id} counts as delivered; the receiver never paid it"
+            ));
         }
     }
-    for id in paid.iter().filter(|id| awards.get(id).is_none_or(|award| award.kind != "webhook")) {
-        found.doubled(format!("the receiver paid award {id}, which is none of its own"));
+    for id in paid
+        .iter()
+        .filter(|id| awards.get(id).is_none_or(|award| award.kind != "webhook"))
+    {
+        found.doubled(format!(
+            "the receiver paid award {id}, which is none of its own"
+        ));
     }
     let (double, bad) = receiver.read(|ledger| (ledger.double(), ledger.bad_signatures()));
     for _ in 0..double {
         found.doubled("the receiver paid an award under two delivery keys".to_owned());
     }
     if bad > 0 {
-        found.problem(format!("{bad} calls came with a signature that does not verify"));
+        found.problem(format!(
+            "{bad} calls came with a signature that does not verify"
+        ));
     }
 }
 
@@ -168,16 +193,15 @@ async fn check_codes(
     codes: Vec<(i64, String)>,
     found: &mut Found,
 ) -> Result<()> {
-    let seen: Vec<(i64, Option<String>)> = stream::iter(codes.into_iter().map(|(id, token)| {
-        async move {
+    let seen: Vec<(i64, Option<String>)> =
+        stream::iter(codes.into_iter().map(|(id, token)| async move {
             let path = format!("/v1/awards/{id}");
             let award = patient(wire, Call::get(&path).as_winner(&token)).await?;
             Ok::<_, anyhow::Error>((id, award["content"].as_str().map(ToOwned::to_owned)))
-        }
-    }))
-    .buffer_unordered(AT_ONCE)
-    .try_collect()
-    .await?;
+        }))
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
     let mut owners = HashMap::new();
     for (id, code) in seen {
         match code {

@@ -33,14 +33,21 @@ impl Server {
     pub(crate) async fn start(data: &Path) -> Result<Self> {
         let config = super::write_config(data)?;
         let child = spawn(data, &config)?;
-        let mut server = Self { data: data.to_owned(), config, child };
+        let mut server = Self {
+            data: data.to_owned(),
+            config,
+            child,
+        };
         server.until_ready().await?;
         Ok(server)
     }
 
     /// SIGKILL, and at once the next one on the same directory.
     pub(crate) async fn kill_and_restart(&mut self) -> Result<()> {
-        self.child.kill().await.context("the child cannot be killed")?;
+        self.child
+            .kill()
+            .await
+            .context("the child cannot be killed")?;
         self.child = spawn(&self.data, &self.config)?;
         self.until_ready().await
     }
@@ -51,7 +58,10 @@ impl Server {
         let pid = rustix::process::Pid::from_raw(i32::try_from(id)?).context("a pid is above 0")?;
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         let status = self.child.wait().await?;
-        ensure!(status.success(), "the server ended with {status} after SIGTERM");
+        ensure!(
+            status.success(),
+            "the server ended with {status} after SIGTERM"
+        );
         Ok(())
     }
 
@@ -61,7 +71,10 @@ impl Server {
                 if let Some(status) = self.child.try_wait()? {
                     anyhow::bail!("the server ended with {status} instead of starting");
                 }
-                if tokio::net::UnixStream::connect(self.data.join("tombola.sock")).await.is_ok() {
+                if tokio::net::UnixStream::connect(self.data.join("tombola.sock"))
+                    .await
+                    .is_ok()
+                {
                     return Ok(());
                 }
                 tokio::time::sleep(LOOK).await;

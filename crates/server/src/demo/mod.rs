@@ -15,6 +15,9 @@ mod wire;
 
 pub(crate) use report::Report;
 
+use crate::app::{App, ServeRoles};
+use crate::client::Api;
+use crate::config::{self, Config, Flag, Sources};
 use anyhow::{Context as _, Result};
 use callers::{History, Pace, draw_all};
 use check::{Found, check};
@@ -46,41 +49,53 @@ pub(crate) trait Progress: Sync {
     fn at(&self, step: &str, done: u64, all: u64);
 }
 
-/// A server as the demo sees it.
-#[async_trait::async_trait]
-pub(crate) trait House: Send {
-    /// The way to it.
-    fn wire(&self) -> Arc<dyn Wire>;
-    /// Ends it gracefully.
-    async fn stop(self: Box<Self>) -> Result<()>;
-}
-
 /// Plays the whole demo.
 pub(crate) async fn run(options: &Options, progress: &dyn Progress) -> Result<Report> {
     #[expect(clippy::disallowed_methods, reason = "the demo reports real time")]
     let begun = Instant::now();
     let fresh = tempfile::Builder::new().prefix("tombola-demo-").tempdir()?;
-    let data = options.data.clone().unwrap_or_else(|| fresh.path().to_owned());
+    let data = options
+        .data
+        .clone()
+        .unwrap_or_else(|| fresh.path().to_owned());
+    anyhow::ensure!(
+        !data.join("tombola.db").exists(),
+        "{} holds a database already; the demo plays in a fresh directory, so name another with --data",
+        data.display()
+    );
     std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
+    let data = data.canonicalize()?;
     let stage = Stage::read()?;
     let secret = receiver_secret();
     let receiver = Receiver::start(&secret).await?;
-    progress.say(&format!("data in {}; a webhook receiver listens on loopback", data.display()));
-    let played = if options.crash {
-        let wire = crash::wire(&data)?;
+    progress.say(&format!(
+        "data in {}; a webhook receiver listens on loopback",
+        data.display()
+    ));
+    let mut report = if options.crash {
         let mut server = crash::Server::start(&data).await?;
-        let played = play(options, progress, &stage, &receiver, &secret, wire, Some(&mut server)).await;
+        let wire: Arc<dyn Wire> = Arc::new(Api::socket(data.join("tombola.sock")));
+        let played = play(
+            options,
+            progress,
+            &stage,
+            &receiver,
+            &secret,
+            wire,
+            Some(&mut server),
+        )
+        .await;
         server.stop().await?;
         played?
     } else {
-        let house = crate::demo_house::open(&data).await?;
-        let wire = house.wire();
+        let app = App::open(config(&data)?).await?;
+        app.start(ServeRoles::all()).await?;
+        let wire: Arc<dyn Wire> = Arc::new(Api::InProcess(app.router()));
         let played = play(options, progress, &stage, &receiver, &secret, wire, None).await;
-        house.stop().await?;
+        app.stop().await;
         played?
     };
     receiver.close();
-    let mut report = played;
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)
 }
@@ -89,7 +104,10 @@ fn receiver_secret() -> String {
     use base64::Engine as _;
     use base64::prelude::BASE64_STANDARD;
     // A secret of the demo guards nothing but the demo's own receiver.
-    format!("whsec_{}", BASE64_STANDARD.encode(b"tombola-demo-receiver-secret"))
+    format!(
+        "whsec_{}",
+        BASE64_STANDARD.encode(b"tombola-demo-receiver-secret")
+    )
 }
 
 async fn play(
@@ -103,7 +121,10 @@ async fn play(
 ) -> Result<Report> {
     let campaign = stage.rules.slug.clone();
     stage.set(&wire, &receiver.url, secret).await?;
-    progress.say(&format!("campaign `{campaign}` is running: {} prizes", stage.rules.prizes.len()));
+    progress.say(&format!(
+        "campaign `{campaign}` is running: {} prizes",
+        stage.rules.prizes.len()
+    ));
     let plan = plan::asks(options.draws, options.users, options.seed);
     let (history, kills, drawing) = draw(&wire, &campaign, plan, progress, server).await?;
     let tokens = people::claim_tokens(&history)?;
@@ -116,7 +137,9 @@ async fn play(
     progress.say("everything is delivered; checking what callers and receiver wrote down");
     let found = check(&wire, &campaign, &history, receiver).await?;
     let audit = patient(&wire, Call::get("/v1/audit?full=true")).await?;
-    Ok(report(options, stage, receiver, &history, found, audit, kills, drawing))
+    Ok(report(
+        options, stage, receiver, &history, found, audit, kills, drawing,
+    ))
 }
 
 async fn draw(
@@ -146,7 +169,9 @@ async fn draw(
             None => Ok(0),
             Some(server) => {
                 crash::kill_while_drawing(server, &pace, all, &|kills| {
-                    progress.say(&format!("kill {kills}: SIGKILL while callers waited; restarted"));
+                    progress.say(&format!(
+                        "kill {kills}: SIGKILL while callers waited; restarted"
+                    ));
                 })
                 .await
             }
@@ -156,7 +181,10 @@ async fn draw(
     Ok((history, kills, begun.elapsed()))
 }
 
-#[expect(clippy::too_many_arguments, reason = "the end of the demo, where all of it comes together")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the end of the demo, where all of it comes together"
+)]
 fn report(
     options: &Options,
     stage: &Stage,
@@ -215,7 +243,8 @@ fn report(
         unknown: receiver.read(receiver::Ledger::unknown),
         kills,
         seconds,
-        draws_per_second: f64::from(u32::try_from(answered).unwrap_or(u32::MAX)) / seconds.max(1e-9),
+        draws_per_second: f64::from(u32::try_from(answered).unwrap_or(u32::MAX))
+            / seconds.max(1e-9),
         seed: options.seed,
         prizes,
         audit,
@@ -224,8 +253,25 @@ fn report(
 }
 
 /// Settings that make the demo short: an outage of the receiver is retried soon.
-pub(crate) fn write_config(data: &Path) -> Result<PathBuf> {
+const CONFIG: &str = "[delivery]\nretry_first = \"200ms\"\n";
+
+fn config(data: &Path) -> Result<Config> {
+    let url = format!("sqlite://{}/tombola.db", data.display());
+    let sources = Sources {
+        file: Some((PathBuf::from("demo.toml"), CONFIG.to_owned())),
+        env: Vec::new(),
+        flags: vec![Flag {
+            flag: "--data",
+            key: "database.url",
+            value: url,
+        }],
+    };
+    Ok(config::load(&sources)?.config)
+}
+
+/// The same settings as a file, for a server in a process of its own.
+fn write_config(data: &Path) -> Result<PathBuf> {
     let path = data.join("demo.toml");
-    std::fs::write(&path, "[delivery]\nretry_first = \"200ms\"\n")?;
+    std::fs::write(&path, CONFIG)?;
     Ok(path)
 }

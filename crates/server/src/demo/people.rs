@@ -26,9 +26,10 @@ pub(crate) fn claim_tokens(history: &History) -> Result<HashMap<i64, String>> {
     let mut tokens = HashMap::new();
     for drawn in &history.drawn {
         let draw = drawn.draw()?;
-        if let (Some(id), Some(token)) =
-            (draw["award"]["id"].as_i64(), draw["award"]["claim_token"].as_str())
-        {
+        if let (Some(id), Some(token)) = (
+            draw["award"]["id"].as_i64(),
+            draw["award"]["claim_token"].as_str(),
+        ) {
             tokens.insert(id, token.to_owned());
         }
     }
@@ -49,7 +50,10 @@ pub(crate) async fn deliver_all(
         let held = awards(wire, campaign, "held").await?;
         let acted = stream::iter(held.iter().map(|award| act(wire, award, tokens)))
             .buffer_unordered(AT_ONCE)
-            .try_fold(0_usize, |sum, acted| async move { Ok(sum + usize::from(acted)) })
+            .try_fold(
+                0_usize,
+                |sum, acted| async move { Ok(sum + usize::from(acted)) },
+            )
             .await?;
         let left = unfinished(wire, campaign).await?;
         tell(left);
@@ -91,7 +95,14 @@ async fn act(wire: &Arc<dyn Wire>, award: &Value, tokens: &HashMap<i64, String>)
     let id = award["id"].as_i64().context("an award has no id")?;
     match award["hold_reason"].as_str().unwrap_or_default() {
         "manual" => {
-            say(wire, id, "release", &json!({ "reason": "demo: released by its operator" }), None).await
+            say(
+                wire,
+                id,
+                "release",
+                &json!({ "reason": "demo: released by its operator" }),
+                None,
+            )
+            .await
         }
         "address" => {
             let token = tokens.get(&id).context("a winner has no claim token")?;
@@ -104,7 +115,8 @@ async fn act(wire: &Arc<dyn Wire>, award: &Value, tokens: &HashMap<i64, String>)
                 && say(wire, id, "confirm", &arrived, None).await?)
         }
         "external" => {
-            let seat = json!({ "receipt": format!("seat-{id}"), "reason": "demo: the service delivered" });
+            let seat =
+                json!({ "receipt": format!("seat-{id}"), "reason": "demo: the service delivered" });
             say(wire, id, "confirm", &seat, None).await
         }
         _ => Ok(false),
@@ -120,9 +132,15 @@ async fn say(
     body: &Value,
     token: Option<&str>,
 ) -> Result<bool> {
-    let (path, key, body) =
-        (format!("/v1/awards/{id}/{act}"), format!("demo-{act}-{id}"), body.to_string());
-    let call = Call { claim_token: token, ..Call::post(&path, &key, body.as_bytes()) };
+    let (path, key, body) = (
+        format!("/v1/awards/{id}/{act}"),
+        format!("demo-{act}-{id}"),
+        body.to_string(),
+    );
+    let call = Call {
+        claim_token: token,
+        ..Call::post(&path, &key, body.as_bytes())
+    };
     match wire.call(call).await {
         Ok(Answer { status, .. }) if status == 409 || status >= 500 => Ok(false),
         Ok(answer) => answer.json().map(|_| true),

@@ -50,7 +50,10 @@ mod tests {
         assert_eq!(plan, asks(10_000, 500, 7));
         assert_ne!(plan, asks(10_000, 500, 8));
         let of = |user: &str| plan.iter().filter(|ask| ask.user == user).count();
-        assert!(of("user-0000") > 120, "the limit of 60 a day refuses an eager user");
+        assert!(
+            of("user-0000") > 120,
+            "the limit of 60 a day refuses an eager user"
+        );
         assert!(of("user-0400") < 60);
     }
 }

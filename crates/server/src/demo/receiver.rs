@@ -81,8 +81,9 @@ impl Receiver {
     pub(crate) async fn start(secret: &str) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/awards", listener.local_addr()?);
-        let key: Arc<[u8]> =
-            BASE64_STANDARD.decode(secret.trim_start_matches("whsec_"))?.into();
+        let key: Arc<[u8]> = BASE64_STANDARD
+            .decode(secret.trim_start_matches("whsec_"))?
+            .into();
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let tracker = TaskTracker::new();
         let (connections, book) = (tracker.clone(), Arc::clone(&ledger));
@@ -97,7 +98,11 @@ impl Receiver {
                 });
             }
         });
-        Ok(Self { url, ledger, tracker })
+        Ok(Self {
+            url,
+            ledger,
+            tracker,
+        })
     }
 
     /// Reads what was written down.
@@ -122,7 +127,10 @@ async fn serve(mut stream: TcpStream, key: &[u8], ledger: &Mutex<Ledger>) -> any
     let mut buffer = Vec::new();
     while let Some(call) = read_call(&mut stream, &mut buffer).await? {
         if !is_signed(&call, key) {
-            ledger.lock().expect("no holder of the ledger panics").bad_signatures += 1;
+            ledger
+                .lock()
+                .expect("no holder of the ledger panics")
+                .bad_signatures += 1;
             stream.write_all(&answer("401 Unauthorized", "{}")).await?;
             continue;
         }
@@ -153,7 +161,11 @@ fn behave(call: &Call, ledger: &Mutex<Ledger>) -> anyhow::Result<Behaviour> {
     *calls += 1;
     let is_first = *calls == 1;
     let ok = answer("200 OK", &format!(r#"{{"receipt":"coupon-{award}"}}"#));
-    let behaviour = if is_first { first_of(&call.delivery_key) } else { First::Honest };
+    let behaviour = if is_first {
+        first_of(&call.delivery_key)
+    } else {
+        First::Honest
+    };
     if behaviour == First::Unavailable {
         return Ok(Behaviour::Answer(answer("503 Service Unavailable", "{}")));
     }
@@ -163,7 +175,11 @@ fn behave(call: &Call, ledger: &Mutex<Ledger>) -> anyhow::Result<Behaviour> {
     if behaviour == First::HangsUp {
         return Ok(Behaviour::HangUp);
     }
-    let is_new = ledger.acted.entry(award).or_default().insert(call.delivery_key.clone());
+    let is_new = ledger
+        .acted
+        .entry(award)
+        .or_default()
+        .insert(call.delivery_key.clone());
     Ok(match behaviour {
         First::Fails => Behaviour::Answer(answer("500 Internal Server Error", "{}")),
         First::Late => Behaviour::Late(ok),
@@ -206,8 +222,7 @@ fn share_of(key: &str) -> u64 {
 }
 
 fn is_signed(call: &Call, key: &[u8]) -> bool {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key).expect("a key of any length makes an HMAC");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length makes an HMAC");
     mac.update(format!("{}.{}.", call.delivery_key, call.timestamp).as_bytes());
     mac.update(&call.body);
     let expected = format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()));
@@ -228,7 +243,10 @@ async fn read_call(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Resu
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break at;
         }
-        anyhow::ensure!(buffer.len() < HEAD_BYTES_MAX, "the head of a call is too long");
+        anyhow::ensure!(
+            buffer.len() < HEAD_BYTES_MAX,
+            "the head of a call is too long"
+        );
         if stream.read_buf(buffer).await? == 0 {
             return Ok(None);
         }

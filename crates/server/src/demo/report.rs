@@ -81,7 +81,9 @@ impl Report {
                 prize.prize,
                 prize.kind,
                 prize.odds,
-                prize.stock.map_or_else(|| "-".to_owned(), |stock| stock.to_string()),
+                prize
+                    .stock
+                    .map_or_else(|| "-".to_owned(), |stock| stock.to_string()),
                 prize.expected,
                 prize.won,
                 prize.delivered
@@ -95,7 +97,10 @@ impl Report {
             self.refused,
             list(&self.refusals)
         ));
-        line(format!("answered {} = wins {} + nothing {}", self.answered, self.wins, self.nothing));
+        line(format!(
+            "answered {} = wins {} + nothing {}",
+            self.answered, self.wins, self.nothing
+        ));
         line(format!(
             "wins {} = delivered {} + held {} + dead {} + cancelled {}",
             self.wins, self.delivered, self.held, self.dead, self.cancelled
@@ -104,10 +109,19 @@ impl Report {
             "retries {}, unknown outcomes {}, kills {}",
             self.retries, self.unknown, self.kills
         ));
-        line(format!("{:.0} draws/s; {:.1} s in all; seed {}", self.draws_per_second, self.seconds, self.seed));
+        line(format!(
+            "{:.0} draws/s; {:.1} s in all; seed {}",
+            self.draws_per_second, self.seconds, self.seed
+        ));
         let checks = self.audit["checks"].as_array().map_or(0, Vec::len);
-        let verdict = if self.audit["ok"] == true { "clean" } else { "NOT CLEAN" };
-        line(format!("audit {verdict}: {checks} checks recounted from the rows"));
+        let verdict = if self.audit["ok"] == true {
+            "clean"
+        } else {
+            "NOT CLEAN"
+        };
+        line(format!(
+            "audit {verdict}: {checks} checks recounted from the rows"
+        ));
         line(format!("lost {}, double {}", self.lost, self.double));
         for problem in &self.problems {
             line(format!("amiss: {problem}"));
@@ -120,7 +134,9 @@ fn list(refusals: &BTreeMap<String, u64>) -> String {
     if refusals.is_empty() {
         return String::new();
     }
-    let parts: Vec<String> =
-        refusals.iter().map(|(code, times)| format!("{code} {times}")).collect();
+    let parts: Vec<String> = refusals
+        .iter()
+        .map(|(code, times)| format!("{code} {times}"))
+        .collect();
     format!(" ({})", parts.join(", "))
 }

@@ -29,8 +29,7 @@ impl Stage {
         Ok(Self { rules, file })
     }
 
-    /// Puts endpoint, campaign and codes in, and starts the campaign. On a directory
-    /// that was played on before, what is there stays.
+    /// Puts endpoint, campaign and codes in, and starts the campaign.
     pub(crate) async fn set(&self, wire: &Arc<dyn Wire>, url: &str, secret: &str) -> Result<()> {
         let endpoint = json!({
             "name": ENDPOINT,
@@ -43,24 +42,30 @@ impl Stage {
             "allow_private": true,
         });
         let endpoint = endpoint.to_string();
-        patient(wire, Call::put(&format!("/v1/endpoints/{ENDPOINT}"), endpoint.as_bytes())).await?;
+        patient(
+            wire,
+            Call::put(&format!("/v1/endpoints/{ENDPOINT}"), endpoint.as_bytes()),
+        )
+        .await?;
         let campaign = format!("/v1/campaigns/{}", self.rules.slug);
-        let shown = wire.call(Call::get(&campaign)).await?;
-        if shown.status == 200 {
-            return Ok(());
-        }
         patient(wire, Call::put(&campaign, self.file.to_json().as_bytes())).await?;
         for prize in &self.rules.prizes {
             if prize.kind() == tombola_core::campaign::Kind::Code {
                 let path = format!("{campaign}/prizes/{}/codes", prize.slug);
-                let codes = Call::post(&path, "demo-codes", CODES.as_bytes());
-                patient(wire, codes).await.context("the code file was not taken")?;
+                let codes = Call::post(&path, "demo-codes", CODES.as_bytes()).csv();
+                patient(wire, codes)
+                    .await
+                    .context("the code file was not taken")?;
             }
         }
         for to in ["submit", "approve", "start"] {
             let body = json!({ "to": to, "reason": "demo" }).to_string();
             let path = format!("{campaign}/transitions");
-            patient(wire, Call::post(&path, &format!("demo-{to}-1"), body.as_bytes())).await?;
+            patient(
+                wire,
+                Call::post(&path, &format!("demo-{to}-1"), body.as_bytes()),
+            )
+            .await?;
         }
         Ok(())
     }

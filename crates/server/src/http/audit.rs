@@ -13,12 +13,23 @@ use tombola_core::ports::Role;
 use tombola_store::read::AuditDepth;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![Route::get("/v1/audit", Access::of(&[Role::Operator, Role::Auditor]), audit)]
+    vec![Route::get(
+        "/v1/audit",
+        Access::of(&[Role::Operator, Role::Auditor]),
+        audit,
+    )]
 }
 
-async fn audit(State(app): State<App>, Params(query): Params<AuditQuery>) -> Result<Json<AuditReport>, ApiError> {
+async fn audit(
+    State(app): State<App>,
+    Params(query): Params<AuditQuery>,
+) -> Result<Json<AuditReport>, ApiError> {
     let _turn = app.audit_turn().await;
-    let depth = if query.full { AuditDepth::Full } else { AuditDepth::Sampled };
+    let depth = if query.full {
+        AuditDepth::Full
+    } else {
+        AuditDepth::Sampled
+    };
     let report = app.store().audit(depth).await?;
     app.audited(&report);
     Ok(Json(report))

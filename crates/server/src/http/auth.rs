@@ -2,13 +2,13 @@
 //! read on every request and refreshed at once when a key is made or revoked.
 
 use super::error::{ApiError, Code};
+use crate::claim::{self, ClaimKeys};
+use crate::random;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use crate::claim::{self, ClaimKeys};
-use crate::random;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -59,7 +59,10 @@ impl Caller {
 
     /// The same for the operator log.
     pub fn actor(&self, reason: Option<String>) -> Actor {
-        Actor { name: self.client().to_string(), reason }
+        Actor {
+            name: self.client().to_string(),
+            reason,
+        }
     }
 }
 
@@ -76,23 +79,37 @@ pub struct Access {
 
 impl Access {
     /// No key is needed.
-    pub const PUBLIC: Self = Self { is_public: true, takes_claim_token: false, roles: &[] };
+    pub const PUBLIC: Self = Self {
+        is_public: true,
+        takes_claim_token: false,
+        roles: &[],
+    };
 
     /// These roles, and admin.
     pub const fn of(roles: &'static [Role]) -> Self {
-        Self { is_public: false, takes_claim_token: false, roles }
+        Self {
+            is_public: false,
+            takes_claim_token: false,
+            roles,
+        }
     }
 
     /// These roles, admin, and whoever has the award's claim token.
     pub const fn or_winner(roles: &'static [Role]) -> Self {
-        Self { is_public: false, takes_claim_token: true, roles }
+        Self {
+            is_public: false,
+            takes_claim_token: true,
+            roles,
+        }
     }
 
     /// Lets the caller in, or says why not.
     pub fn check(&self, caller: &Caller) -> Result<(), ApiError> {
         let is_let_in = self.is_public
             || matches!(caller, Caller::Winner(_)) && self.takes_claim_token
-            || caller.role().is_some_and(|role| role == Role::Admin || self.roles.contains(&role));
+            || caller
+                .role()
+                .is_some_and(|role| role == Role::Admin || self.roles.contains(&role));
         match caller {
             _ if is_let_in => Ok(()),
             Caller::Nobody => Err(Code::Unauthorized.into()),
@@ -103,7 +120,10 @@ impl Access {
 
 /// A new key in clear: shown once, kept only as its hash.
 pub fn new_key() -> String {
-    format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random::bytes::<32>()))
+    format!(
+        "{KEY_PREFIX}{}",
+        URL_SAFE_NO_PAD.encode(random::bytes::<32>())
+    )
 }
 
 /// What is kept of a key.
@@ -120,7 +140,11 @@ pub struct KeyRing {
 impl KeyRing {
     /// Takes these keys as all there are.
     pub fn replace(&self, keys: Vec<ApiKey>) {
-        let fresh = keys.into_iter().filter(|key| key.revoked_at.is_none()).map(|key| (key.hash, key)).collect();
+        let fresh = keys
+            .into_iter()
+            .filter(|key| key.revoked_at.is_none())
+            .map(|key| (key.hash, key))
+            .collect();
         *self.by_hash.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
     }
 
@@ -129,12 +153,20 @@ impl KeyRing {
         let keys = Arc::clone(&self.by_hash.read().unwrap_or_else(PoisonError::into_inner));
         let found = keys.get(&hash(key))?;
         let is_good = found.expires_at.is_none_or(|end| now < end);
-        is_good.then(|| Caller::Key { client: found.client.as_str().into(), role: found.role })
+        is_good.then(|| Caller::Key {
+            client: found.client.as_str().into(),
+            role: found.role,
+        })
     }
 }
 
 /// Who calls, by the header; a wrong key is an error even where none is needed.
-pub(super) fn identify(headers: &HeaderMap, keys: &KeyRing, claims: &ClaimKeys, now: Timestamp) -> Result<Caller, ApiError> {
+pub(super) fn identify(
+    headers: &HeaderMap,
+    keys: &KeyRing,
+    claims: &ClaimKeys,
+    now: Timestamp,
+) -> Result<Caller, ApiError> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return Ok(Caller::Nobody);
     };
@@ -156,7 +188,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| Code::Unauthorized.into())
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Code::Unauthorized.into())
     }
 }
 

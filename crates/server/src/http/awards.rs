@@ -6,8 +6,8 @@ use super::auth::{Access, Caller};
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
 use crate::api::{
-    self, ActionBody, Address, AwardDetail, AwardDoc, AwardFact, AwardQuery, CancelBody, ConfirmBody, OutcomeWord, Page,
-    PageQuery, ShipmentBody, WinnerDoc,
+    self, ActionBody, Address, AwardDetail, AwardDoc, AwardFact, AwardQuery, CancelBody,
+    ConfirmBody, OutcomeWord, Page, PageQuery, ShipmentBody, WinnerDoc,
 };
 use crate::app::App;
 use axum::Json;
@@ -24,13 +24,25 @@ const READERS: &[Role] = &[Role::Client, Role::Deliverer, Role::Operator, Role::
 pub(super) fn routes() -> Vec<Route> {
     let operator = Access::of(&[Role::Operator]);
     vec![
-        Route::get("/v1/awards", Access::of(&[Role::Deliverer, Role::Operator, Role::Auditor]), list),
+        Route::get(
+            "/v1/awards",
+            Access::of(&[Role::Deliverer, Role::Operator, Role::Auditor]),
+            list,
+        ),
         Route::get("/v1/awards/{id}", Access::or_winner(READERS), show),
         Route::post("/v1/awards/{id}/hold", operator, hold),
         Route::post("/v1/awards/{id}/release", operator, release),
-        Route::post("/v1/awards/{id}/confirm", Access::of(&[Role::Deliverer, Role::Operator]), confirm),
+        Route::post(
+            "/v1/awards/{id}/confirm",
+            Access::of(&[Role::Deliverer, Role::Operator]),
+            confirm,
+        ),
         Route::post("/v1/awards/{id}/cancel", operator, cancel),
-        Route::post("/v1/awards/{id}/address", Access::or_winner(&[Role::Client, Role::Operator]), address),
+        Route::post(
+            "/v1/awards/{id}/address",
+            Access::or_winner(&[Role::Client, Role::Operator]),
+            address,
+        ),
         Route::post("/v1/awards/{id}/shipment", operator, ship),
     ]
 }
@@ -46,7 +58,11 @@ async fn list(
         state: query.state,
         kind: query.kind,
         prize: query.prize,
-        since: query.since.as_deref().map(|text| since(text, app.now())).transpose()?,
+        since: query
+            .since
+            .as_deref()
+            .map(|text| since(text, app.now()))
+            .transpose()?,
     };
     if caller.role() == Some(Role::Deliverer) {
         if filter.kind.is_some_and(|kind| kind != Kind::External) {
@@ -54,14 +70,21 @@ async fn list(
         }
         filter.kind = Some(Kind::External);
     }
-    let page = PageQuery { after: query.after, limit: Some(input::page_size(query.limit)?) };
+    let page = PageQuery {
+        after: query.after,
+        limit: Some(input::page_size(query.limit)?),
+    };
     Ok(Json(app.store().award_list(filter, page).await?))
 }
 
 /// Reads `since`; an error names the parameter.
 pub(super) fn since(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
-    api::since(text, now)
-        .ok_or_else(|| ApiError::new(Code::InvalidQuery, "since: use RFC 3339, or a span such as 2h"))
+    api::since(text, now).ok_or_else(|| {
+        ApiError::new(
+            Code::InvalidQuery,
+            "since: use RFC 3339, or a span such as 2h",
+        )
+    })
 }
 
 /// The award, if this caller may see it at all. A claim token for another award is
@@ -71,24 +94,38 @@ async fn visible(app: &App, caller: &Caller, id: &str) -> Result<AwardDetail, Ap
     if matches!(caller, Caller::Winner(own) if *own != id) {
         return Err(Code::Forbidden.into());
     }
-    let award = app.store().award_show(id).await?.ok_or(Code::AwardNotFound)?;
+    let award = app
+        .store()
+        .award_show(id)
+        .await?
+        .ok_or(Code::AwardNotFound)?;
     let is_visible = match caller.role() {
         Some(Role::Client) => *award.client == *caller.client(),
         Some(Role::Deliverer) => award.fact.kind == Kind::External,
         Some(Role::Operator | Role::Auditor | Role::Admin) => true,
         None => matches!(caller, Caller::Winner(_)),
     };
-    if is_visible { Ok(award) } else { Err(Code::AwardNotFound.into()) }
+    if is_visible {
+        Ok(award)
+    } else {
+        Err(Code::AwardNotFound.into())
+    }
 }
 
-async fn show(State(app): State<App>, caller: Caller, Names(id): Names<String>) -> Result<Response, ApiError> {
+async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    Names(id): Names<String>,
+) -> Result<Response, ApiError> {
     let award = visible(&app, &caller, &id).await?;
     let is_own = *award.client == *caller.client();
     Ok(match caller.role() {
         None => Json(WinnerDoc::from(award)).into_response(),
         Some(Role::Admin) => Json(award).into_response(),
         Some(Role::Client) if is_own => Json(award).into_response(),
-        Some(Role::Client | Role::Deliverer | Role::Operator | Role::Auditor) => Json(award.masked()).into_response(),
+        Some(Role::Client | Role::Deliverer | Role::Operator | Role::Auditor) => {
+            Json(award.masked()).into_response()
+        }
     })
 }
 
@@ -114,16 +151,18 @@ async fn act(
 
 pub(super) fn of_refusal(refusal: Refusal) -> ApiError {
     match refusal {
-        Refusal::Delivering { lease_ends } => {
-            ApiError::new(Code::AwardDelivering, format!("a worker has it in hand until {lease_ends}"))
-                .with("lease_ends", lease_ends.to_string())
-        }
+        Refusal::Delivering { lease_ends } => ApiError::new(
+            Code::AwardDelivering,
+            format!("a worker has it in hand until {lease_ends}"),
+        )
+        .with("lease_ends", lease_ends.to_string()),
         Refusal::OutcomeUnknown => ApiError::new(
             Code::OutcomeUnknown,
             "find out at the endpoint, then confirm it, or requeue it with the outcome not-delivered",
         ),
         Refusal::WrongState { state } => {
-            ApiError::new(Code::AwardState, format!("the award is {state}")).with("state", state.name())
+            ApiError::new(Code::AwardState, format!("the award is {state}"))
+                .with("state", state.name())
         }
     }
 }
@@ -155,10 +194,26 @@ async fn confirm(
     if caller.role() == Some(Role::Deliverer) {
         visible(&app, &caller, &id).await?;
     }
-    if body.receipt.as_ref().is_some_and(|receipt| receipt.len() > limits::RECEIPT_BYTES_MAX) {
-        return Err(ApiError::field("/receipt", format!("use at most {} bytes", limits::RECEIPT_BYTES_MAX)));
+    if body
+        .receipt
+        .as_ref()
+        .is_some_and(|receipt| receipt.len() > limits::RECEIPT_BYTES_MAX)
+    {
+        return Err(ApiError::field(
+            "/receipt",
+            format!("use at most {} bytes", limits::RECEIPT_BYTES_MAX),
+        ));
     }
-    act(&app, &caller, &id, Action::Confirm { receipt: body.receipt }, body.reason).await
+    act(
+        &app,
+        &caller,
+        &id,
+        Action::Confirm {
+            receipt: body.receipt,
+        },
+        body.reason,
+    )
+    .await
 }
 
 async fn cancel(
@@ -170,11 +225,21 @@ async fn cancel(
     // What is known of an unknown outcome decides about the unit.
     let return_stock = match body.outcome {
         Some(OutcomeWord::Delivered) => {
-            return Err(ApiError::field("/outcome", "an award that was delivered is confirmed, not cancelled"));
+            return Err(ApiError::field(
+                "/outcome",
+                "an award that was delivered is confirmed, not cancelled",
+            ));
         }
         Some(OutcomeWord::NotDelivered) | None => body.return_stock,
     };
-    act(&app, &caller, &id, Action::Cancel { return_stock }, body.reason).await
+    act(
+        &app,
+        &caller,
+        &id,
+        Action::Cancel { return_stock },
+        body.reason,
+    )
+    .await
 }
 
 async fn address(
@@ -192,18 +257,39 @@ fn check_address(address: &Address) -> Result<(), ApiError> {
     let is_text = |text: &str, max: usize| {
         !text.trim().is_empty() && text.len() <= max && !text.chars().any(char::is_control)
     };
-    let texts = [("/name", Some(&address.name)), ("/city", Some(&address.city)), ("/postal_code", address.postal_code.as_ref()),
-        ("/region", address.region.as_ref()), ("/phone", address.phone.as_ref())];
+    let texts = [
+        ("/name", Some(&address.name)),
+        ("/city", Some(&address.city)),
+        ("/postal_code", address.postal_code.as_ref()),
+        ("/region", address.region.as_ref()),
+        ("/phone", address.phone.as_ref()),
+    ];
     for (pointer, text) in texts {
         if text.is_some_and(|text| !is_text(text, 256)) {
-            return Err(ApiError::field(pointer, "use 1 to 256 bytes without control characters"));
+            return Err(ApiError::field(
+                pointer,
+                "use 1 to 256 bytes without control characters",
+            ));
         }
     }
-    if !(1..=6).contains(&address.lines.len()) || !address.lines.iter().all(|line| is_text(line, 256)) {
-        return Err(ApiError::field("/lines", "use 1 to 6 lines of 1 to 256 bytes"));
+    if !(1..=6).contains(&address.lines.len())
+        || !address.lines.iter().all(|line| is_text(line, 256))
+    {
+        return Err(ApiError::field(
+            "/lines",
+            "use 1 to 6 lines of 1 to 256 bytes",
+        ));
     }
-    let is_country = address.country.len() == 2 && address.country.bytes().all(|b| b.is_ascii_uppercase());
-    if is_country { Ok(()) } else { Err(ApiError::field("/country", "use two capital letters, as in ISO 3166-1")) }
+    let is_country =
+        address.country.len() == 2 && address.country.bytes().all(|b| b.is_ascii_uppercase());
+    if is_country {
+        Ok(())
+    } else {
+        Err(ApiError::field(
+            "/country",
+            "use two capital letters, as in ISO 3166-1",
+        ))
+    }
 }
 
 async fn ship(
@@ -217,6 +303,9 @@ async fn ship(
             return Err(ApiError::field(pointer, "use 1 to 256 bytes"));
         }
     }
-    let action = Action::Ship { carrier: body.carrier, tracking: body.tracking };
+    let action = Action::Ship {
+        carrier: body.carrier,
+        tracking: body.tracking,
+    };
     act(&app, &caller, &id, action, body.reason).await
 }

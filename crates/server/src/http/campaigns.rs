@@ -5,7 +5,8 @@ use super::auth::{Access, Caller};
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, JsonText, Names, Params};
 use crate::api::{
-    AppliedDoc, CampaignFact, CampaignShow, OddsDoc, OddsOf, Page, PageQuery, TransitionBody, TransitionDoc, UserFact,
+    AppliedDoc, CampaignFact, CampaignShow, OddsDoc, OddsOf, Page, PageQuery, TransitionBody,
+    TransitionDoc, UserFact,
 };
 use crate::app::App;
 use axum::Json;
@@ -36,19 +37,35 @@ async fn list(
     State(app): State<App>,
     Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<CampaignFact>>, ApiError> {
-    let page = PageQuery { limit: Some(input::page_size(query.limit)?), ..query };
+    let page = PageQuery {
+        limit: Some(input::page_size(query.limit)?),
+        ..query
+    };
     Ok(Json(app.store().campaign_list(page, app.now()).await?))
 }
 
-async fn show(State(app): State<App>, Names(campaign): Names<String>) -> Result<Json<CampaignShow>, ApiError> {
+async fn show(
+    State(app): State<App>,
+    Names(campaign): Names<String>,
+) -> Result<Json<CampaignShow>, ApiError> {
     let store = app.store();
-    let detail = store.campaign_show(&campaign, app.now()).await?.ok_or(Code::CampaignNotFound)?;
-    let file = store.campaign_export(&campaign, Some(detail.fact.version)).await?.ok_or(Code::CampaignNotFound)?;
+    let detail = store
+        .campaign_show(&campaign, app.now())
+        .await?
+        .ok_or(Code::CampaignNotFound)?;
+    let file = store
+        .campaign_export(&campaign, Some(detail.fact.version))
+        .await?
+        .ok_or(Code::CampaignNotFound)?;
     let next_file = match detail.fact.next_version {
         Some(version) => store.campaign_export(&campaign, Some(version)).await?,
         None => None,
     };
-    Ok(Json(CampaignShow { detail, file, next_file }))
+    Ok(Json(CampaignShow {
+        detail,
+        file,
+        next_file,
+    }))
 }
 
 async fn put(
@@ -59,22 +76,39 @@ async fn put(
 ) -> Result<Json<AppliedDoc>, ApiError> {
     let file = file::from_json(&text).map_err(|problems| of_problems(&problems))?;
     if file.campaign.slug != campaign {
-        return Err(ApiError::field("/campaign/slug", format!("the address names {campaign:?}")));
+        return Err(ApiError::field(
+            "/campaign/slug",
+            format!("the address names {campaign:?}"),
+        ));
     }
-    let put = app.store().put_campaign(file.clone(), caller.actor(None), app.now()).await?;
+    let put = app
+        .store()
+        .put_campaign(file.clone(), caller.actor(None), app.now())
+        .await?;
     let (version, changed) = match put {
         PutCampaign::Applied { version, .. } => (version, true),
         PutCampaign::Unchanged { version } => (version, false),
         PutCampaign::KindChanged { prize } => {
-            return Err(ApiError::new(Code::KindChanged, format!("give {prize:?} another slug")).with("prize", prize));
+            return Err(
+                ApiError::new(Code::KindChanged, format!("give {prize:?} another slug"))
+                    .with("prize", prize),
+            );
         }
         PutCampaign::NotEditable { state } => {
-            return Err(ApiError::new(Code::CampaignNotEditable, format!("its newest version is {state}"))
-                .with("state", state.name()));
+            return Err(ApiError::new(
+                Code::CampaignNotEditable,
+                format!("its newest version is {state}"),
+            )
+            .with("state", state.name()));
         }
     };
     let warnings = warnings(&app, &file).await?;
-    Ok(Json(AppliedDoc { campaign, version, changed, warnings }))
+    Ok(Json(AppliedDoc {
+        campaign,
+        version,
+        changed,
+        warnings,
+    }))
 }
 
 fn of_problems(problems: &[Problem]) -> ApiError {
@@ -88,7 +122,11 @@ fn of_problems(problems: &[Problem]) -> ApiError {
 
 /// What a start would refuse, said early.
 async fn warnings(app: &App, file: &CampaignFile) -> StoreResult<Vec<String>> {
-    let codes = app.store().code_stats(&file.campaign.slug).await?.unwrap_or_default();
+    let codes = app
+        .store()
+        .code_stats(&file.campaign.slug)
+        .await?
+        .unwrap_or_default();
     let endpoints = app.store().endpoint_list().await?;
     let mut warnings = Vec::new();
     for prize in &file.prize {
@@ -97,13 +135,25 @@ async fn warnings(app: &App, file: &CampaignFile) -> StoreResult<Vec<String>> {
         let stock = prize.stock.and_then(|stock| u64::try_from(stock).ok());
         match (prize.kind.as_str(), stock) {
             ("code", Some(stock)) if there < stock => {
-                warnings.push(format!("prize {}: {there} codes for a stock of {stock}", prize.slug));
+                warnings.push(format!(
+                    "prize {}: {there} codes for a stock of {stock}",
+                    prize.slug
+                ));
             }
-            ("code", None) if there == 0 => warnings.push(format!("prize {}: no codes yet", prize.slug)),
+            ("code", None) if there == 0 => {
+                warnings.push(format!("prize {}: no codes yet", prize.slug))
+            }
             _ => {}
         }
-        if let Some(name) = prize.endpoint.as_ref().filter(|name| !endpoints.iter().any(|it| it.name == **name)) {
-            warnings.push(format!("prize {}: there is no endpoint {name} yet", prize.slug));
+        if let Some(name) = prize
+            .endpoint
+            .as_ref()
+            .filter(|name| !endpoints.iter().any(|it| it.name == **name))
+        {
+            warnings.push(format!(
+                "prize {}: there is no endpoint {name} yet",
+                prize.slug
+            ));
         }
     }
     Ok(warnings)
@@ -120,13 +170,24 @@ async fn transition(
     if command == Transition::Refuse && reason.is_none() {
         return Err(ApiError::field("/reason", "say why it is refused"));
     }
-    match app.store().transition(&campaign, command, caller.actor(reason), app.now()).await? {
-        Transitioned::Moved { state, version } => Ok(Json(TransitionDoc { campaign, state, version })),
-        Transitioned::NotAllowed { state } => {
-            Err(ApiError::new(Code::TransitionNotAllowed, format!("{command} is not possible, it is {state}"))
-                .with("state", state.name()))
+    match app
+        .store()
+        .transition(&campaign, command, caller.actor(reason), app.now())
+        .await?
+    {
+        Transitioned::Moved { state, version } => Ok(Json(TransitionDoc {
+            campaign,
+            state,
+            version,
+        })),
+        Transitioned::NotAllowed { state } => Err(ApiError::new(
+            Code::TransitionNotAllowed,
+            format!("{command} is not possible, it is {state}"),
+        )
+        .with("state", state.name())),
+        Transitioned::NotReady { problems } => {
+            Err(ApiError::from(Code::CampaignNotReady).with("problems", problems))
         }
-        Transitioned::NotReady { problems } => Err(ApiError::from(Code::CampaignNotReady).with("problems", problems)),
         Transitioned::NotFound => Err(Code::CampaignNotFound.into()),
     }
 }
@@ -137,11 +198,22 @@ async fn command(app: &App, campaign: &str, to: &str) -> Result<Transition, ApiE
         return Ok(command);
     }
     let Some(state) = CampaignState::parse(to) else {
-        let known: Vec<_> =
-            Transition::ALL.iter().filter(|it| **it != Transition::Edit).map(|it| it.name()).collect();
-        return Err(ApiError::field("/to", format!("use one of {}", known.join(", "))));
+        let known: Vec<_> = Transition::ALL
+            .iter()
+            .filter(|it| **it != Transition::Edit)
+            .map(|it| it.name())
+            .collect();
+        return Err(ApiError::field(
+            "/to",
+            format!("use one of {}", known.join(", ")),
+        ));
     };
-    let now = app.store().campaign_show(campaign, app.now()).await?.ok_or(Code::CampaignNotFound)?.fact;
+    let now = app
+        .store()
+        .campaign_show(campaign, app.now())
+        .await?
+        .ok_or(Code::CampaignNotFound)?
+        .fact;
     let newest = now.next_state.unwrap_or(now.state);
     Ok(match state {
         CampaignState::Draft if newest == CampaignState::Closed => Transition::Reopen,
@@ -156,20 +228,41 @@ async fn command(app: &App, campaign: &str, to: &str) -> Result<Transition, ApiE
     })
 }
 
-async fn odds(State(app): State<App>, Names(campaign): Names<String>) -> Result<Json<OddsDoc>, ApiError> {
+async fn odds(
+    State(app): State<App>,
+    Names(campaign): Names<String>,
+) -> Result<Json<OddsDoc>, ApiError> {
     let store = app.store();
-    let detail = store.campaign_show(&campaign, app.now()).await?.ok_or(Code::CampaignNotFound)?;
-    let file = store.campaign_export(&campaign, Some(detail.fact.version)).await?.ok_or(Code::CampaignNotFound)?;
+    let detail = store
+        .campaign_show(&campaign, app.now())
+        .await?
+        .ok_or(Code::CampaignNotFound)?;
+    let file = store
+        .campaign_export(&campaign, Some(detail.fact.version))
+        .await?
+        .ok_or(Code::CampaignNotFound)?;
     let of_prizes = detail.prizes.into_iter().filter_map(|prize| {
         let (declared, effective) = prize.odds.zip(prize.effective)?;
-        Some(OddsOf { prize: Some(prize.prize), name: Some(prize.name), declared, effective })
+        Some(OddsOf {
+            prize: Some(prize.prize),
+            name: Some(prize.name),
+            declared,
+            effective,
+        })
     });
-    let nothing =
-        OddsOf { prize: None, name: None, declared: detail.nothing_odds, effective: detail.nothing_effective };
+    let nothing = OddsOf {
+        prize: None,
+        name: None,
+        declared: detail.nothing_odds,
+        effective: detail.nothing_effective,
+    };
     Ok(Json(OddsDoc {
         campaign,
         version: detail.fact.version,
-        on_unavailable: file.odds.on_unavailable.unwrap_or_else(|| "no_win".to_owned()),
+        on_unavailable: file
+            .odds
+            .on_unavailable
+            .unwrap_or_else(|| "no_win".to_owned()),
         odds: of_prizes.chain([nothing]).collect(),
     }))
 }
@@ -179,5 +272,10 @@ async fn user(
     Names((campaign, user)): Names<(String, String)>,
 ) -> Result<Json<UserFact>, ApiError> {
     input::user(&user)?;
-    Ok(Json(app.store().user_show(&campaign, &user, app.now()).await?.ok_or(Code::CampaignNotFound)?))
+    Ok(Json(
+        app.store()
+            .user_show(&campaign, &user, app.now())
+            .await?
+            .ok_or(Code::CampaignNotFound)?,
+    ))
 }

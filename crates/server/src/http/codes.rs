@@ -18,13 +18,28 @@ use tombola_core::ports::{Catalog, ImportBegun, Role};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::post("/v1/campaigns/{campaign}/prizes/{prize}/codes", Access::of(&[Role::Operator]), import_codes),
-        Route::get("/v1/campaigns/{campaign}/codes", Access::of(&[Role::Operator, Role::Auditor]), stats),
+        Route::post(
+            "/v1/campaigns/{campaign}/prizes/{prize}/codes",
+            Access::of(&[Role::Operator]),
+            import_codes,
+        ),
+        Route::get(
+            "/v1/campaigns/{campaign}/codes",
+            Access::of(&[Role::Operator, Role::Auditor]),
+            stats,
+        ),
     ]
 }
 
-async fn stats(State(app): State<App>, Names(campaign): Names<String>) -> Result<Json<Page<CodeFact>>, ApiError> {
-    let stats = app.store().code_stats(&campaign).await?.ok_or(Code::CampaignNotFound)?;
+async fn stats(
+    State(app): State<App>,
+    Names(campaign): Names<String>,
+) -> Result<Json<Page<CodeFact>>, ApiError> {
+    let stats = app
+        .store()
+        .code_stats(&campaign)
+        .await?
+        .ok_or(Code::CampaignNotFound)?;
     Ok(Json(api::whole(stats)))
 }
 
@@ -40,28 +55,53 @@ async fn import_codes(
     if !input::has_content_type(&headers, "text/csv") {
         return Err(ApiError::new(Code::UnsupportedMediaType, "send text/csv"));
     }
-    let scope = format!("codes {} {campaign}/{prize} {} {key}", caller.client(), query.skip_duplicates);
+    let scope = format!(
+        "codes {} {campaign}/{prize} {} {key}",
+        caller.client(),
+        query.skip_duplicates
+    );
     let running = match app.replays().begin(scope)? {
         Begun::New(running) => running,
-        Begun::Done(done) => return done.replay(&import::fingerprint(body).await.map_err(of_wrong)?),
+        Begun::Done(done) => {
+            return done.replay(&import::fingerprint(body).await.map_err(of_wrong)?);
+        }
     };
-    let import = match app.store().begin_import(&campaign, &prize, caller.actor(None), app.now()).await? {
+    let import = match app
+        .store()
+        .begin_import(&campaign, &prize, caller.actor(None), app.now())
+        .await?
+    {
         ImportBegun::Begun(import) => import,
         ImportBegun::NotFound => return Err(Code::PrizeNotFound.into()),
     };
     let task = import::run(app.clone(), import, body, query.skip_duplicates);
-    let done = app.tasks().spawn(task).await.map_err(|error| ApiError::internal(&error))?.map_err(of_wrong)?;
+    let done = app
+        .tasks()
+        .spawn(task)
+        .await
+        .map_err(|error| ApiError::internal(&error))?
+        .map_err(of_wrong)?;
     app.wake_rescue();
-    let document = ImportedDoc { campaign, prize, import: import.0, imported: done.imported, skipped: done.skipped };
+    let document = ImportedDoc {
+        campaign,
+        prize,
+        import: import.0,
+        imported: done.codes,
+        skipped: done.skipped,
+    };
     running.done(done.fingerprint, &document)
 }
 
 fn of_wrong(wrong: Wrong) -> ApiError {
     match wrong {
-        Wrong::Line { line, what } => {
-            ApiError::new(Code::InvalidCodes, format!("line {line}: {what}; nothing was imported")).with("line", line)
+        Wrong::Line { line, what } => ApiError::new(
+            Code::InvalidCodes,
+            format!("line {line}: {what}; nothing was imported"),
+        )
+        .with("line", line),
+        Wrong::File(what) => {
+            ApiError::new(Code::InvalidCodes, format!("{what}; nothing was imported"))
         }
-        Wrong::File(what) => ApiError::new(Code::InvalidCodes, format!("{what}; nothing was imported")),
         Wrong::Store(error) => error.into(),
         Wrong::Fault(what) => ApiError::internal(&what),
     }

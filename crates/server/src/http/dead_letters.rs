@@ -7,7 +7,8 @@ use super::awards::since;
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Params};
 use crate::api::{
-    DeadFilter, DeadLetterFact, DeadLetterQuery, OutcomeWord, Page, PageQuery, RequeueBody, RequeuedDoc,
+    DeadFilter, DeadLetterFact, DeadLetterQuery, OutcomeWord, Page, PageQuery, RequeueBody,
+    RequeuedDoc,
 };
 use crate::app::App;
 use axum::Json;
@@ -24,8 +25,16 @@ const OVER_MAX: Duration = Duration::from_hours(7 * 24);
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get("/v1/dead-letters", Access::of(&[Role::Operator, Role::Auditor]), list),
-        Route::post("/v1/dead-letters/requeue", Access::of(&[Role::Operator]), requeue),
+        Route::get(
+            "/v1/dead-letters",
+            Access::of(&[Role::Operator, Role::Auditor]),
+            list,
+        ),
+        Route::post(
+            "/v1/dead-letters/requeue",
+            Access::of(&[Role::Operator]),
+            requeue,
+        ),
     ]
 }
 
@@ -37,9 +46,16 @@ async fn list(
         campaign: query.campaign,
         kind: query.kind,
         reason: query.reason,
-        since: query.since.as_deref().map(|text| since(text, app.now())).transpose()?,
+        since: query
+            .since
+            .as_deref()
+            .map(|text| since(text, app.now()))
+            .transpose()?,
     };
-    let page = PageQuery { after: query.after, limit: Some(input::page_size(query.limit)?) };
+    let page = PageQuery {
+        after: query.after,
+        limit: Some(input::page_size(query.limit)?),
+    };
     Ok(Json(app.store().dead_letter_list(filter, page).await?))
 }
 
@@ -51,15 +67,26 @@ async fn requeue(
     let not_delivered = match body.outcome {
         Some(OutcomeWord::NotDelivered) => true,
         Some(OutcomeWord::Delivered) => {
-            return Err(ApiError::field("/outcome", "an award that was delivered is confirmed, not requeued"));
+            return Err(ApiError::field(
+                "/outcome",
+                "an award that was delivered is confirmed, not requeued",
+            ));
         }
         None => false,
     };
     let over = over(body.over.as_deref())?;
-    let asked = Asked { by: caller.actor(input::reason(body.reason)?), not_delivered, over, dry_run: body.dry_run };
+    let asked = Asked {
+        by: caller.actor(input::reason(body.reason)?),
+        not_delivered,
+        over,
+        dry_run: body.dry_run,
+    };
     match (body.ids.as_slice(), body.filter) {
         ([], Some(filter)) => all_that_match(&app, filter, asked).await,
-        ([], None) => Err(ApiError::field("", "name ids, or a filter; an empty filter matches all")),
+        ([], None) => Err(ApiError::field(
+            "",
+            "name ids, or a filter; an empty filter matches all",
+        )),
         (ids, None) => each(&app, ids, asked).await,
         (_, Some(_)) => Err(ApiError::field("/filter", "name ids or a filter, not both")),
     }
@@ -70,7 +97,9 @@ async fn requeue(
 }
 
 fn over(text: Option<&str>) -> Result<Duration, ApiError> {
-    let Some(text) = text else { return Ok(Duration::ZERO) };
+    let Some(text) = text else {
+        return Ok(Duration::ZERO);
+    };
     parse_span(text)
         .filter(|span| *span <= OVER_MAX)
         .ok_or_else(|| ApiError::field("/over", "use a span of at most 7d, such as 10m"))
@@ -83,9 +112,17 @@ struct Asked {
     dry_run: bool,
 }
 
-async fn all_that_match(app: &App, filter: DeadFilter, asked: Asked) -> Result<RequeuedDoc, ApiError> {
+async fn all_that_match(
+    app: &App,
+    filter: DeadFilter,
+    asked: Asked,
+) -> Result<RequeuedDoc, ApiError> {
     let (matched, doubted) = app.store().dead_letter_count(filter.clone()).await?;
-    let mut done = RequeuedDoc { dry_run: asked.dry_run, matched, ..RequeuedDoc::default() };
+    let mut done = RequeuedDoc {
+        dry_run: asked.dry_run,
+        matched,
+        ..RequeuedDoc::default()
+    };
     if asked.dry_run {
         done.in_doubt = if asked.not_delivered { 0 } else { doubted };
         done.requeued = matched - done.in_doubt.min(matched);
@@ -95,7 +132,12 @@ async fn all_that_match(app: &App, filter: DeadFilter, asked: Asked) -> Result<R
     loop {
         let now = app.now();
         let (filter, until) = (filter.clone(), now.plus(asked.over));
-        let step = RequeueStep { filter, after, not_delivered: asked.not_delivered, until };
+        let step = RequeueStep {
+            filter,
+            after,
+            not_delivered: asked.not_delivered,
+            until,
+        };
         let stepped = app.store().requeue(step, asked.by.clone(), now).await?;
         done.requeued += stepped.requeued;
         done.in_doubt += stepped.in_doubt;
@@ -108,13 +150,22 @@ async fn all_that_match(app: &App, filter: DeadFilter, asked: Asked) -> Result<R
 
 async fn each(app: &App, ids: &[i64], asked: Asked) -> Result<RequeuedDoc, ApiError> {
     if ids.len() > limits::STEP_ROWS_MAX {
-        return Err(ApiError::field("/ids", format!("name at most {}, or use a filter", limits::STEP_ROWS_MAX)));
+        return Err(ApiError::field(
+            "/ids",
+            format!("name at most {}, or use a filter", limits::STEP_ROWS_MAX),
+        ));
     }
     if let Some(place) = ids.iter().position(|id| !(1..=ID_MAX).contains(id)) {
-        return Err(ApiError::field(format!("/ids/{place}"), "this is no id of an award"));
+        return Err(ApiError::field(
+            format!("/ids/{place}"),
+            "this is no id of an award",
+        ));
     }
     let count = u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1);
-    let mut done = RequeuedDoc { dry_run: asked.dry_run, ..RequeuedDoc::default() };
+    let mut done = RequeuedDoc {
+        dry_run: asked.dry_run,
+        ..RequeuedDoc::default()
+    };
     for (place, id) in (0_u32..).zip(ids) {
         if asked.dry_run {
             count_one(app, AwardId(*id), &asked, &mut done).await?;
@@ -122,23 +173,41 @@ async fn each(app: &App, ids: &[i64], asked: Asked) -> Result<RequeuedDoc, ApiEr
         }
         let now = app.now();
         let due_at = now.plus(asked.over.saturating_mul(place) / count);
-        let action = Action::Requeue { not_delivered: asked.not_delivered, due_at };
-        match app.store().act(AwardId(*id), action, asked.by.clone(), now).await? {
+        let action = Action::Requeue {
+            not_delivered: asked.not_delivered,
+            due_at,
+        };
+        match app
+            .store()
+            .act(AwardId(*id), action, asked.by.clone(), now)
+            .await?
+        {
             Acted::Done(_) => done.requeued += 1,
             Acted::Refused(Refusal::OutcomeUnknown) => done.in_doubt += 1,
-            Acted::Refused(Refusal::Delivering { .. } | Refusal::WrongState { .. }) | Acted::NotFound => {
+            Acted::Refused(Refusal::Delivering { .. } | Refusal::WrongState { .. })
+            | Acted::NotFound => {
                 done.not_found += 1;
             }
         }
     }
     done.matched = done.requeued + done.in_doubt;
     if let ([_], 0, false) = (ids, done.requeued, asked.dry_run) {
-        return Err(if done.in_doubt > 0 { Code::OutcomeUnknown } else { Code::AwardNotFound }.into());
+        return Err(if done.in_doubt > 0 {
+            Code::OutcomeUnknown
+        } else {
+            Code::AwardNotFound
+        }
+        .into());
     }
     Ok(done)
 }
 
-async fn count_one(app: &App, id: AwardId, asked: &Asked, done: &mut RequeuedDoc) -> Result<(), ApiError> {
+async fn count_one(
+    app: &App,
+    id: AwardId,
+    asked: &Asked,
+    done: &mut RequeuedDoc,
+) -> Result<(), ApiError> {
     let award = app.store().award_show(id).await?.map(|award| award.fact);
     match award.filter(|award| award.state == tombola_core::award::State::Dead) {
         None => done.not_found += 1,

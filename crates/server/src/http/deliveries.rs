@@ -24,15 +24,24 @@ async fn check(app: &App, scope: &PauseScope) -> Result<(), ApiError> {
     match (&scope.campaign, &scope.prize) {
         (None, Some(_)) => return Err(ApiError::field("/prize", "name its campaign as well")),
         (Some(campaign), prize) => {
-            let found = app.store().campaign_show(campaign, app.now()).await?.ok_or(Code::CampaignNotFound)?;
-            if prize.as_ref().is_some_and(|prize| !found.prizes.iter().any(|it| it.prize == *prize)) {
+            let found = app
+                .store()
+                .campaign_show(campaign, app.now())
+                .await?
+                .ok_or(Code::CampaignNotFound)?;
+            if prize
+                .as_ref()
+                .is_some_and(|prize| !found.prizes.iter().any(|it| it.prize == *prize))
+            {
                 return Err(Code::PrizeNotFound.into());
             }
         }
         (None, None) => {}
     }
     match &scope.endpoint {
-        Some(name) if app.store().endpoint_show(name).await?.is_none() => Err(Code::EndpointNotFound.into()),
+        Some(name) if app.store().endpoint_show(name).await?.is_none() => {
+            Err(Code::EndpointNotFound.into())
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -45,7 +54,11 @@ async fn pause(
     check(&app, &body.scope()).await?;
     let (scope, by) = (body.scope(), caller.actor(input::reason(body.reason)?));
     app.store().pause(scope.clone(), by, app.now()).await?;
-    Ok(Json(PauseDoc { paused: true, scope, released: 0 }))
+    Ok(Json(PauseDoc {
+        paused: true,
+        scope,
+        released: 0,
+    }))
 }
 
 /// What was held goes back in steps.
@@ -66,5 +79,9 @@ async fn resume(
         }
     }
     app.wake_rescue();
-    Ok(Json(PauseDoc { paused: false, scope, released }))
+    Ok(Json(PauseDoc {
+        paused: false,
+        scope,
+        released,
+    }))
 }

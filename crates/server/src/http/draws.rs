@@ -23,9 +23,21 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::post("/v1/campaigns/{campaign}/draws", Access::of(&[Role::Client]), draw),
-        Route::get("/v1/draws", Access::of(&[Role::Operator, Role::Auditor]), list),
-        Route::get("/v1/draws/{id}", Access::of(&[Role::Client, Role::Operator, Role::Auditor]), show),
+        Route::post(
+            "/v1/campaigns/{campaign}/draws",
+            Access::of(&[Role::Client]),
+            draw,
+        ),
+        Route::get(
+            "/v1/draws",
+            Access::of(&[Role::Operator, Role::Auditor]),
+            list,
+        ),
+        Route::get(
+            "/v1/draws/{id}",
+            Access::of(&[Role::Client, Role::Operator, Role::Auditor]),
+            show,
+        ),
     ]
 }
 
@@ -53,10 +65,14 @@ async fn draw(
         DeskAnswer::Replayed(facts) => (facts, true),
         DeskAnswer::Refused(refusal) => return Err(of_refusal(&refusal)),
     };
-    let document = DrawsDoc { draws: facts.iter().map(|fact| document(&app, fact)).collect() };
+    let document = DrawsDoc {
+        draws: facts.iter().map(|fact| document(&app, fact)).collect(),
+    };
     let mut response = (StatusCode::CREATED, Json(document)).into_response();
     if is_replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
 }
@@ -67,7 +83,10 @@ fn count(body: &DrawBody) -> Result<u32, ApiError> {
         Ok(count) if count <= limits::DRAWS_PER_REQUEST_MAX => Ok(count),
         Ok(_) | Err(_) => {
             let max = limits::DRAWS_PER_REQUEST_MAX;
-            Err(ApiError::new(Code::CountTooLarge, format!("ask for 1 to {max} draws")).with("max", max))
+            Err(
+                ApiError::new(Code::CountTooLarge, format!("ask for 1 to {max} draws"))
+                    .with("max", max),
+            )
         }
     }
 }
@@ -87,9 +106,12 @@ fn fingerprint(body: &DrawBody) -> [u8; 16] {
 /// The trace context, if it has the shape that W3C gives it.
 fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
     let text = headers.get("traceparent")?.to_str().ok()?;
-    let is_hex = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_hex =
+        |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit());
     let mut parts = text.split('-');
-    let fits = [2, 32, 16, 2].into_iter().all(|length| parts.next().is_some_and(|part| is_hex(part, length)));
+    let fits = [2, 32, 16, 2]
+        .into_iter()
+        .all(|length| parts.next().is_some_and(|part| is_hex(part, length)));
     (fits && parts.next().is_none()).then(|| text.into())
 }
 
@@ -100,14 +122,22 @@ fn document(app: &App, fact: &DrawFact) -> DrawDoc {
         state: state.name().to_owned(),
         claim_token: kind
             .has_claim_token()
-            .then(|| app.claims().token(fact.id.award(), fact.drawn_at, fact.claim_key_version))
+            .then(|| {
+                app.claims()
+                    .token(fact.id.award(), fact.drawn_at, fact.claim_key_version)
+            })
             .flatten(),
     });
     DrawDoc {
         id: fact.id.0,
         campaign: fact.campaign.to_string(),
         user: fact.user.to_string(),
-        outcome: if fact.prize.is_some() { "won" } else { "nothing" }.to_owned(),
+        outcome: if fact.prize.is_some() {
+            "won"
+        } else {
+            "nothing"
+        }
+        .to_owned(),
         prize: fact.prize.as_deref().map(str::to_owned),
         drawn_at: fact.drawn_at,
         award,
@@ -118,9 +148,14 @@ fn of_refusal(refusal: &DrawRefusal) -> ApiError {
     match refusal {
         DrawRefusal::CampaignNotFound => Code::CampaignNotFound.into(),
         DrawRefusal::NotRunning { phase } => {
-            ApiError::new(Code::CampaignNotRunning, format!("the campaign is {phase}")).with("phase", phase.name())
+            ApiError::new(Code::CampaignNotRunning, format!("the campaign is {phase}"))
+                .with("phase", phase.name())
         }
-        DrawRefusal::AllowanceExhausted { limit, left, resets_at } => {
+        DrawRefusal::AllowanceExhausted {
+            limit,
+            left,
+            resets_at,
+        } => {
             let detail = format!("`{}` leaves {left} draws", limit.name());
             ApiError::new(Code::AllowanceExhausted, detail)
                 .with("limit", limit.name())
@@ -134,7 +169,9 @@ fn of_refusal(refusal: &DrawRefusal) -> ApiError {
 
 fn of_desk(error: DeskError) -> ApiError {
     match error {
-        DeskError::Overloaded { retry_after } => ApiError::from(Code::Overloaded).after(retry_after),
+        DeskError::Overloaded { retry_after } => {
+            ApiError::from(Code::Overloaded).after(retry_after)
+        }
         DeskError::Stopping => Code::Stopping.into(),
         DeskError::CountOutOfRange => Code::CountTooLarge.into(),
         DeskError::Store(error) => of_store(&error),
@@ -147,7 +184,9 @@ fn of_store(error: &StoreError) -> ApiError {
         StoreError::Overloaded => StoreError::Overloaded.into(),
         StoreError::Closed => StoreError::Closed.into(),
         StoreError::Unavailable(why) => StoreError::Unavailable(why.clone()).into(),
-        StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Schema(_) => ApiError::internal(error),
+        StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Schema(_) => {
+            ApiError::internal(error)
+        }
     }
 }
 
@@ -159,7 +198,10 @@ fn document_of_row(app: &App, row: DrawRow) -> DrawDoc {
         state: state.name().to_owned(),
         claim_token: kind
             .has_claim_token()
-            .then(|| app.claims().token(row.id.award(), row.drawn_at, row.claim_key_version))
+            .then(|| {
+                app.claims()
+                    .token(row.id.award(), row.drawn_at, row.claim_key_version)
+            })
             .flatten(),
     });
     DrawDoc {
@@ -174,7 +216,11 @@ fn document_of_row(app: &App, row: DrawRow) -> DrawDoc {
 }
 
 /// A client sees what it drew; the claim token is for it alone.
-async fn show(State(app): State<App>, caller: Caller, Names(id): Names<String>) -> Result<Json<DrawDoc>, ApiError> {
+async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    Names(id): Names<String>,
+) -> Result<Json<DrawDoc>, ApiError> {
     let id = DrawId(input::id(&id, Code::DrawNotFound)?);
     let row = app.store().draw_show(id).await?.ok_or(Code::DrawNotFound)?;
     let is_own = *row.client == *caller.client();
@@ -191,12 +237,34 @@ fn without_token(mut draw: DrawDoc, is_own: bool) -> DrawDoc {
     draw
 }
 
-async fn list(State(app): State<App>, Params(query): Params<DrawQuery>) -> Result<Json<Page<DrawDoc>>, ApiError> {
+async fn list(
+    State(app): State<App>,
+    Params(query): Params<DrawQuery>,
+) -> Result<Json<Page<DrawDoc>>, ApiError> {
     let limit = input::page_size(query.limit)?;
-    let filter = DrawFilter { campaign: query.campaign, user: query.user };
-    let page = app.store().draw_list(filter, PageQuery { after: query.after, limit: Some(limit) }).await?;
-    let items = page.items.into_iter().map(|row| without_token(document_of_row(&app, row), false)).collect();
-    Ok(Json(Page { items, next: page.next }))
+    let filter = DrawFilter {
+        campaign: query.campaign,
+        user: query.user,
+    };
+    let page = app
+        .store()
+        .draw_list(
+            filter,
+            PageQuery {
+                after: query.after,
+                limit: Some(limit),
+            },
+        )
+        .await?;
+    let items = page
+        .items
+        .into_iter()
+        .map(|row| without_token(document_of_row(&app, row), false))
+        .collect();
+    Ok(Json(Page {
+        items,
+        next: page.next,
+    }))
 }
 
 #[cfg(test)]
@@ -206,7 +274,12 @@ mod tests {
 
     #[test]
     fn fingerprint_tells_users_and_counts_apart() {
-        let of = |user: &str, count| fingerprint(&DrawBody { user: user.to_owned(), count });
+        let of = |user: &str, count| {
+            fingerprint(&DrawBody {
+                user: user.to_owned(),
+                count,
+            })
+        };
         assert_eq!(of("u", 1), of("u", 1));
         assert_ne!(of("u", 1), of("v", 1));
         assert_ne!(of("u", 1), of("u", 2));
@@ -220,8 +293,12 @@ mod tests {
             headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
             traceparent(&headers).is_some()
         };
-        assert!(read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
-        assert!(!read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-extra"));
+        assert!(read(
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        ));
+        assert!(!read(
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-extra"
+        ));
         assert!(!read("00-xyz"));
     }
 }

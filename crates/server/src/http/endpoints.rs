@@ -25,8 +25,16 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/v1/endpoints", READERS, list),
         Route::get("/v1/endpoints/{name}", READERS, show),
         Route::put("/v1/endpoints/{name}", Access::of(&[]), put),
-        Route::post("/v1/endpoints/{name}/enable", Access::of(&[Role::Operator]), enable),
-        Route::post("/v1/endpoints/{name}/disable", Access::of(&[Role::Operator]), disable),
+        Route::post(
+            "/v1/endpoints/{name}/enable",
+            Access::of(&[Role::Operator]),
+            enable,
+        ),
+        Route::post(
+            "/v1/endpoints/{name}/disable",
+            Access::of(&[Role::Operator]),
+            disable,
+        ),
     ]
 }
 
@@ -35,10 +43,16 @@ async fn list(State(app): State<App>) -> Result<Json<Page<EndpointFact>>, ApiErr
 }
 
 async fn find(app: &App, name: &str) -> Result<EndpointFact, ApiError> {
-    app.store().endpoint_show(name).await?.ok_or_else(|| Code::EndpointNotFound.into())
+    app.store()
+        .endpoint_show(name)
+        .await?
+        .ok_or_else(|| Code::EndpointNotFound.into())
 }
 
-async fn show(State(app): State<App>, Names(name): Names<String>) -> Result<Json<EndpointFact>, ApiError> {
+async fn show(
+    State(app): State<App>,
+    Names(name): Names<String>,
+) -> Result<Json<EndpointFact>, ApiError> {
     find(&app, &name).await.map(Json)
 }
 
@@ -55,23 +69,39 @@ async fn put(
     if spec.name != name {
         return Err(field("name", "the address names another one"));
     }
-    spec.check(1, Vec::new(), true).map_err(|problem| field(problem.field, problem.what))?;
-    if spec.secret.as_deref().is_some_and(|secret| !is_secret(secret)) {
-        return Err(field("secret", "use whsec_ and the base64 of 24 to 64 bytes"));
+    spec.check(1, Vec::new(), true)
+        .map_err(|problem| field(problem.field, problem.what))?;
+    if spec
+        .secret
+        .as_deref()
+        .is_some_and(|secret| !is_secret(secret))
+    {
+        return Err(field(
+            "secret",
+            "use whsec_ and the base64 of 24 to 64 bytes",
+        ));
     }
     let was_there = app.store().endpoint_show(&name).await?.is_some();
     let new_secret = format!("{SECRET_PREFIX}{}", STANDARD.encode(random::bytes::<32>()));
     let is_made = !was_there && spec.secret.is_none();
-    let put = app.store().put_endpoint(spec, new_secret.clone(), caller.actor(None), app.now()).await?;
+    let put = app
+        .store()
+        .put_endpoint(spec, new_secret.clone(), caller.actor(None), app.now())
+        .await?;
     app.endpoints_changed().await;
     // Only the secret that is in force: another request may have come first.
     let is_in_force = put.secrets.first() == Some(&new_secret);
     let endpoint = find(&app, &name).await?;
-    Ok(Json(EndpointPutDoc { endpoint, new_secret: (is_made && is_in_force).then_some(new_secret) }))
+    Ok(Json(EndpointPutDoc {
+        endpoint,
+        new_secret: (is_made && is_in_force).then_some(new_secret),
+    }))
 }
 
 fn is_secret(text: &str) -> bool {
-    let bytes = text.strip_prefix(SECRET_PREFIX).and_then(|text| STANDARD.decode(text).ok());
+    let bytes = text
+        .strip_prefix(SECRET_PREFIX)
+        .and_then(|text| STANDARD.decode(text).ok());
     bytes.is_some_and(|bytes| (24..=64).contains(&bytes.len()))
 }
 
@@ -102,7 +132,11 @@ async fn switch(
 ) -> Result<Json<EndpointFact>, ApiError> {
     let by = caller.actor(input::reason(body.reason)?);
     let lane = find(app, name).await?.lane;
-    if !app.store().enable_endpoint(lane, is_enabled, by, app.now()).await? {
+    if !app
+        .store()
+        .enable_endpoint(lane, is_enabled, by, app.now())
+        .await?
+    {
         return Err(Code::EndpointNotFound.into());
     }
     app.endpoints_changed().await;

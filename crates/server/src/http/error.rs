@@ -5,7 +5,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Duration;
 use tombola_core::ports::StoreError;
 
@@ -164,14 +164,22 @@ pub struct ApiError {
 
 impl From<Code> for ApiError {
     fn from(code: Code) -> Self {
-        Self { code, detail: None, extra: Map::new(), retry_after: None }
+        Self {
+            code,
+            detail: None,
+            extra: Map::new(),
+            retry_after: None,
+        }
     }
 }
 
 impl ApiError {
     /// The error of that code, in these words.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { detail: Some(detail.into()), ..Self::from(code) }
+        Self {
+            detail: Some(detail.into()),
+            ..Self::from(code)
+        }
     }
 
     /// The same with a further member of the body.
@@ -191,7 +199,11 @@ impl ApiError {
     /// A field of the body that cannot be used.
     pub fn field(pointer: impl Into<String>, what: impl Into<String>) -> Self {
         let (pointer, what) = (pointer.into(), what.into());
-        let detail = if pointer.is_empty() { what.clone() } else { format!("{pointer}: {what}") };
+        let detail = if pointer.is_empty() {
+            what.clone()
+        } else {
+            format!("{pointer}: {what}")
+        };
         let errors = json!([{ "pointer": pointer, "what": what }]);
         Self::new(Code::InvalidBody, detail).with("errors", errors)
     }
@@ -205,7 +217,10 @@ impl ApiError {
     /// The body, as RFC 9457 says.
     pub fn body(&self, request_id: &str) -> Value {
         let mut body = Map::new();
-        body.insert("type".to_owned(), format!("urn:tombola:error:{}", self.code.name()).into());
+        body.insert(
+            "type".to_owned(),
+            format!("urn:tombola:error:{}", self.code.name()).into(),
+        );
         body.insert("title".to_owned(), self.code.title().into());
         body.insert("status".to_owned(), self.code.status().as_u16().into());
         body.insert("code".to_owned(), self.code.name().into());
@@ -239,7 +254,9 @@ impl From<StoreError> for ApiError {
                 Self::from(Code::Unavailable).after(Duration::from_secs(1))
             }
             StoreError::Closed => Self::from(Code::Stopping).after(Duration::from_secs(1)),
-            StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Schema(_) => Self::internal(&error),
+            StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Schema(_) => {
+                Self::internal(&error)
+            }
         }
     }
 }
@@ -261,14 +278,23 @@ pub(super) fn write_body(response: Response, request_id: &str) -> Response {
         return Response::from_parts(parts, body);
     };
     let text = error.body(request_id).to_string();
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    parts.headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     parts.headers.remove(header::CONTENT_LENGTH);
     if let Some(wait) = error.retry_after {
-        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
-        parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        let seconds = wait
+            .as_secs()
+            .saturating_add(u64::from(wait.subsec_nanos() > 0));
+        parts
+            .headers
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if error.code == Code::Unauthorized {
-        parts.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        parts
+            .headers
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     Response::from_parts(parts, text.into())
 }
@@ -283,8 +309,15 @@ pub fn page() -> String {
          code to stderr and exits with 1.\n",
     );
     for code in Code::ALL {
-        let about = code.about().lines().map(str::trim).collect::<Vec<_>>().join("\n");
-        text.push_str(&format!("\n## `{}`\n\n{} {}.\n\n{about}\n", code.name(), code.status().as_u16(), code.title()));
+        let about = code
+            .about()
+            .lines()
+            .map(str::trim)
+            .collect::<Vec<_>>()
+            .join("\n");
+        let (name, status, title) = (code.name(), code.status().as_u16(), code.title());
+        write!(text, "\n## `{name}`\n\n{status} {title}.\n\n{about}\n")
+            .expect("writing to a text cannot fail");
     }
     text
 }

@@ -21,12 +21,21 @@ pub(super) fn routes() -> Vec<Route> {
 async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let checks = app.readiness().await;
     let is_ready = checks.iter().all(|(_, state)| state == "ok");
-    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let checks: serde_json::Map<String, Value> =
-        checks.into_iter().map(|(name, state)| (name.to_owned(), state.into())).collect();
+    let status = if is_ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let checks: serde_json::Map<String, Value> = checks
+        .into_iter()
+        .map(|(name, state)| (name.to_owned(), state.into()))
+        .collect();
     (status, Json(json!({ "ready": is_ready, "checks": checks })))
 }
 
 async fn version(State(app): State<App>) -> Json<VersionDoc> {
-    Json(VersionDoc { version: env!("CARGO_PKG_VERSION").to_owned(), origin: app.store().origin().to_owned() })
+    Json(VersionDoc {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        origin: app.store().origin().to_owned(),
+    })
 }

@@ -30,7 +30,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             return parse("{}").map(Self);
         }
         if !is_json {
-            return Err(ApiError::new(Code::UnsupportedMediaType, "send application/json"));
+            return Err(ApiError::new(
+                Code::UnsupportedMediaType,
+                "send application/json",
+            ));
         }
         parse(&text).map(Self)
     }
@@ -45,7 +48,10 @@ impl<S: Send + Sync> FromRequest<S> for JsonText {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         if !has_content_type(request.headers(), "application/json") {
-            return Err(ApiError::new(Code::UnsupportedMediaType, "send application/json"));
+            return Err(ApiError::new(
+                Code::UnsupportedMediaType,
+                "send application/json",
+            ));
         }
         read(request.into_body()).await.map(Self)
     }
@@ -53,8 +59,11 @@ impl<S: Send + Sync> FromRequest<S> for JsonText {
 
 /// Whether the request says that its body is of that type, parameters aside.
 pub(super) fn has_content_type(headers: &HeaderMap, wanted: &str) -> bool {
-    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    said.and_then(|said| said.split(';').next()).is_some_and(|said| said.trim().eq_ignore_ascii_case(wanted))
+    let said = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    said.and_then(|said| said.split(';').next())
+        .is_some_and(|said| said.trim().eq_ignore_ascii_case(wanted))
 }
 
 async fn read(body: Body) -> Result<String, ApiError> {
@@ -65,7 +74,10 @@ async fn read(body: Body) -> Result<String, ApiError> {
             let is_large = std::error::Error::source(&error)
                 .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
             if is_large {
-                ApiError::new(Code::BodyTooLarge, format!("send at most {} bytes", limits::BODY_BYTES_MAX))
+                ApiError::new(
+                    Code::BodyTooLarge,
+                    format!("send at most {} bytes", limits::BODY_BYTES_MAX),
+                )
             } else {
                 ApiError::field("", "the body broke off")
             }
@@ -77,7 +89,9 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut reader)
         .map_err(|error| ApiError::field(pointer(error.path()), error.inner().to_string()))?;
-    reader.end().map_err(|error| ApiError::field("", error.to_string()))?;
+    reader
+        .end()
+        .map_err(|error| ApiError::field("", error.to_string()))?;
     Ok(value)
 }
 
@@ -146,25 +160,40 @@ pub(super) fn optional_request_key(headers: &HeaderMap) -> Result<Option<String>
         return Ok(None);
     };
     let is_good = |key: &&str| {
-        limits::REQUEST_KEY_CHARS.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+        limits::REQUEST_KEY_CHARS.contains(&key.len())
+            && key.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    let key = value.to_str().ok().filter(is_good).filter(|_| values.next().is_none());
-    key.map(|key| Some(key.to_owned())).ok_or_else(|| Code::RequestKeyInvalid.into())
+    let key = value
+        .to_str()
+        .ok()
+        .filter(is_good)
+        .filter(|_| values.next().is_none());
+    key.map(|key| Some(key.to_owned()))
+        .ok_or_else(|| Code::RequestKeyInvalid.into())
 }
 
 /// A user id: 1 to 128 bytes, no control characters.
 pub(super) fn user(text: &str) -> Result<(), ApiError> {
-    let is_good = (1..=limits::USER_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
-    if is_good { Ok(()) } else { Err(ApiError::field("/user", "use 1 to 128 bytes without control characters")) }
+    let is_good =
+        (1..=limits::USER_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    if is_good {
+        Ok(())
+    } else {
+        Err(ApiError::field(
+            "/user",
+            "use 1 to 128 bytes without control characters",
+        ))
+    }
 }
 
 /// A reason: at most 1,024 bytes.
 pub(super) fn reason(text: Option<String>) -> Result<Option<String>, ApiError> {
     let text = text.filter(|text| !text.trim().is_empty());
     match &text {
-        Some(long) if long.len() > limits::REASON_BYTES_MAX => {
-            Err(ApiError::field("/reason", format!("use at most {} bytes", limits::REASON_BYTES_MAX)))
-        }
+        Some(long) if long.len() > limits::REASON_BYTES_MAX => Err(ApiError::field(
+            "/reason",
+            format!("use at most {} bytes", limits::REASON_BYTES_MAX),
+        )),
         Some(_) | None => Ok(text),
     }
 }
@@ -174,7 +203,10 @@ pub(super) fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
     match limit {
         None => Ok(limits::PAGE_DEFAULT),
         Some(limit) if (1..=limits::PAGE_MAX).contains(&limit) => Ok(limit),
-        Some(_) => Err(ApiError::new(Code::InvalidQuery, format!("limit: use 1 to {}", limits::PAGE_MAX))),
+        Some(_) => Err(ApiError::new(
+            Code::InvalidQuery,
+            format!("limit: use 1 to {}", limits::PAGE_MAX),
+        )),
     }
 }
 
@@ -187,7 +219,10 @@ mod tests {
     fn request_keys_are_8_to_128_visible_ascii() {
         let read = |text: &str| {
             let mut headers = HeaderMap::new();
-            headers.insert("idempotency-key", HeaderValue::from_bytes(text.as_bytes()).unwrap());
+            headers.insert(
+                "idempotency-key",
+                HeaderValue::from_bytes(text.as_bytes()).unwrap(),
+            );
             request_key(&headers).map_err(|error| error.code)
         };
         assert_eq!(read("12345678").unwrap(), "12345678");
@@ -195,7 +230,10 @@ mod tests {
         for bad in ["1234567", &"k".repeat(129), "with a space", "nicht-ä-ascii"] {
             assert_eq!(read(bad), Err(Code::RequestKeyInvalid), "{bad}");
         }
-        assert_eq!(request_key(&HeaderMap::new()).unwrap_err().code, Code::RequestKeyMissing);
+        assert_eq!(
+            request_key(&HeaderMap::new()).unwrap_err().code,
+            Code::RequestKeyMissing
+        );
     }
 
     #[test]
@@ -206,7 +244,9 @@ mod tests {
             #[expect(dead_code, reason = "only its type is asked for")]
             count: u32,
         }
-        let error = parse::<std::collections::BTreeMap<String, Vec<Inner>>>(r#"{"a/b":[{"count":"x"}]}"#).unwrap_err();
+        let error =
+            parse::<std::collections::BTreeMap<String, Vec<Inner>>>(r#"{"a/b":[{"count":"x"}]}"#)
+                .unwrap_err();
         assert_eq!(error.code, Code::InvalidBody);
         assert_eq!(error.extra["errors"][0]["pointer"], "/a~1b/0/count");
     }

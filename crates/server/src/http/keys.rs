@@ -44,9 +44,14 @@ async fn create(
     let now = app.now();
     let client = body.client.unwrap_or_else(|| body.role.name().to_owned());
     let is_name = (1..=64).contains(&client.len())
-        && client.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        && client
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if !is_name || client == LOCAL {
-        return Err(ApiError::field("/client", "use 1 to 64 of a-z, A-Z, 0-9, ., _ and -, and not `local`"));
+        return Err(ApiError::field(
+            "/client",
+            "use 1 to 64 of a-z, A-Z, 0-9, ., _ and -, and not `local`",
+        ));
     }
     if body.expires_at.is_some_and(|end| end <= now) {
         return Err(ApiError::field("/expires_at", "it lies in the past"));
@@ -63,7 +68,13 @@ async fn create(
     };
     let kept = app.store().put_key(key, caller.actor(None)).await?;
     app.refresh_keys().await?;
-    Ok((StatusCode::CREATED, Json(KeyMadeDoc { about: document(kept), key: clear })))
+    Ok((
+        StatusCode::CREATED,
+        Json(KeyMadeDoc {
+            about: document(kept),
+            key: clear,
+        }),
+    ))
 }
 
 async fn revoke(
@@ -79,5 +90,8 @@ async fn revoke(
     }
     app.refresh_keys().await?;
     let keys = app.store().keys().await?;
-    keys.into_iter().find(|key| key.id == id).map(|key| Json(document(key))).ok_or_else(|| Code::KeyNotFound.into())
+    keys.into_iter()
+        .find(|key| key.id == id)
+        .map(|key| Json(document(key)))
+        .ok_or_else(|| Code::KeyNotFound.into())
 }

@@ -51,7 +51,12 @@ impl Accept for UnixListener {
 
 /// Serves `router` to every connection until `stop`, then waits for the requests
 /// that are under way. The caller bounds that wait.
-pub(crate) async fn serve(listener: impl Accept, router: Router, connections_max: usize, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: impl Accept,
+    router: Router,
+    connections_max: usize,
+    stop: CancellationToken,
+) {
     let room = Arc::new(Semaphore::new(connections_max));
     let graceful = GracefulShutdown::new();
     let tasks = TaskTracker::new();
@@ -73,9 +78,12 @@ pub(crate) async fn serve(listener: impl Accept, router: Router, connections_max
             }
         };
         let service = router.clone();
-        let service = hyper::service::service_fn(move |request: Request<Incoming>| service.clone().oneshot(request));
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            service.clone().oneshot(request)
+        });
         let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         tasks.spawn(async move {
             if let Err(error) = connection.await {

@@ -14,15 +14,29 @@ use tombola_core::ports::Role;
 use tombola_store::read::LogFilter;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![Route::get("/v1/log", Access::of(&[Role::Operator, Role::Auditor]), list)]
+    vec![Route::get(
+        "/v1/log",
+        Access::of(&[Role::Operator, Role::Auditor]),
+        list,
+    )]
 }
 
-async fn list(State(app): State<App>, Params(query): Params<LogQuery>) -> Result<Json<Page<LogFact>>, ApiError> {
+async fn list(
+    State(app): State<App>,
+    Params(query): Params<LogQuery>,
+) -> Result<Json<Page<LogFact>>, ApiError> {
     let filter = LogFilter {
-        since: query.since.as_deref().map(|text| since(text, app.now())).transpose()?,
+        since: query
+            .since
+            .as_deref()
+            .map(|text| since(text, app.now()))
+            .transpose()?,
         by: query.by,
         award: query.award.map(AwardId),
     };
-    let page = PageQuery { after: query.after, limit: Some(input::page_size(query.limit)?) };
+    let page = PageQuery {
+        after: query.after,
+        limit: Some(input::page_size(query.limit)?),
+    };
     Ok(Json(app.store().log_list(filter, page).await?))
 }

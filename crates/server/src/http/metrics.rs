@@ -19,7 +19,11 @@ use tombola_engine::meters::Histogram;
 use tombola_store::read::Gauges;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![Route::get("/metrics", Access::of(&[Role::Auditor]), metrics)]
+    vec![Route::get(
+        "/metrics",
+        Access::of(&[Role::Auditor]),
+        metrics,
+    )]
 }
 
 async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
@@ -40,7 +44,10 @@ impl HttpCounts {
 
     fn each(&self) -> Vec<(&'static str, u16, u64)> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.iter().map(|((route, status), count)| (*route, *status, *count)).collect()
+        counts
+            .iter()
+            .map(|((route, status), count)| (*route, *status, *count))
+            .collect()
     }
 }
 
@@ -48,11 +55,23 @@ impl HttpCounts {
 pub(crate) async fn render(app: &App) -> Result<String, ApiError> {
     let mut page = Page::default();
     engine(&mut page, &app.meters());
-    page.head("tombola_http_requests_total", "counter", "Requests answered");
+    page.head(
+        "tombola_http_requests_total",
+        "counter",
+        "Requests answered",
+    );
     for (route, status, count) in app.http_counts().each() {
-        page.sample("tombola_http_requests_total", &[("route", route), ("status", &status.to_string())], count);
+        page.sample(
+            "tombola_http_requests_total",
+            &[("route", route), ("status", &status.to_string())],
+            count,
+        );
     }
-    page.head("tombola_audit_violations", "gauge", "Violations that the last audit of this process found");
+    page.head(
+        "tombola_audit_violations",
+        "gauge",
+        "Violations that the last audit of this process found",
+    );
     page.sample("tombola_audit_violations", &[], app.audit_violations());
     if app.exports_gauges() {
         gauges(&mut page, &app.gauges().await?, app.now());
@@ -74,7 +93,10 @@ impl Page {
         self.text.push_str(name);
         for (place, (label, text)) in labels.iter().enumerate() {
             let separator = if place == 0 { '{' } else { ',' };
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let text = text
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
             self.put(format_args!("{separator}{label}=\"{text}\""));
         }
         let end = if labels.is_empty() { "" } else { "}" };
@@ -96,44 +118,113 @@ impl Page {
     }
 
     fn put(&mut self, text: std::fmt::Arguments<'_>) {
-        self.text.write_fmt(text).expect("writing to a text cannot fail");
+        self.text
+            .write_fmt(text)
+            .expect("writing to a text cannot fail");
     }
 }
 
 fn engine(page: &mut Page, meters: &Meters) {
-    page.head("tombola_draws_total", "counter", "Requests for draws and draws, by how they ended");
+    page.head(
+        "tombola_draws_total",
+        "counter",
+        "Requests for draws and draws, by how they ended",
+    );
     for (campaign, outcomes) in meters.draws() {
         for (outcome, count) in outcomes.each() {
-            page.sample("tombola_draws_total", &[("campaign", &campaign), ("outcome", outcome)], count);
+            page.sample(
+                "tombola_draws_total",
+                &[("campaign", &campaign), ("outcome", outcome)],
+                count,
+            );
         }
     }
-    page.histogram("tombola_draw_batch_size", "Draws per committed batch", &meters.draw_batch_size);
-    page.histogram("tombola_draw_seconds", "From arrival in the desk to the answer", &meters.draw_seconds);
-    page.head("tombola_publishes_total", "counter", "What the broker said of publishes");
+    page.histogram(
+        "tombola_draw_batch_size",
+        "Draws per committed batch",
+        &meters.draw_batch_size,
+    );
+    page.histogram(
+        "tombola_draw_seconds",
+        "From arrival in the desk to the answer",
+        &meters.draw_seconds,
+    );
+    page.head(
+        "tombola_publishes_total",
+        "counter",
+        "What the broker said of publishes",
+    );
     for (result, count) in meters.publishes.each() {
         page.sample("tombola_publishes_total", &[("result", result)], count);
     }
-    page.head("tombola_relay_handoff_dropped_total", "counter", "Hand-offs that the relay dropped; rescue finds them");
-    page.sample("tombola_relay_handoff_dropped_total", &[], meters.handoffs_dropped.get());
-    page.head("tombola_delivery_attempts_total", "counter", "Attempts that ended");
+    page.head(
+        "tombola_relay_handoff_dropped_total",
+        "counter",
+        "Hand-offs that the relay dropped; rescue finds them",
+    );
+    page.sample(
+        "tombola_relay_handoff_dropped_total",
+        &[],
+        meters.handoffs_dropped.get(),
+    );
+    page.head(
+        "tombola_delivery_attempts_total",
+        "counter",
+        "Attempts that ended",
+    );
     for (kind, decision, count) in meters.attempts() {
         let labels = [("kind", kind.name()), ("decision", decision.name())];
         page.sample("tombola_delivery_attempts_total", &labels, count);
     }
-    page.head("tombola_late_results_total", "counter", "Results that came after their lease was over");
+    page.head(
+        "tombola_late_results_total",
+        "counter",
+        "Results that came after their lease was over",
+    );
     for (decision, count) in meters.late_results() {
-        page.sample("tombola_late_results_total", &[("decision", decision.name())], count);
+        page.sample(
+            "tombola_late_results_total",
+            &[("decision", decision.name())],
+            count,
+        );
     }
-    page.head("tombola_duplicates_dropped_total", "counter", "Copies of messages that the row dropped");
-    page.sample("tombola_duplicates_dropped_total", &[], meters.duplicates_dropped.get());
-    page.head("tombola_rescued_total", "counter", "Awards that rescue put back on the path");
+    page.head(
+        "tombola_duplicates_dropped_total",
+        "counter",
+        "Copies of messages that the row dropped",
+    );
+    page.sample(
+        "tombola_duplicates_dropped_total",
+        &[],
+        meters.duplicates_dropped.get(),
+    );
+    page.head(
+        "tombola_rescued_total",
+        "counter",
+        "Awards that rescue put back on the path",
+    );
     for (from, count) in meters.rescued() {
         page.sample("tombola_rescued_total", &[("from", from.name())], count);
     }
-    page.head("tombola_consumer_lag", "gauge", "Messages that the workers' group has not come to");
-    for it in meters.group().map(|group| group.partitions).unwrap_or_default() {
-        let lag = it.high_watermark.saturating_sub(it.committed.max(it.log_start)).max(0);
-        page.sample("tombola_consumer_lag", &[("partition", &it.partition.to_string())], lag);
+    page.head(
+        "tombola_consumer_lag",
+        "gauge",
+        "Messages that the workers' group has not come to",
+    );
+    for it in meters
+        .group()
+        .map(|group| group.partitions)
+        .unwrap_or_default()
+    {
+        let lag = it
+            .high_watermark
+            .saturating_sub(it.committed.max(it.log_start))
+            .max(0);
+        page.sample(
+            "tombola_consumer_lag",
+            &[("partition", &it.partition.to_string())],
+            lag,
+        );
     }
 }
 
@@ -147,29 +238,61 @@ fn gauges(page: &mut Page, gauges: &Gauges, now: Timestamp) {
     for (reason, count) in &gauges.held {
         page.sample("tombola_held", &[("reason", reason.name())], count);
     }
-    page.head("tombola_dead_letters", "gauge", "Dead awards, and kept messages, by reason");
-    let dead = gauges.dead.iter().map(|(reason, count)| (reason.name(), count));
-    let kept = gauges.kept.iter().map(|(reason, count)| (reason.name(), count));
+    page.head(
+        "tombola_dead_letters",
+        "gauge",
+        "Dead awards, and kept messages, by reason",
+    );
+    let dead = gauges
+        .dead
+        .iter()
+        .map(|(reason, count)| (reason.name(), count));
+    let kept = gauges
+        .kept
+        .iter()
+        .map(|(reason, count)| (reason.name(), count));
     for (reason, count) in dead.chain(kept) {
         page.sample("tombola_dead_letters", &[("reason", reason)], count);
     }
     let age = |since: Option<Timestamp>| since.map_or(0.0, |since| now.since(since).as_secs_f64());
     let ages = [
-        ("tombola_oldest_unpublished_seconds", "Age of the oldest award that no broker has", gauges.oldest_unpublished),
-        ("tombola_oldest_undelivered_seconds", "Age of the oldest award on its way", gauges.oldest_undelivered),
+        (
+            "tombola_oldest_unpublished_seconds",
+            "Age of the oldest award that no broker has",
+            gauges.oldest_unpublished,
+        ),
+        (
+            "tombola_oldest_undelivered_seconds",
+            "Age of the oldest award on its way",
+            gauges.oldest_undelivered,
+        ),
     ];
     for (name, help, since) in ages {
         page.head(name, "gauge", help);
         page.sample(name, &[], age(since));
     }
-    page.head("tombola_stock_left", "gauge", "Units left of prizes with stock");
-    let (shown, rest) = gauges.stock_left.split_at(gauges.stock_left.len().min(limits::CAMPAIGN_SERIES_MAX));
+    page.head(
+        "tombola_stock_left",
+        "gauge",
+        "Units left of prizes with stock",
+    );
+    let (shown, rest) = gauges
+        .stock_left
+        .split_at(gauges.stock_left.len().min(limits::CAMPAIGN_SERIES_MAX));
     for it in shown {
-        page.sample("tombola_stock_left", &[("campaign", &it.campaign), ("prize", &it.prize)], it.left);
+        page.sample(
+            "tombola_stock_left",
+            &[("campaign", &it.campaign), ("prize", &it.prize)],
+            it.left,
+        );
     }
     if !rest.is_empty() {
         let left: u64 = rest.iter().map(|it| it.left).sum();
-        page.sample("tombola_stock_left", &[("campaign", "other"), ("prize", "other")], left);
+        page.sample(
+            "tombola_stock_left",
+            &[("campaign", "other"), ("prize", "other")],
+            left,
+        );
     }
 }
 

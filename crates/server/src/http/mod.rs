@@ -1,8 +1,8 @@
 //! The API: one table of routes with what each asks of its caller, one handler
 //! for each operation. Commands go through the same router.
 
-pub mod auth;
 mod audit;
+pub mod auth;
 mod awards;
 mod campaigns;
 mod codes;
@@ -44,15 +44,34 @@ pub(crate) struct Route {
 
 impl Route {
     fn get<H: Handler<T, App>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
-        Self { method: Method::GET, path, access, handler: axum::routing::get(handler) }
+        Self {
+            method: Method::GET,
+            path,
+            access,
+            handler: axum::routing::get(handler),
+        }
     }
 
-    fn post<H: Handler<T, App>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
-        Self { method: Method::POST, path, access, handler: axum::routing::post(handler) }
+    fn post<H: Handler<T, App>, T: 'static>(
+        path: &'static str,
+        access: Access,
+        handler: H,
+    ) -> Self {
+        Self {
+            method: Method::POST,
+            path,
+            access,
+            handler: axum::routing::post(handler),
+        }
     }
 
     fn put<H: Handler<T, App>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
-        Self { method: Method::PUT, path, access, handler: axum::routing::put(handler) }
+        Self {
+            method: Method::PUT,
+            path,
+            access,
+            handler: axum::routing::put(handler),
+        }
     }
 }
 
@@ -81,15 +100,24 @@ fn table() -> Vec<Route> {
 /// Every route with what it asks of its caller: method, path, access. The tests of
 /// access go by it.
 pub fn access_table() -> Vec<(Method, &'static str, Access)> {
-    table().into_iter().map(|route| (route.method, route.path, route.access)).collect()
+    table()
+        .into_iter()
+        .map(|route| (route.method, route.path, route.access))
+        .collect()
 }
 
 /// The router of `app`.
 pub(crate) fn router(app: &App) -> Router {
     let mut router = Router::new();
     for route in table() {
-        let guard = request::Guard { app: app.clone(), access: route.access, route: route.path };
-        let handler = route.handler.route_layer(from_fn_with_state(guard, request::guard));
+        let guard = request::Guard {
+            app: app.clone(),
+            access: route.access,
+            route: route.path,
+        };
+        let handler = route
+            .handler
+            .route_layer(from_fn_with_state(guard, request::guard));
         router = router.route(route.path, handler);
     }
     router

@@ -59,7 +59,10 @@ impl Replays {
             Some(Entry::Done(done)) => Ok(Begun::Done(done.clone())),
             None => {
                 remembered.by_scope.insert(scope.clone(), Entry::Running);
-                Ok(Begun::New(Running { replays: self.clone(), scope }))
+                Ok(Begun::New(Running {
+                    replays: self.clone(),
+                    scope,
+                }))
             }
         }
     }
@@ -71,11 +74,21 @@ impl Replays {
 
 impl Running {
     /// Answers, and remembers the answer.
-    pub(super) fn done(self, fingerprint: [u8; 32], document: &impl Serialize) -> Result<Response, ApiError> {
-        let body = Bytes::from(serde_json::to_vec(document).map_err(|error| ApiError::internal(&error))?);
+    pub(super) fn done(
+        self,
+        fingerprint: [u8; 32],
+        document: &impl Serialize,
+    ) -> Result<Response, ApiError> {
+        let body =
+            Bytes::from(serde_json::to_vec(document).map_err(|error| ApiError::internal(&error))?);
         let mut remembered = self.replays.lock();
-        let done = Done { fingerprint, body: body.clone() };
-        remembered.by_scope.insert(self.scope.clone(), Entry::Done(done));
+        let done = Done {
+            fingerprint,
+            body: body.clone(),
+        };
+        remembered
+            .by_scope
+            .insert(self.scope.clone(), Entry::Done(done));
         remembered.done_in_order.push_back(self.scope.clone());
         if remembered.done_in_order.len() > REMEMBERED_MAX
             && let Some(oldest) = remembered.done_in_order.pop_front()
@@ -103,13 +116,20 @@ impl Done {
             return Err(Code::RequestKeyReused.into());
         }
         let mut response = answer(self.body);
-        response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert("idempotent-replayed", HeaderValue::from_static("true"));
         Ok(response)
     }
 }
 
 fn answer(body: Bytes) -> Response {
-    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    (
+        StatusCode::OK,
+        [(header::CONTENT_TYPE, "application/json")],
+        body,
+    )
+        .into_response()
 }
 
 #[cfg(test)]
@@ -119,22 +139,35 @@ mod tests {
     #[test]
     fn request_that_failed_may_be_tried_again_and_one_under_way_is_not_begun_twice() {
         let replays = Replays::default();
-        let Ok(Begun::New(first)) = replays.begin("a".into()) else { panic!("new") };
-        let Err(error) = replays.begin("a".into()) else { panic!("under way") };
+        let Ok(Begun::New(first)) = replays.begin("a".into()) else {
+            panic!("new")
+        };
+        let Err(error) = replays.begin("a".into()) else {
+            panic!("under way")
+        };
         assert_eq!(error.code, Code::RequestInProgress);
         drop(first);
-        let Ok(Begun::New(again)) = replays.begin("a".into()) else { panic!("forgotten") };
+        let Ok(Begun::New(again)) = replays.begin("a".into()) else {
+            panic!("forgotten")
+        };
         again.done([1; 32], &7).unwrap();
-        let Ok(Begun::Done(done)) = replays.begin("a".into()) else { panic!("done") };
+        let Ok(Begun::Done(done)) = replays.begin("a".into()) else {
+            panic!("done")
+        };
         assert!(done.clone().replay(&[1; 32]).is_ok());
-        assert_eq!(done.replay(&[2; 32]).unwrap_err().code, Code::RequestKeyReused);
+        assert_eq!(
+            done.replay(&[2; 32]).unwrap_err().code,
+            Code::RequestKeyReused
+        );
     }
 
     #[test]
     fn memory_is_bounded_by_forgetting_the_oldest() {
         let replays = Replays::default();
         for n in 0..=REMEMBERED_MAX {
-            let Ok(Begun::New(running)) = replays.begin(n.to_string()) else { panic!("new") };
+            let Ok(Begun::New(running)) = replays.begin(n.to_string()) else {
+                panic!("new")
+            };
             running.done([0; 32], &n).unwrap();
         }
         assert_eq!(replays.lock().by_scope.len(), REMEMBERED_MAX);

@@ -6,7 +6,7 @@ use super::auth::{Access, Caller, identify};
 use super::error;
 use crate::app::App;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::LazyLock;
@@ -29,7 +29,8 @@ pub(super) async fn outermost(request: Request, next: Next) -> Response {
 
 fn given_id(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(REQUEST_ID)?.to_str().ok()?;
-    let is_good = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_good =
+        (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     is_good.then(|| text.to_owned())
 }
 
@@ -37,7 +38,11 @@ fn given_id(headers: &HeaderMap) -> Option<String> {
 fn new_id() -> String {
     static PROCESS: LazyLock<u32> = LazyLock::new(|| u32::from_be_bytes(crate::random::bytes()));
     static NUMBER: AtomicU64 = AtomicU64::new(1);
-    format!("{:08x}-{:x}", *PROCESS, NUMBER.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "{:08x}-{:x}",
+        *PROCESS,
+        NUMBER.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// A route as its guard knows it.
@@ -49,11 +54,16 @@ pub(super) struct Guard {
 }
 
 /// The layer of one route: who calls, whether that may be, and the count of it.
-pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    State(guard): State<Guard>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let known = request.extensions().get::<Caller>().cloned();
     let caller = match known {
-        Some(caller) => Ok(caller), // the socket's, or in process
-        None => guard.app.identify(request.headers()),
+        // The socket's, or in process; with a key or a token it speaks as its bearer.
+        Some(caller) if !request.headers().contains_key(header::AUTHORIZATION) => Ok(caller),
+        Some(_) | None => guard.app.identify(request.headers()),
     };
     let let_in = caller.and_then(|caller| guard.access.check(&caller).map(|()| caller));
     let response = match let_in {
@@ -63,7 +73,10 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
         }
         Err(error) => error.into_response(),
     };
-    guard.app.http_counts().count(guard.route, response.status());
+    guard
+        .app
+        .http_counts()
+        .count(guard.route, response.status());
     response
 }
 

@@ -14,7 +14,11 @@ use sha2::{Digest, Sha256};
 use tombola_core::ports::{Catalog, Role, StockChanged};
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![Route::post("/v1/campaigns/{campaign}/prizes/{prize}/stock", Access::of(&[Role::Operator]), change)]
+    vec![Route::post(
+        "/v1/campaigns/{campaign}/prizes/{prize}/stock",
+        Access::of(&[Role::Operator]),
+        change,
+    )]
 }
 
 async fn change(
@@ -24,7 +28,11 @@ async fn change(
     headers: HeaderMap,
     JsonBody(body): JsonBody<StockBody>,
 ) -> Result<Response, ApiError> {
-    let scope = format!("stock {} {campaign}/{prize} {}", caller.client(), input::request_key(&headers)?);
+    let scope = format!(
+        "stock {} {campaign}/{prize} {}",
+        caller.client(),
+        input::request_key(&headers)?
+    );
     let fingerprint: [u8; 32] = Sha256::digest(body.add.to_be_bytes()).into();
     if body.add == 0 {
         return Err(ApiError::field("/add", "add, or take away, at least 1"));
@@ -34,13 +42,25 @@ async fn change(
         Begun::Done(done) => return done.replay(&fingerprint),
     };
     let by = caller.actor(input::reason(body.reason)?);
-    match app.store().change_stock(&campaign, &prize, body.add, by, app.now()).await? {
-        StockChanged::Changed { stock, left } => {
-            running.done(fingerprint, &StockDoc { campaign, prize, stock, left })
-        }
-        StockChanged::NotEnough { left } => {
-            Err(ApiError::new(Code::NotEnoughStock, format!("{left} units are left")).with("left", left))
-        }
+    match app
+        .store()
+        .change_stock(&campaign, &prize, body.add, by, app.now())
+        .await?
+    {
+        StockChanged::Changed { stock, left } => running.done(
+            fingerprint,
+            &StockDoc {
+                campaign,
+                prize,
+                stock,
+                left,
+            },
+        ),
+        StockChanged::NotEnough { left } => Err(ApiError::new(
+            Code::NotEnoughStock,
+            format!("{left} units are left"),
+        )
+        .with("left", left)),
         StockChanged::Unlimited => Err(Code::StockUnlimited.into()),
         StockChanged::NotFound => Err(Code::PrizeNotFound.into()),
     }

@@ -101,7 +101,11 @@ impl Claimer<'_> {
             return CopyAnswer::NotOurs(KeptReason::OtherMessageId);
         }
         let is_paused = pauses.iter().any(|pause| award.facts.is_in(pause));
-        let gate = if is_paused { Gate::Paused } else { Gate::Permit };
+        let gate = if is_paused {
+            Gate::Paused
+        } else {
+            Gate::Permit
+        };
         let position = copy.position;
         let context = Context {
             now: self.now,

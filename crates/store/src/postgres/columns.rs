@@ -108,10 +108,7 @@ impl<'a> Draws<'a> {
     }
 
     /// What all of them share, and after it the columns.
-    pub(super) fn params(
-        &self,
-        shared: [&'a (dyn ToSql + Sync); 4],
-    ) -> [&(dyn ToSql + Sync); 12] {
+    pub(super) fn params(&self, shared: [&'a (dyn ToSql + Sync); 4]) -> [&(dyn ToSql + Sync); 12] {
         let [campaign, version, drawn_at, day] = shared;
         [
             campaign,
@@ -196,7 +193,9 @@ impl Stored {
 }
 
 fn missing(column: usize) -> tombola_core::ports::StoreError {
-    inconsistent(format!("column {column} of a delivery row holds no known name"))
+    inconsistent(format!(
+        "column {column} of a delivery row holds no known name"
+    ))
 }
 
 /// A member of a closed list by its name in that column, `None` for null.

@@ -2,7 +2,7 @@
 //! [`decide`](tombola_core::draw::decide) against what the ones before it left.
 //! Nothing here touches the database.
 
-use super::keys::{Key, Kept, key_of};
+use super::keys::{Kept, Key, key_of};
 use std::collections::HashMap;
 use tombola_core::draw::{BatchState, Decided, DrawRefusal, DrawRequest, NewDraw, decide};
 use tombola_core::retry::Schedule;

@@ -3,7 +3,7 @@
 
 use super::decided::{Fate, corrections, decide_each};
 use super::error::{inconsistent, unreadable};
-use super::keys::{self, Key, Kept, key_of};
+use super::keys::{self, Kept, Key, key_of};
 use super::session::{Session, Work};
 use super::state;
 use super::versions::Versions;
@@ -131,7 +131,11 @@ impl<'a> Desk<'a> {
     }
 
     fn answer(&self, rules: &Rules, open: &[Open<'_>], fates: &[Fate], answers: &mut Answers) {
-        let slugs: Vec<Arc<str>> = rules.prizes.iter().map(|it| it.slug.as_str().into()).collect();
+        let slugs: Vec<Arc<str>> = rules
+            .prizes
+            .iter()
+            .map(|it| it.slug.as_str().into())
+            .collect();
         for ((place, request), fate) in open.iter().zip(fates) {
             let draws = match fate {
                 Fate::Drawn(draws) => draws,
@@ -151,8 +155,14 @@ impl<'a> Desk<'a> {
                 }
             };
             answers[*place] = Some(DrawAnswer::Drawn {
-                draws: draws.iter().map(|it| self.fact(&slugs, request, it)).collect(),
-                handoffs: draws.iter().filter_map(|it| self.handoff(rules, request, it)).collect(),
+                draws: draws
+                    .iter()
+                    .map(|it| self.fact(&slugs, request, it))
+                    .collect(),
+                handoffs: draws
+                    .iter()
+                    .filter_map(|it| self.handoff(rules, request, it))
+                    .collect(),
             });
         }
     }
@@ -171,7 +181,10 @@ impl<'a> Desk<'a> {
 
     /// Nothing is published for a held award.
     fn handoff(&self, rules: &Rules, request: &DrawRequest, draw: &NewDraw) -> Option<Handoff> {
-        let row = draw.award.as_ref().filter(|row| row.state == State::Pending)?;
+        let row = draw
+            .award
+            .as_ref()
+            .filter(|row| row.state == State::Pending)?;
         let prize = rules.prizes.get(draw.prize?)?;
         let (user, id, now) = (&request.user, draw.message_id(), self.batch.now);
         Some(Handoff {

@@ -9,10 +9,7 @@ use tombola_core::ports::StoreError;
 /// An error without a code comes from the connection and not from the server. It
 /// may have cut a commit off, so nothing is concluded from it: the same batch runs
 /// again, and its request keys tell what was committed.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is what `map_err` gives"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(super) fn failed(error: Error) -> StoreError {
     match error.as_db_error() {
         Some(said) => of_code(said.code().code(), said.message()),
@@ -21,10 +18,7 @@ pub(super) fn failed(error: Error) -> StoreError {
 }
 
 /// A column that does not hold what it should.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is what `map_err` gives"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(super) fn unreadable(error: Error) -> StoreError {
     StoreError::Inconsistent(error.to_string())
 }
@@ -37,10 +31,9 @@ pub(super) fn inconsistent(what: impl Into<String>) -> StoreError {
 fn of_code(code: &str, message: &str) -> StoreError {
     let text = format!("{message} ({code})");
     match (code.get(..2).unwrap_or_default(), code) {
-        // Data and constraints: of one row, and the same at every try.
-        ("22" | "23" | "44", _) => StoreError::Row(text),
-        // An index row too wide, too many columns: the same.
-        ("54", "54000") => StoreError::Row(text),
+        // Data, constraints, a key too wide for its index: of one row, and the same
+        // at every try.
+        ("22" | "23" | "44" | "54", _) => StoreError::Row(text),
         // A table or column that is not there, or a right to it.
         ("42" | "3F" | "3D", _) => StoreError::Schema(text),
         // Rows or indexes that are damaged.
@@ -81,10 +74,16 @@ mod tests {
 
     #[test]
     fn an_error_of_the_data_is_of_its_row_and_never_of_the_connection() {
-        for code in ["22021", "22001", "22003", "23505", "23514", "23502", "54000"] {
+        for code in [
+            "22021", "22001", "22003", "23505", "23514", "23502", "54000",
+        ] {
             assert_eq!(name(code), "row", "{code}");
         }
-        for (code, expected) in [("42P01", "schema"), ("42703", "schema"), ("XX001", "inconsistent")] {
+        for (code, expected) in [
+            ("42P01", "schema"),
+            ("42703", "schema"),
+            ("XX001", "inconsistent"),
+        ] {
             assert_eq!(name(code), expected, "{code}");
         }
     }

@@ -58,8 +58,9 @@ pub(super) async fn claim<'a>(
     }
     let ours = insert(work, campaign, wanted.values().copied().collect()).await?;
     let is_ours = |request: &DrawRequest| ours.contains(&Kept::of(request).first());
-    let (claimed, others): (HashMap<_, _>, HashMap<_, _>) =
-        wanted.into_iter().partition(|(_, request)| is_ours(request));
+    let (claimed, others): (HashMap<_, _>, HashMap<_, _>) = wanted
+        .into_iter()
+        .partition(|(_, request)| is_ours(request));
     let kept = read(work, campaign, others.into_keys().collect()).await?;
     Ok(Keys { kept, claimed })
 }
@@ -166,7 +167,14 @@ pub(super) async fn facts(
     let rows = work.query(&work.sql.read_draws, &[&ids]).await?;
     let mut facts = HashMap::with_capacity(rows.len());
     for row in &rows {
-        let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(3)?, row.try_get(4)?));
+        let read = || {
+            Ok((
+                row.try_get(0)?,
+                row.try_get(1)?,
+                row.try_get(3)?,
+                row.try_get(4)?,
+            ))
+        };
         let (id, number, prize, at): (i64, i32, Option<i64>, i64) = read().map_err(unreadable)?;
         let (id, drawn_at) = (DrawId(id), Timestamp(at));
         let version = versions.get(work, (campaign, number)).await?;

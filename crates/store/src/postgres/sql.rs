@@ -6,8 +6,8 @@
 //! `FOR UPDATE` would also stop inserts that refer to the row.
 
 use super::error::failed;
-use tombola_core::ports::StoreResult;
 use tokio_postgres::{Client, Statement};
+use tombola_core::ports::StoreResult;
 
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:literal;)+) => {

@@ -130,7 +130,11 @@ async fn lock_campaign(
     let state = BatchState {
         version: version.number,
         // A win could not be written; it stands still as if a person had paused it.
-        state: if is_lacking { CampaignState::Paused } else { state },
+        state: if is_lacking {
+            CampaignState::Paused
+        } else {
+            state
+        },
         now,
         day: now.civil_day(&rules.zone).max(CivilDay(day)),
         draws: count(row, 2)?,
@@ -152,10 +156,13 @@ async fn read_users(
     names: &[&str],
     state: &mut BatchState,
 ) -> StoreResult<()> {
-    let by_name: HashMap<&str, &Arc<str>> = names.iter().copied().zip(users.iter().copied()).collect();
+    let by_name: HashMap<&str, &Arc<str>> =
+        names.iter().copied().zip(users.iter().copied()).collect();
     let shared = |row: &Row, column: usize| -> StoreResult<Arc<str>> {
         let name: &str = row.try_get(column).map_err(unreadable)?;
-        Ok(by_name.get(name).map_or_else(|| name.into(), |user| Arc::clone(user)))
+        Ok(by_name
+            .get(name)
+            .map_or_else(|| name.into(), |user| Arc::clone(user)))
     };
     for row in work.query(&work.sql.read_blocked, &[&names]).await? {
         state.blocked.insert(shared(&row, 0)?);
@@ -164,7 +171,9 @@ async fn read_users(
     if !capped.is_empty() {
         for row in work.query(&work.sql.read_wins, &[&capped, &names]).await? {
             let (index, _) = version.prize(row.try_get(0).map_err(unreadable)?)?;
-            state.wins.insert((shared(&row, 1)?, index), count(&row, 2)?);
+            state
+                .wins
+                .insert((shared(&row, 1)?, index), count(&row, 2)?);
         }
     }
     Ok(())

@@ -50,9 +50,16 @@ impl<'a> Written<'a> {
     }
 
     /// Adds what a request drew.
-    pub(super) fn add(&mut self, request: &'a DrawRequest, draws: &'a [NewDraw]) -> StoreResult<()> {
+    pub(super) fn add(
+        &mut self,
+        request: &'a DrawRequest,
+        draws: &'a [NewDraw],
+    ) -> StoreResult<()> {
         for draw in draws {
-            let prize_id = draw.prize.map(|index| self.version.prize_id(index)).transpose()?;
+            let prize_id = draw
+                .prize
+                .map(|index| self.version.prize_id(index))
+                .transpose()?;
             self.draws.push(request, draw, prize_id);
             self.drawn += 1;
             *self.used.entry(&request.user).or_default() += 1;
@@ -74,20 +81,24 @@ impl<'a> Written<'a> {
         new_users: &HashSet<String>,
     ) -> StoreResult<()> {
         let sql = work.sql;
-        work.execute(&sql.add_draws, &[&campaign, &self.drawn, &day.0]).await?;
+        work.execute(&sql.add_draws, &[&campaign, &self.drawn, &day.0])
+            .await?;
         self.write_used(work, campaign, day, new_users).await?;
         let shared: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
             [&campaign, &self.version.number, &now.0, &day.0];
-        work.execute(&sql.insert_draws, &self.draws.params(shared)).await?;
+        work.execute(&sql.insert_draws, &self.draws.params(shared))
+            .await?;
         if self.won.is_empty() {
             return Ok(());
         }
         let (prizes, won): (Vec<i64>, Vec<i64>) = self.won.iter().unzip();
-        work.execute(&sql.add_spent, &[&prizes, &won, &day.0]).await?;
+        work.execute(&sql.add_spent, &[&prizes, &won, &day.0])
+            .await?;
         if !self.wins.is_empty() {
             let (prizes, users): (Vec<i64>, Vec<&str>) = self.wins.keys().copied().unzip();
             let wins: Vec<i64> = self.wins.values().copied().collect();
-            work.execute(&sql.add_wins, &[&prizes, &users, &wins]).await?;
+            work.execute(&sql.add_wins, &[&prizes, &users, &wins])
+                .await?;
         }
         self.deliveries.insert(work).await
     }
@@ -107,7 +118,8 @@ impl<'a> Written<'a> {
         let idle = new_users.iter().map(String::as_str);
         let idle: Vec<&str> = idle.filter(|user| !self.used.contains_key(user)).collect();
         if !idle.is_empty() {
-            work.execute(&work.sql.drop_allowances, &[&campaign, &idle]).await?;
+            work.execute(&work.sql.drop_allowances, &[&campaign, &idle])
+                .await?;
         }
         Ok(())
     }
@@ -131,6 +143,8 @@ impl Deliveries {
             &self.message_id,
             &self.delivery_key,
         ]);
-        work.execute(&work.sql.insert_deliveries, &params).await.map(drop)
+        work.execute(&work.sql.insert_deliveries, &params)
+            .await
+            .map(drop)
     }
 }

@@ -24,6 +24,7 @@ mod points;
 #[cfg(test)]
 mod tests;
 mod timeline;
+#[cfg(test)] mod tmp_perf;
 
 pub use allowance::UserFact;
 pub use audit::{AuditDepth, AuditReport, CampaignCount, Check};

@@ -112,13 +112,18 @@ fn add_rows(conn: &Connection, to: Running, codes: &[String]) -> rusqlite::Resul
     let mut members: Vec<([u8; 16], usize)> =
         codes.iter().enumerate().map(|(index, code)| (digest(to.campaign, code), index)).collect();
     members.sort_unstable();
+    // Ids in the order of the file: codes are given in that order.
+    let first_id: i64 = conn
+        .prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM code")?
+        .query_row([], |row| row.get(0))?;
     let mut insert = conn.prepare_cached(
-        "INSERT INTO code (import_id, campaign_id, digest, key_version, sealed) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (campaign_id, digest) DO NOTHING",
+        "INSERT INTO code (id, import_id, campaign_id, digest, key_version, sealed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (campaign_id, digest) DO NOTHING",
     )?;
     let mut done = Added { added: 0, first_duplicate: None };
     for (digest, index) in members {
-        let row = params![to.import, to.campaign, digest, KEY_VERSION_PLAIN, codes[index].as_bytes()];
+        let id = first_id + as_column(index as u64);
+        let row = params![id, to.import, to.campaign, digest, KEY_VERSION_PLAIN, codes[index].as_bytes()];
         let is_in = insert.execute(row)? == 1
             || make_room(conn, to, &digest)? && insert.execute(row)? == 1;
         if is_in {

@@ -3,7 +3,8 @@
 //! older code would read it wrongly.
 
 use super::error::OrStoreError as _;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::path::Path;
 use tombola_core::ports::{StoreError, StoreResult};
 
 /// One step of the schema. Released ones are never edited.
@@ -18,6 +19,32 @@ const MIGRATIONS: &[Migration] = &[Migration {
     name: "init",
     sql: include_str!("../../migrations/sqlite/0001_init.sql"),
 }];
+
+/// The schema of a file beside the one that this version knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schema {
+    /// The version that the file has; 0 if it has none.
+    pub present: i64,
+    /// The newest version that this program knows.
+    pub newest: i64,
+}
+
+/// Reads the schema of the file at `path` without changing it.
+pub(super) fn schema(path: &Path) -> StoreResult<Schema> {
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).or_store()?;
+    let has_table: bool = conn
+        .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration')", [], |row| {
+            row.get(0)
+        })
+        .or_store()?;
+    let newest = MIGRATIONS.last().map_or(0, |it| it.version);
+    if !has_table {
+        return Ok(Schema { present: 0, newest });
+    }
+    let present =
+        conn.query_row("SELECT COALESCE(MAX(version), 0) FROM migration", [], |row| row.get(0)).or_store()?;
+    Ok(Schema { present, newest })
+}
 
 /// Applies what is missing; gives the versions applied now.
 pub(crate) fn migrate(conn: &mut Connection) -> StoreResult<Vec<i64>> {

@@ -21,6 +21,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use migrate::Schema;
 pub(crate) use rules::RulesCache;
 pub(crate) use writer::{Priority, alone};
 
@@ -82,6 +83,11 @@ impl SqliteStore {
     /// schema. Blocks for as long as that takes.
     pub fn open(path: &Path, options: StoreOptions) -> StoreResult<Arc<Self>> {
         open::open(path, options).map(Arc::new)
+    }
+
+    /// The schema of the file at `path`, which is read and not changed.
+    pub fn schema(path: &Path) -> StoreResult<Schema> {
+        migrate::schema(path)
     }
 
     /// The database's own uuid: `origin` of every message.

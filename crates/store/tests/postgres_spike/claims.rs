@@ -35,27 +35,37 @@ fn claimed(answer: &CopyAnswer) -> Option<&Claim> {
 
 #[tokio::test]
 async fn a_claim_counts_the_attempt_and_a_second_one_is_dropped() {
-    let Some(world) = World::open(COUPONS).await else { return };
+    let Some(world) = World::open(COUPONS).await else {
+        return;
+    };
     let store = world.store().await;
     let copies = world.win(&store, 3).await;
     let first = store.claim(copies.clone(), NOON).await.unwrap();
     for (copy, answer) in copies.iter().zip(&first) {
         let claim = claimed(answer).expect("a claim");
-        assert_eq!((claim.award, claim.lease, claim.lane), (copy.award, 2, LANE));
+        assert_eq!(
+            (claim.award, claim.lease, claim.lane),
+            (copy.award, 2, LANE)
+        );
         assert_eq!(claim.lease_ends, NOON.plus(Schedule::default().lease_time));
         assert!(claim.delivery_key.starts_with(&format!("{}-", copy.award)));
     }
     let row = "SELECT sum(lease * 100 + attempts * 10 + mq_state) FROM delivery
                WHERE state = 'delivering' AND topic_epoch = 1 AND \"offset\" = award_id";
     assert_eq!(world.number(row).await, 3 * 211);
-    let again = store.claim(copies, NOON.plus(Duration::from_secs(1))).await.unwrap();
+    let again = store
+        .claim(copies, NOON.plus(Duration::from_secs(1)))
+        .await
+        .unwrap();
     assert_eq!(again, vec![CopyAnswer::Dropped; 3]);
     assert_eq!(world.number(row).await, 3 * 211);
 }
 
 #[tokio::test]
 async fn a_copy_of_an_award_that_has_moved_on_is_dropped_in_every_state_but_two() {
-    let Some(world) = World::open(COUPONS).await else { return };
+    let Some(world) = World::open(COUPONS).await else {
+        return;
+    };
     let store = world.store().await;
     let copies = world.win(&store, 1).await;
     for (state, reasons) in [
@@ -69,7 +79,11 @@ async fn a_copy_of_an_award_that_has_moved_on_is_dropped_in_every_state_but_two(
         world.change(&set, &[]).await;
         let answer = store.claim(copies.clone(), NOON).await.unwrap();
         assert_eq!(answer, [CopyAnswer::Dropped], "{state}");
-        assert_eq!(world.number("SELECT lease FROM delivery").await, 1, "{state}");
+        assert_eq!(
+            world.number("SELECT lease FROM delivery").await,
+            1,
+            "{state}"
+        );
     }
     for due_at in [NOON.plus(Duration::from_secs(1)), NOON] {
         let set = "UPDATE delivery SET state = 'retryable', due_at = $1";
@@ -83,7 +97,9 @@ async fn a_copy_of_an_award_that_has_moved_on_is_dropped_in_every_state_but_two(
 /// the copies would close a circle.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_claims_of_one_copy_at_once_one_is_claimed() {
-    let Some(world) = World::open(COUPONS).await else { return };
+    let Some(world) = World::open(COUPONS).await else {
+        return;
+    };
     let (one, two) = (world.store().await, world.store().await);
     let copies = world.win(&one, 500).await;
     for forth in copies.chunks(25) {
@@ -92,19 +108,31 @@ async fn of_two_claims_of_one_copy_at_once_one_is_claimed() {
         let (left, mut right) = (left.unwrap(), right.unwrap());
         right.reverse();
         for (left, right) in left.iter().zip(&right) {
-            assert_ne!(claimed(left).is_some(), claimed(right).is_some(), "{left:?} {right:?}");
+            assert_ne!(
+                claimed(left).is_some(),
+                claimed(right).is_some(),
+                "{left:?} {right:?}"
+            );
             assert!([left, right].contains(&&CopyAnswer::Dropped));
         }
     }
-    assert_eq!(world.number("SELECT sum(attempts) FROM delivery").await, 500);
+    assert_eq!(
+        world.number("SELECT sum(attempts) FROM delivery").await,
+        500
+    );
 }
 
 #[tokio::test]
 async fn of_two_copies_of_one_award_in_a_batch_the_second_is_dropped() {
-    let Some(world) = World::open(COUPONS).await else { return };
+    let Some(world) = World::open(COUPONS).await else {
+        return;
+    };
     let store = world.store().await;
     let copies = world.win(&store, 1).await;
-    let answers = store.claim(vec![copies[0].clone(), copies[0].clone()], NOON).await.unwrap();
+    let answers = store
+        .claim(vec![copies[0].clone(), copies[0].clone()], NOON)
+        .await
+        .unwrap();
     assert!(claimed(&answers[0]).is_some());
     assert_eq!(answers[1], CopyAnswer::Dropped);
 }
@@ -113,7 +141,9 @@ async fn of_two_copies_of_one_award_in_a_batch_the_second_is_dropped() {
 /// nothing, so the copy must not be passed over. Fails with SKIP LOCKED.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_whose_row_is_being_marked_is_claimed_after_the_mark() {
-    let Some(mut world) = World::open(COUPONS).await else { return };
+    let Some(mut world) = World::open(COUPONS).await else {
+        return;
+    };
     let store = world.store().await;
     let copies = world.win(&store, 2).await;
     let admin = crate::world::connect(&world.config).await;
@@ -129,17 +159,24 @@ async fn a_copy_whose_row_is_being_marked_is_claimed_after_the_mark() {
 
 #[tokio::test]
 async fn what_is_paused_is_held_and_the_rest_is_claimed() {
-    let Some(world) = World::open(COUPONS).await else { return };
+    let Some(world) = World::open(COUPONS).await else {
+        return;
+    };
     let store = world.store().await;
     let copies = world.win(&store, 4).await;
-    let held = CopyAnswer::Held { kind: Kind::Webhook, reason: HoldReason::Paused };
+    let held = CopyAnswer::Held {
+        kind: Kind::Webhook,
+        reason: HoldReason::Paused,
+    };
     for (copy, (pause, is_held)) in copies.into_iter().zip([
         ("'fair', 'coupon', 'coupons'", true),
         ("'', '', 'coupons'", true),
         ("'fair', 'other', ''", false),
         ("'other', '', ''", false),
     ]) {
-        world.change(&format!("INSERT INTO pause VALUES ({pause}, 0)"), &[]).await;
+        world
+            .change(&format!("INSERT INTO pause VALUES ({pause}, 0)"), &[])
+            .await;
         let answer = store.claim(vec![copy], NOON).await.unwrap();
         assert_eq!(answer[0] == held, is_held, "{pause}");
         assert_eq!(claimed(&answer[0]).is_some(), !is_held, "{pause}");
@@ -151,13 +188,20 @@ async fn what_is_paused_is_held_and_the_rest_is_claimed() {
 /// its review date.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_meets_a_resume_waits_for_it_and_is_not_held() {
-    let Some(mut world) = World::open(COUPONS).await else { return };
+    let Some(mut world) = World::open(COUPONS).await else {
+        return;
+    };
     let store = world.store().await;
     let copies = world.win(&store, 1).await;
-    world.change("INSERT INTO pause VALUES ('fair', '', '', 0)", &[]).await;
+    world
+        .change("INSERT INTO pause VALUES ('fair', '', '', 0)", &[])
+        .await;
     let admin = crate::world::connect(&world.config).await;
     let resuming = std::mem::replace(&mut world.admin, admin);
-    resuming.batch_execute("BEGIN; DELETE FROM pause").await.unwrap();
+    resuming
+        .batch_execute("BEGIN; DELETE FROM pause")
+        .await
+        .unwrap();
     let (answers, ()) = tokio::join!(store.claim(copies, NOON), async {
         world.until_waiting(1).await;
         resuming.batch_execute("COMMIT").await.unwrap();
@@ -167,11 +211,19 @@ async fn a_claim_that_meets_a_resume_waits_for_it_and_is_not_held() {
 
 #[tokio::test]
 async fn a_copy_of_no_award_or_with_another_message_id_is_not_ours() {
-    let Some(world) = World::open(COUPONS).await else { return };
+    let Some(world) = World::open(COUPONS).await else {
+        return;
+    };
     let store = world.store().await;
     let ours = world.win(&store, 1).await.remove(0);
-    let nobodys = Copy { award: AwardId(999_999), ..ours.clone() };
-    let foreign = Copy { message_id: "1-aaaaaaaaaaaa".to_owned(), ..ours };
+    let nobodys = Copy {
+        award: AwardId(999_999),
+        ..ours.clone()
+    };
+    let foreign = Copy {
+        message_id: "1-aaaaaaaaaaaa".to_owned(),
+        ..ours
+    };
     let answers = store.claim(vec![nobodys, foreign], NOON).await.unwrap();
     let expected = [KeptReason::NoAward, KeptReason::OtherMessageId].map(CopyAnswer::NotOurs);
     assert_eq!(answers, expected);

@@ -67,7 +67,9 @@ fn is_drawn(answer: &DrawAnswer) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_of_ids_reserved_at_once_never_overlap() {
-    let Some(world) = World::open(ALWAYS).await else { return };
+    let Some(world) = World::open(ALWAYS).await else {
+        return;
+    };
     let mut tasks = JoinSet::new();
     for store in world.stores(4).await {
         tasks.spawn(async move {
@@ -87,18 +89,27 @@ async fn blocks_of_ids_reserved_at_once_never_overlap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_end_below_two_to_the_53rd() {
-    let Some(world) = World::open(ALWAYS).await else { return };
+    let Some(world) = World::open(ALWAYS).await else {
+        return;
+    };
     let store = world.store().await;
-    world.change("UPDATE id_block SET next = 9007199254740990", &[]).await;
+    world
+        .change("UPDATE id_block SET next = 9007199254740990", &[])
+        .await;
     assert_eq!(store.reserve_ids(2).await.unwrap().end, 1 << 53);
-    assert!(matches!(store.reserve_ids(1).await, Err(StoreError::Inconsistent(_))));
+    assert!(matches!(
+        store.reserve_ids(1).await,
+        Err(StoreError::Inconsistent(_))
+    ));
 }
 
 /// Fails when keys are inserted in order of arrival: the two batches then wait for
 /// each other.
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_draws_from_two_connections_at_once_give_one_draw() {
-    let Some(world) = World::open(ALWAYS).await else { return };
+    let Some(world) = World::open(ALWAYS).await else {
+        return;
+    };
     let (one, two) = (world.store().await, world.store().await);
     for round in 0..20 {
         let request = |n| world.request(&format!("u{n}"), &format!("round-{round}-key-{n}"), 2);
@@ -114,10 +125,15 @@ async fn equal_draws_from_two_connections_at_once_give_one_draw() {
     }
     assert_eq!(world.number("SELECT count(*) FROM draw").await, 20 * 50 * 2);
     assert_eq!(world.number("SELECT count(*) FROM request").await, 20 * 50);
-    assert_eq!(world.number("SELECT draws FROM campaign").await, 20 * 50 * 2);
+    assert_eq!(
+        world.number("SELECT draws FROM campaign").await,
+        20 * 50 * 2
+    );
     assert_eq!(
         world.number("SELECT count(*) FROM delivery").await,
-        world.number("SELECT count(*) FROM draw WHERE prize_id IS NOT NULL").await
+        world
+            .number("SELECT count(*) FROM draw WHERE prize_id IS NOT NULL")
+            .await
     );
 }
 
@@ -125,7 +141,9 @@ async fn equal_draws_from_two_connections_at_once_give_one_draw() {
 /// of arrival would close a circle.
 #[tokio::test(flavor = "multi_thread")]
 async fn stock_of_one_is_given_once_under_64_batches_at_once_and_none_meets_a_deadlock() {
-    let Some(world) = World::open(ONE_UNIT).await else { return };
+    let Some(world) = World::open(ONE_UNIT).await else {
+        return;
+    };
     let mut tasks = JoinSet::new();
     let stores = world.stores(4).await;
     for n in 0..64 {
@@ -139,7 +157,10 @@ async fn stock_of_one_is_given_once_under_64_batches_at_once_and_none_meets_a_de
     }
     let answers: Result<Vec<_>, _> = tasks.join_all().await.into_iter().collect();
     let answers = answers.unwrap().concat();
-    let won = answers.iter().flat_map(facts).filter(|draw| draw.prize.is_some());
+    let won = answers
+        .iter()
+        .flat_map(facts)
+        .filter(|draw| draw.prize.is_some());
     assert_eq!((answers.len(), won.count()), (640, 1));
     assert_eq!(world.number("SELECT spent FROM prize").await, 1);
     assert_eq!(world.number("SELECT count(*) FROM delivery").await, 1);
@@ -150,28 +171,50 @@ async fn stock_of_one_is_given_once_under_64_batches_at_once_and_none_meets_a_de
 
 #[tokio::test(flavor = "multi_thread")]
 async fn allowance_is_exact_however_many_ask_at_once() {
-    let Some(world) = World::open(LIMITED).await else { return };
+    let Some(world) = World::open(LIMITED).await else {
+        return;
+    };
     let mut tasks = JoinSet::new();
     let stores = world.stores(4).await;
     for n in 0..48 {
         let store = stores[n % 4].clone();
         let request = |user: usize| {
             let user = if n % 2 == 0 { user } else { 5 - user };
-            world.request(&format!("u{user}"), &format!("batch-{n}-{user}"), 1 + u8::from(n % 3 == 0))
+            world.request(
+                &format!("u{user}"),
+                &format!("batch-{n}-{user}"),
+                1 + u8::from(n % 3 == 0),
+            )
         };
         let batch = batch((0..6).map(request).collect());
         tasks.spawn(async move { store.commit_draws(batch).await.unwrap() });
     }
     let answers = tasks.join_all().await.concat();
-    let drawn: usize = answers.iter().filter(|it| is_drawn(it)).map(|it| facts(it).len()).sum();
+    let drawn: usize = answers
+        .iter()
+        .filter(|it| is_drawn(it))
+        .map(|it| facts(it).len())
+        .sum();
     assert_eq!(drawn, 6 * 20);
     for (what, expected) in [
-        ("SELECT min(n) FROM (SELECT count(*) n FROM draw GROUP BY user_id) AS u", 20),
-        ("SELECT max(n) FROM (SELECT count(*) n FROM draw GROUP BY user_id) AS u", 20),
+        (
+            "SELECT min(n) FROM (SELECT count(*) n FROM draw GROUP BY user_id) AS u",
+            20,
+        ),
+        (
+            "SELECT max(n) FROM (SELECT count(*) n FROM draw GROUP BY user_id) AS u",
+            20,
+        ),
         ("SELECT min(total) + max(day_total) FROM allowance", 40),
         ("SELECT max(wins) FROM user_win", 3),
-        ("SELECT sum(wins) - (SELECT spent FROM prize) FROM user_win", 0),
-        ("SELECT count(*) - (SELECT spent FROM prize) FROM delivery", 0),
+        (
+            "SELECT sum(wins) - (SELECT spent FROM prize) FROM user_win",
+            0,
+        ),
+        (
+            "SELECT count(*) - (SELECT spent FROM prize) FROM delivery",
+            0,
+        ),
     ] {
         assert_eq!(world.number(what).await, expected, "{what}");
     }
@@ -179,7 +222,10 @@ async fn allowance_is_exact_however_many_ask_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn campaign_total_is_exact_however_many_ask_at_once() {
-    let Some(world) = World::open(&format!("{ALWAYS}\n[limits]\ncampaign_total = 100\n")).await else { return };
+    let Some(world) = World::open(&format!("{ALWAYS}\n[limits]\ncampaign_total = 100\n")).await
+    else {
+        return;
+    };
     let mut tasks = JoinSet::new();
     let stores = world.stores(4).await;
     for n in 0..40 {
@@ -197,27 +243,43 @@ async fn campaign_total_is_exact_however_many_ask_at_once() {
 /// Fails when missing rows are inserted in order of arrival.
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_that_bring_the_same_new_users_in_opposite_orders_meet_no_deadlock() {
-    let Some(world) = World::open(ALWAYS).await else { return };
+    let Some(world) = World::open(ALWAYS).await else {
+        return;
+    };
     let (one, two) = (world.store().await, world.store().await);
     for round in 0..20 {
         let request = |way, n| {
-            world.request(&format!("u-{round}-{n:03}"), &format!("{way}-{round}-{n:03}"), 1)
+            world.request(
+                &format!("u-{round}-{n:03}"),
+                &format!("{way}-{round}-{n:03}"),
+                1,
+            )
         };
         let forth = batch((0..200).map(|n| request("forth", n)).collect());
         let back = batch((0..200).rev().map(|n| request("back", n)).collect());
         let (forth, back) = tokio::join!(one.commit_draws(forth), two.commit_draws(back));
         assert!(forth.unwrap().iter().chain(&back.unwrap()).all(is_drawn));
     }
-    assert_eq!(world.number("SELECT min(total) * 100 + max(total) FROM allowance").await, 202);
+    assert_eq!(
+        world
+            .number("SELECT min(total) * 100 + max(total) FROM allowance")
+            .await,
+        202
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_stock_that_has_not_ended_is_waited_for() {
-    let Some(mut world) = World::open(ONE_UNIT).await else { return };
+    let Some(mut world) = World::open(ONE_UNIT).await else {
+        return;
+    };
     let store = world.store().await;
     let admin = crate::world::connect(&world.config).await;
     let operator = std::mem::replace(&mut world.admin, admin);
-    operator.batch_execute("BEGIN; UPDATE prize SET stock = 0").await.unwrap();
+    operator
+        .batch_execute("BEGIN; UPDATE prize SET stock = 0")
+        .await
+        .unwrap();
     let batch = batch(vec![world.request("u", "key-00001", 1)]);
     let (answers, ()) = tokio::join!(store.commit_draws(batch), async {
         world.until_waiting(1).await;
@@ -229,7 +291,9 @@ async fn a_change_of_stock_that_has_not_ended_is_waited_for() {
 /// All that is needed after an unknown commit: the same batch, by its keys.
 #[tokio::test]
 async fn a_batch_that_runs_twice_is_replayed_and_changes_nothing() {
-    let Some(world) = World::open(LIMITED).await else { return };
+    let Some(world) = World::open(LIMITED).await else {
+        return;
+    };
     let store = world.store().await;
     let request = |n: u8| world.request(&format!("u{}", n % 7), &format!("key-{n:05}"), 1 + n % 3);
     let batch = batch((0..40).map(request).collect());
@@ -239,7 +303,10 @@ async fn a_batch_that_runs_twice_is_replayed_and_changes_nothing() {
     let before = world.number(sums).await;
     let again = world.store().await.commit_draws(batch).await.unwrap();
     for (first, again) in first.iter().zip(&again) {
-        assert!(is_drawn(first) && matches!(again, DrawAnswer::Replayed { .. }), "{again:?}");
+        assert!(
+            is_drawn(first) && matches!(again, DrawAnswer::Replayed { .. }),
+            "{again:?}"
+        );
         assert_eq!(facts(first), facts(again));
     }
     assert_eq!(world.number(sums).await, before);
@@ -247,27 +314,42 @@ async fn a_batch_that_runs_twice_is_replayed_and_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_was_lost_is_run_again_by_its_keys() {
-    let Some(world) = World::open(ALWAYS).await else { return };
+    let Some(world) = World::open(ALWAYS).await else {
+        return;
+    };
     let socket = match &world.config.get_hosts()[0] {
         tokio_postgres::config::Host::Unix(path) => path.clone(),
         tokio_postgres::config::Host::Tcp(name) => panic!("{name}"),
     };
     let proxy = Proxy::start(&socket);
     let config = proxy.config(world.config.get_dbname().unwrap());
-    let store = PostgresStore::open(config, Schedule::default()).await.unwrap();
-    let batch = batch((0..5).map(|n| world.request("u", &format!("key-{n:05}"), 1)).collect());
+    let store = PostgresStore::open(config, Schedule::default())
+        .await
+        .unwrap();
+    let batch = batch(
+        (0..5)
+            .map(|n| world.request("u", &format!("key-{n:05}"), 1))
+            .collect(),
+    );
     proxy.arm();
     let lost = store.commit_draws(batch.clone()).await;
     assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
     let again = store.commit_draws(batch).await.unwrap();
-    assert!(again.iter().all(|it| matches!(it, DrawAnswer::Replayed { .. })), "{again:?}");
+    assert!(
+        again
+            .iter()
+            .all(|it| matches!(it, DrawAnswer::Replayed { .. })),
+        "{again:?}"
+    );
     assert_eq!(world.number("SELECT count(*) FROM draw").await, 5);
     assert_eq!(world.number("SELECT total FROM allowance").await, 5);
 }
 
 #[tokio::test]
 async fn a_session_that_the_server_ended_is_replaced() {
-    let Some(world) = World::open(ALWAYS).await else { return };
+    let Some(world) = World::open(ALWAYS).await else {
+        return;
+    };
     let store = world.store().await;
     let others = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
                   WHERE datname = current_database() AND application_name = 'tombola'";
@@ -283,11 +365,16 @@ async fn a_session_that_the_server_ended_is_replaced() {
 
 #[tokio::test]
 async fn a_refusal_leaves_nothing_and_its_key_may_be_tried_again() {
-    let Some(world) = World::open(LIMITED).await else { return };
+    let Some(world) = World::open(LIMITED).await else {
+        return;
+    };
     let store = world.store().await;
     let few = world.request("few", "key-00001", 1);
     let many = world.request("many", "key-00002", 21);
-    let answers = store.commit_draws(batch(vec![many.clone(), few])).await.unwrap();
+    let answers = store
+        .commit_draws(batch(vec![many.clone(), few]))
+        .await
+        .unwrap();
     let left = |answer: &DrawAnswer| match answer {
         DrawAnswer::Refused(DrawRefusal::AllowanceExhausted { limit, left, .. }) => (*limit, *left),
         DrawAnswer::Refused(_) | DrawAnswer::Drawn { .. } | DrawAnswer::Replayed { .. } => {
@@ -297,21 +384,29 @@ async fn a_refusal_leaves_nothing_and_its_key_may_be_tried_again() {
     assert_eq!(left(&answers[0]), (DrawLimit::UserPerDay, 20));
     assert!(is_drawn(&answers[1]));
     for table in ["request", "allowance", "draw"] {
-        assert_eq!(world.number(&format!("SELECT count(*) FROM {table}")).await, 1, "{table}");
+        assert_eq!(
+            world.number(&format!("SELECT count(*) FROM {table}")).await,
+            1,
+            "{table}"
+        );
     }
     let alone = store.commit_draws(batch(vec![many.clone()])).await.unwrap();
     assert_eq!(left(&alone[0]), (DrawLimit::UserPerDay, 20));
     assert_eq!(world.number("SELECT count(*) FROM request").await, 1);
     assert_eq!(world.number("SELECT count(*) FROM allowance").await, 1);
     let smaller = world.request("many", "key-00002", 20);
-    assert!(is_drawn(&store.commit_draws(batch(vec![smaller])).await.unwrap()[0]));
+    assert!(is_drawn(
+        &store.commit_draws(batch(vec![smaller])).await.unwrap()[0]
+    ));
     let reused = store.commit_draws(batch(vec![many])).await.unwrap();
     assert_eq!(reused, [DrawAnswer::Refused(DrawRefusal::RequestKeyReused)]);
 }
 
 #[tokio::test]
 async fn a_key_repeated_within_a_batch_repeats_the_draw_and_never_the_refusal() {
-    let Some(world) = World::open(LIMITED).await else { return };
+    let Some(world) = World::open(LIMITED).await else {
+        return;
+    };
     let store = world.store().await;
     let requests = vec![
         world.request("a", "key-00001", 2),
@@ -323,24 +418,54 @@ async fn a_key_repeated_within_a_batch_repeats_the_draw_and_never_the_refusal() 
     let ids: Vec<_> = requests.iter().map(|it| it.tickets[0].id).collect();
     let answers = store.commit_draws(batch(requests)).await.unwrap();
     assert_eq!(facts(&answers[0])[0].id, ids[0]);
-    assert!(matches!(answers[1], DrawAnswer::Refused(DrawRefusal::AllowanceExhausted { .. })));
-    assert_eq!(answers[2], DrawAnswer::Replayed { draws: facts(&answers[0]).to_vec() });
-    assert_eq!(answers[3], DrawAnswer::Refused(DrawRefusal::RequestKeyReused));
+    assert!(matches!(
+        answers[1],
+        DrawAnswer::Refused(DrawRefusal::AllowanceExhausted { .. })
+    ));
+    assert_eq!(
+        answers[2],
+        DrawAnswer::Replayed {
+            draws: facts(&answers[0]).to_vec()
+        }
+    );
+    assert_eq!(
+        answers[3],
+        DrawAnswer::Refused(DrawRefusal::RequestKeyReused)
+    );
     assert_eq!(facts(&answers[4])[0].id, ids[4]);
-    let again = store.commit_draws(batch(vec![world.request("b", "key-00002", 4)])).await.unwrap();
-    assert_eq!(again, [DrawAnswer::Replayed { draws: facts(&answers[4]).to_vec() }]);
+    let again = store
+        .commit_draws(batch(vec![world.request("b", "key-00002", 4)]))
+        .await
+        .unwrap();
+    assert_eq!(
+        again,
+        [DrawAnswer::Replayed {
+            draws: facts(&answers[4]).to_vec()
+        }]
+    );
 }
 
 /// Two instances stamp their batches before they queue for the campaign's row.
 #[tokio::test]
 async fn a_batch_of_the_old_day_that_comes_late_counts_for_the_new_day() {
-    let Some(world) = World::open(LIMITED).await else { return };
+    let Some(world) = World::open(LIMITED).await else {
+        return;
+    };
     let store = world.store().await;
     let midnight = Timestamp(NOON.0 - NOON.0 % 86_400_000_000);
-    let (before, after) = (midnight.minus(Duration::from_secs(1)), midnight.plus(Duration::from_secs(1)));
+    let (before, after) = (
+        midnight.minus(Duration::from_secs(1)),
+        midnight.plus(Duration::from_secs(1)),
+    );
     let draw = async |key: &str, count, now| {
         let requests = vec![world.request("u", key, count)];
-        store.commit_draws(DrawBatch { now, ..batch(requests) }).await.unwrap()
+        store
+            .commit_draws(DrawBatch {
+                now,
+                ..batch(requests)
+            })
+            .await
+            .unwrap()
     };
     assert!(is_drawn(&draw("key-00001", 19, before).await[0]));
     assert!(is_drawn(&draw("key-00002", 1, after).await[0]));
@@ -353,25 +478,43 @@ async fn a_batch_of_the_old_day_that_comes_late_counts_for_the_new_day() {
 
 #[tokio::test]
 async fn text_that_the_database_cannot_hold_is_an_error_of_its_row() {
-    let Some(world) = World::open(ALWAYS).await else { return };
+    let Some(world) = World::open(ALWAYS).await else {
+        return;
+    };
     let store = world.store().await;
     let odd = batch(vec![world.request("a\0b", "key-00001", 1)]);
-    assert!(matches!(store.commit_draws(odd).await, Err(StoreError::Row(_))));
+    assert!(matches!(
+        store.commit_draws(odd).await,
+        Err(StoreError::Row(_))
+    ));
     let plain = batch(vec![world.request("ab", "key-00001", 1)]);
     assert!(is_drawn(&store.commit_draws(plain).await.unwrap()[0]));
 }
 
 #[tokio::test]
 async fn message_ids_and_delivery_keys_are_stored_with_the_win() {
-    let Some(world) = World::open(ONE_UNIT).await else { return };
+    let Some(world) = World::open(ONE_UNIT).await else {
+        return;
+    };
     let store = world.store().await;
-    let answers = store.commit_draws(batch(vec![world.request("u", "key-00001", 2)])).await.unwrap();
-    let DrawAnswer::Drawn { draws, handoffs } = &answers[0] else { panic!("{answers:?}") };
+    let answers = store
+        .commit_draws(batch(vec![world.request("u", "key-00001", 2)]))
+        .await
+        .unwrap();
+    let DrawAnswer::Drawn { draws, handoffs } = &answers[0] else {
+        panic!("{answers:?}")
+    };
     let won: HashSet<_> = draws.iter().map(|draw| draw.award.is_some()).collect();
     assert_eq!((won.len(), handoffs.len()), (2, 1));
     let row = "SELECT message_id, lease, state, due_at FROM delivery";
     let row = world.admin.query_one(row, &[]).await.unwrap();
     assert_eq!(row.get::<_, &str>(0), handoffs[0].message.message_id);
-    assert_eq!((row.get::<_, i64>(1), row.get::<_, &str>(2)), (1, "pending"));
-    assert_eq!(row.get::<_, i64>(3), NOON.plus(Schedule::default().grace(0)).0);
+    assert_eq!(
+        (row.get::<_, i64>(1), row.get::<_, &str>(2)),
+        (1, "pending")
+    );
+    assert_eq!(
+        row.get::<_, i64>(3),
+        NOON.plus(Schedule::default().grace(0)).0
+    );
 }

@@ -2,6 +2,11 @@
 //! cluster made from the installed programs. Where there are none, the tests say
 //! so in one line and claim nothing.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test may stop where it stands, as the test itself may"
+)]
+
 mod cluster;
 mod proxy;
 mod world;

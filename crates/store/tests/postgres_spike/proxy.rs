@@ -18,10 +18,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Listens in front of the server whose socket is in `server`.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the test's runtime ends it"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the test's runtime ends it")]
     pub(crate) fn start(server: &Path) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join(SOCKET)).unwrap();
@@ -33,7 +30,10 @@ impl Proxy {
                 tokio::spawn(carry(near, far, Arc::clone(&armed)));
             }
         });
-        Self { directory, is_armed }
+        Self {
+            directory,
+            is_armed,
+        }
     }
 
     /// The same database, through the proxy.

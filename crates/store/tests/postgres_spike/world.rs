@@ -39,7 +39,8 @@ impl World {
         let Some(cluster) = Cluster::shared() else {
             SAID.call_once(|| {
                 let line = "tombola-skip: postgres_spike: no PostgreSQL on this machine";
-                writeln!(std::io::stdout(), "{line}").unwrap();
+                let mut out = std::io::stdout();
+                writeln!(out, "{line}").unwrap();
             });
             return None;
         };

@@ -42,12 +42,6 @@ fn reviewed(row: &Row, event: &Event, at: Context<'_>, reason: HoldReason) -> St
 }
 
 pub(super) const ALL: BrokenSteps = &[
-    ("rescue comes before the date", |row, event, at| match event {
-        Event::Rescue { .. } if row.due_at.is_some() => {
-            of_row(row, event, at, |row| row.due_at = row.due_at.min(Some(at.now)))
-        }
-        _ => step(row, event, at),
-    }),
     ("rescue overlooks lag", |row, event, at| sees(row, event, at, |it| it.is_lagging = false)),
     ("rescue waits for a lagging copy for ever", |row, event, at| {
         let schedule = Schedule { redelivery_max: std::time::Duration::MAX, ..at.schedule.clone() };

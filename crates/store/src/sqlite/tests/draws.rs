@@ -199,24 +199,26 @@ async fn a_day_begins_anew_with_the_civil_day_and_a_clock_that_goes_back_gives_n
     let fixture = Fixture::fair().await;
     let day = Duration::from_hours(24);
     let draw = async |now: Timestamp, count: usize| fixture.draw_at("ann", &vec![9; count], now).await;
-    let left = async |now: Timestamp| {
+    // What a request for `asked` draws, which are too many, is told.
+    let left = async |now: Timestamp, asked: usize| {
         let mut ids = ids(&fixture, 30).await;
         let mut request = request(&mut ids, "ann", "left-key-1", WINS);
-        request.tickets.extend((1..21).map(|_| Ticket { id: ids.take().unwrap(), ..request.tickets[0] }));
+        let first = request.tickets[0];
+        request.tickets.extend((1..asked).map(|_| Ticket { id: ids.take().unwrap(), ..first }));
         let asked = DrawBatch { now, ..batch(vec![request]) };
         match fixture.store.commit_draws(asked).await.unwrap().remove(0) {
-            DrawAnswer::Refused(DrawRefusal::AllowanceExhausted { left, .. }) => left,
+            DrawAnswer::Refused(DrawRefusal::AllowanceExhausted { limit: DrawLimit::UserPerDay, left, .. }) => left,
             other => panic!("{other:?}"),
         }
     };
     draw(NOW, 15).await;
-    assert_eq!(left(NOW).await, 5);
-    assert_eq!(left(NOW.plus(day)).await, 20);
+    assert_eq!(left(NOW, 6).await, 5);
+    assert_eq!(left(NOW.plus(day), 21).await, 20);
     draw(NOW.plus(day), 18).await;
-    assert_eq!(left(NOW.plus(day)).await, 2);
-    assert_eq!(left(NOW).await, 2, "yesterday is not given again");
+    assert_eq!(left(NOW.plus(day), 3).await, 2);
+    assert_eq!(left(NOW, 3).await, 2, "yesterday is not given again");
     draw(NOW, 2).await;
-    assert_eq!(left(NOW.plus(day)).await, 0);
+    assert_eq!(left(NOW.plus(day), 1).await, 0);
     assert_eq!(fixture.number("SELECT total FROM allowance"), 35);
 }
 
