@@ -83,7 +83,7 @@ async fn add_all(
             .await?
         {
             CodesAdded::Added { skipped, .. } => {
-                skipped_count += u64::try_from(skipped).unwrap_or(u64::MAX)
+                skipped_count += u64::try_from(skipped).unwrap_or(u64::MAX);
             }
             CodesAdded::Duplicate { index } => {
                 let line = lines.get(index).copied().unwrap_or_default();

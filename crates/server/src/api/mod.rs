@@ -25,7 +25,7 @@ pub use operations::{
 pub use tombola_core::ports::{Address, DeadFilter, PauseScope};
 pub use tombola_store::read::{
     AuditReport, AwardDetail, AwardFact, CampaignDetail, CampaignFact, CodeFact, DeadLetterFact,
-    EndpointFact, LogFact, Page, PageQuery, UserFact,
+    EndpointFact, LogFact, Page, PageQuery, TimelineEntry, UserFact,
 };
 
 use serde::{Deserialize, Serialize};

@@ -24,7 +24,7 @@ pub(super) fn run(command: ConfigCommand, context: &Context) -> anyhow::Result<E
     let out = context.out;
     match command {
         ConfigCommand::Check => {
-            out.either(&json!({ "ok": true }), || "the config is valid".to_owned())?
+            out.either(&json!({ "ok": true }), || "the config is valid".to_owned())?;
         }
         ConfigCommand::Show { origin } if out.is_json() => {
             let mut document = serde_json::to_value(&loaded.config)?;

@@ -94,13 +94,11 @@ pub(crate) async fn import_codes(
         .with_context(|| name.clone())?;
     let bar = out.progress_bytes(&name, file.metadata().await?.len());
     let shown = bar.clone();
-    let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).inspect(move |chunk| {
-        shown.inc(
-            chunk
-                .as_ref()
-                .map_or(0, |chunk| u64::try_from(chunk.len()).unwrap_or(0)),
-        )
-    });
+    let count = move |chunk: &std::io::Result<bytes::Bytes>| {
+        let bytes = chunk.as_ref().map_or(0, bytes::Bytes::len);
+        shown.inc(u64::try_from(bytes).unwrap_or_default());
+    };
+    let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).inspect(count);
     let query = ImportQuery {
         skip_duplicates: how.skip_duplicates,
     };

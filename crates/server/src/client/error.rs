@@ -65,9 +65,9 @@ impl fmt::Display for ClientError {
                     write!(f, ": {detail}")?;
                 }
                 if code.is_empty() {
-                    write!(f, " (status {status})")?
+                    write!(f, " (status {status})")?;
                 } else {
-                    write!(f, " ({code})")?
+                    write!(f, " ({code})")?;
                 }
                 for problem in body["problems"]
                     .as_array()

@@ -23,12 +23,13 @@ impl Answer {
         self.status == 201
     }
 
-    /// The `code` of a problem, or the status where there is none.
+    /// The `code` of a problem, with the limit that it names; the status where there
+    /// is none.
     pub(crate) fn code(&self) -> String {
-        serde_json::from_slice::<Value>(&self.body)
-            .ok()
-            .and_then(|body| Some(body.get("code")?.as_str()?.to_owned()))
-            .unwrap_or_else(|| self.status.to_string())
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let word = |name: &str| body.get(name)?.as_str().map(ToOwned::to_owned);
+        let code = word("code").unwrap_or_else(|| self.status.to_string());
+        word("limit").map_or(code.clone(), |limit| format!("{code} {limit}"))
     }
 
     /// The body, if the call went well.

@@ -141,7 +141,7 @@ async fn warnings(app: &App, file: &CampaignFile) -> StoreResult<Vec<String>> {
                 ));
             }
             ("code", None) if there == 0 => {
-                warnings.push(format!("prize {}: no codes yet", prize.slug))
+                warnings.push(format!("prize {}: no codes yet", prize.slug));
             }
             _ => {}
         }

@@ -103,6 +103,18 @@ impl Page {
         self.put(format_args!("{end} {value}\n"));
     }
 
+    fn counters<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, u64)>,
+    ) {
+        self.head(name, "counter", help);
+        for (labels, count) in samples {
+            self.sample(name, &labels, count);
+        }
+    }
+
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
         self.head(name, "histogram", help);
         let bucket = format!("{name}_bucket");
@@ -125,89 +137,79 @@ impl Page {
 }
 
 fn engine(page: &mut Page, meters: &Meters) {
-    page.head(
-        "tombola_draws_total",
-        "counter",
-        "Requests for draws and draws, by how they ended",
+    draws(page, meters);
+    let publishes = meters.publishes.each();
+    page.counters(
+        "tombola_publishes_total",
+        "What the broker said of publishes",
+        publishes.map(|(result, count)| (vec![("result", result)], count)),
     );
+    page.counters(
+        "tombola_relay_handoff_dropped_total",
+        "Hand-offs that the relay dropped; rescue finds them",
+        [(Vec::new(), meters.handoffs_dropped.get())],
+    );
+    let attempts = meters.attempts().into_iter();
+    page.counters(
+        "tombola_delivery_attempts_total",
+        "Attempts that ended",
+        attempts.map(|(kind, decision, count)| {
+            (
+                vec![("kind", kind.name()), ("decision", decision.name())],
+                count,
+            )
+        }),
+    );
+    let late = meters.late_results().into_iter();
+    page.counters(
+        "tombola_late_results_total",
+        "Results that came after their lease was over",
+        late.map(|(decision, count)| (vec![("decision", decision.name())], count)),
+    );
+    page.counters(
+        "tombola_duplicates_dropped_total",
+        "Copies of messages that the row dropped",
+        [(Vec::new(), meters.duplicates_dropped.get())],
+    );
+    let rescued = meters.rescued().into_iter();
+    page.counters(
+        "tombola_rescued_total",
+        "Awards that rescue put back on the path",
+        rescued.map(|(from, count)| (vec![("from", from.name())], count)),
+    );
+    lag(page, meters);
+}
+
+fn draws(page: &mut Page, meters: &Meters) {
+    let name = "tombola_draws_total";
+    page.head(name, "counter", "Draws by how they ended, refused ones too");
     for (campaign, outcomes) in meters.draws() {
         for (outcome, count) in outcomes.each() {
             page.sample(
-                "tombola_draws_total",
+                name,
                 &[("campaign", &campaign), ("outcome", outcome)],
                 count,
             );
         }
     }
+    let sizes = &meters.draw_batch_size;
     page.histogram(
         "tombola_draw_batch_size",
         "Draws per committed batch",
-        &meters.draw_batch_size,
+        sizes,
     );
+    let seconds = &meters.draw_seconds;
     page.histogram(
         "tombola_draw_seconds",
         "From arrival in the desk to the answer",
-        &meters.draw_seconds,
+        seconds,
     );
+}
+
+fn lag(page: &mut Page, meters: &Meters) {
+    let name = "tombola_consumer_lag";
     page.head(
-        "tombola_publishes_total",
-        "counter",
-        "What the broker said of publishes",
-    );
-    for (result, count) in meters.publishes.each() {
-        page.sample("tombola_publishes_total", &[("result", result)], count);
-    }
-    page.head(
-        "tombola_relay_handoff_dropped_total",
-        "counter",
-        "Hand-offs that the relay dropped; rescue finds them",
-    );
-    page.sample(
-        "tombola_relay_handoff_dropped_total",
-        &[],
-        meters.handoffs_dropped.get(),
-    );
-    page.head(
-        "tombola_delivery_attempts_total",
-        "counter",
-        "Attempts that ended",
-    );
-    for (kind, decision, count) in meters.attempts() {
-        let labels = [("kind", kind.name()), ("decision", decision.name())];
-        page.sample("tombola_delivery_attempts_total", &labels, count);
-    }
-    page.head(
-        "tombola_late_results_total",
-        "counter",
-        "Results that came after their lease was over",
-    );
-    for (decision, count) in meters.late_results() {
-        page.sample(
-            "tombola_late_results_total",
-            &[("decision", decision.name())],
-            count,
-        );
-    }
-    page.head(
-        "tombola_duplicates_dropped_total",
-        "counter",
-        "Copies of messages that the row dropped",
-    );
-    page.sample(
-        "tombola_duplicates_dropped_total",
-        &[],
-        meters.duplicates_dropped.get(),
-    );
-    page.head(
-        "tombola_rescued_total",
-        "counter",
-        "Awards that rescue put back on the path",
-    );
-    for (from, count) in meters.rescued() {
-        page.sample("tombola_rescued_total", &[("from", from.name())], count);
-    }
-    page.head(
-        "tombola_consumer_lag",
+        name,
         "gauge",
         "Messages that the workers' group has not come to",
     );
@@ -220,11 +222,7 @@ fn engine(page: &mut Page, meters: &Meters) {
             .high_watermark
             .saturating_sub(it.committed.max(it.log_start))
             .max(0);
-        page.sample(
-            "tombola_consumer_lag",
-            &[("partition", &it.partition.to_string())],
-            lag,
-        );
+        page.sample(name, &[("partition", &it.partition.to_string())], lag);
     }
 }
 

@@ -58,7 +58,13 @@ pub(crate) fn facts(conn: &Connection, shared: &Shared, award: AwardId) -> Store
     let index = places
         .index_of(prize_id)
         .ok_or_else(|| inconsistent(format!("the prize of award {award} is not in its rules")))?;
-    Ok(Facts { rules, index, user, drawn_at: Timestamp(drawn_at), traceparent })
+    Ok(Facts {
+        rules,
+        index,
+        user,
+        drawn_at: Timestamp(drawn_at),
+        traceparent,
+    })
 }
 
 /// What the table makes of `event`, with the terms of prize and endpoint where it
@@ -70,8 +76,16 @@ pub(crate) fn ask(
     event: &Event,
     now: Timestamp,
 ) -> StoreResult<Step> {
-    let terms = if needs_terms(event) { terms(conn, shared, row)? } else { Terms::default() };
-    let context = Context { now, schedule: &shared.schedule, terms: &terms };
+    let terms = if needs_terms(event) {
+        terms(conn, shared, row)?
+    } else {
+        Terms::default()
+    };
+    let context = Context {
+        now,
+        schedule: &shared.schedule,
+        terms: &terms,
+    };
     Ok((shared.step)(row, event, context))
 }
 
@@ -115,8 +129,9 @@ pub(crate) struct Pauses(Vec<PauseScope>);
 impl Pauses {
     /// Reads them; none, most of the time.
     pub(crate) fn load(conn: &Connection) -> StoreResult<Self> {
-        let mut statement =
-            conn.prepare_cached("SELECT campaign, prize, endpoint FROM pause").or_store()?;
+        let mut statement = conn
+            .prepare_cached("SELECT campaign, prize, endpoint FROM pause")
+            .or_store()?;
         let some = |text: String| (!text.is_empty()).then_some(text);
         let rows = statement
             .query_map([], |row| {
@@ -131,7 +146,12 @@ impl Pauses {
     }
 
     /// Whether the delivery of that award is paused.
-    pub(crate) fn cover(&self, conn: &Connection, shared: &Shared, stored: &Stored) -> StoreResult<bool> {
+    pub(crate) fn cover(
+        &self,
+        conn: &Connection,
+        shared: &Shared,
+        stored: &Stored,
+    ) -> StoreResult<bool> {
         if self.0.is_empty() {
             return Ok(false);
         }
@@ -170,9 +190,10 @@ pub(crate) fn has_hold_ended(
         HoldReason::NoCode => has_free_code(conn, stored.prize_id),
         HoldReason::EndpointDisabled => is_enabled(conn, stored.row.lane),
         HoldReason::Paused => Ok(!Pauses::load(conn)?.cover(conn, shared, stored)?),
-        HoldReason::Manual | HoldReason::Scheduled | HoldReason::Shipment | HoldReason::External => {
-            Ok(false)
-        }
+        HoldReason::Manual
+        | HoldReason::Scheduled
+        | HoldReason::Shipment
+        | HoldReason::External => Ok(false),
     }
 }
 

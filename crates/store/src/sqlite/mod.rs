@@ -54,7 +54,12 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { schedule: Schedule::default(), step, readers: 3, cache_kib: 32 * 1024 }
+        Self {
+            schedule: Schedule::default(),
+            step,
+            readers: 3,
+            cache_kib: 32 * 1024,
+        }
     }
 }
 
@@ -117,7 +122,10 @@ impl SqliteStore {
     }
 
     /// Runs `job` on one state of the database, with the time-out of reads for people.
-    pub(crate) fn read<T, F>(&self, job: F) -> impl Future<Output = StoreResult<T>> + Send + use<T, F>
+    pub(crate) fn read<T, F>(
+        &self,
+        job: F,
+    ) -> impl Future<Output = StoreResult<T>> + Send + use<T, F>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
@@ -162,7 +170,10 @@ async fn answer_of<T>(waiting: StoreResult<oneshot::Receiver<StoreResult<T>>>) -
     waiting?.await.unwrap_or(Err(StoreError::Closed))
 }
 
-#[expect(clippy::disallowed_methods, reason = "bounds a wait; no instant of it is kept or compared with others")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "bounds a wait; no instant of it is kept or compared with others"
+)]
 fn stopwatch() -> Instant {
     Instant::now()
 }

@@ -34,7 +34,12 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> StoreResult<SqliteStor
     let reads = Arc::new(Reads::new());
     // The store first: if a later step fails, dropping it ends the threads.
     let threads = Mutex::default();
-    let store = SqliteStore { shared, lines, reads, threads };
+    let store = SqliteStore {
+        shared,
+        lines,
+        reads,
+        threads,
+    };
     start(&store, path, conn, options.readers, options.cache_kib)?;
     Ok(store)
 }
@@ -54,13 +59,21 @@ fn start(
         let reader = connect(path, cache_kib / 4)?;
         reader.pragma_update(None, "query_only", true).or_store()?;
         let reads = Arc::clone(&store.reads);
-        threads.push(thread(&format!("store-read-{number}"), move || readers::run(reader, &reads))?);
+        threads.push(thread(&format!("store-read-{number}"), move || {
+            readers::run(reader, &reads)
+        })?);
     }
     let (lines, shared) = (Arc::clone(&store.lines), Arc::clone(&store.shared));
-    threads.push(thread("store-write", move || writer::run(&conn, &lines, &shared, &wal))?);
+    threads.push(thread("store-write", move || {
+        writer::run(&conn, &lines, &shared, &wal)
+    })?);
     // Ends when the writer's connection, and with it the hook that tells, is gone.
     threads.push(thread("store-log", move || wal::run(&checkpointer, &told))?);
-    store.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(threads);
+    store
+        .threads
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .extend(threads);
     Ok(())
 }
 
@@ -95,15 +108,19 @@ fn connect(path: &Path, cache_kib: u32) -> StoreResult<Connection> {
     let conn = Connection::open_with_flags(path, flags).or_store()?;
     // Else a statement whose parameter is compared with a column of a partial index
     // is prepared anew for each value that is bound.
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).or_store()?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .or_store()?;
     conn.busy_timeout(BUSY_TIMEOUT).or_store()?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    conn.pragma_update(None, "cache_size", -i64::from(cache_kib)).or_store()?;
+    conn.pragma_update(None, "cache_size", -i64::from(cache_kib))
+        .or_store()?;
     conn.pragma_update(None, "synchronous", "FULL").or_store()?;
     conn.pragma_update(None, "foreign_keys", true).or_store()?;
-    conn.pragma_update(None, "temp_store", "MEMORY").or_store()?;
+    conn.pragma_update(None, "temp_store", "MEMORY")
+        .or_store()?;
     // The log's own thread does it; see `wal`.
-    conn.pragma_update(None, "wal_autocheckpoint", 0).or_store()?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)
+        .or_store()?;
     Ok(conn)
 }
 
@@ -132,7 +149,10 @@ fn origin(conn: &Connection) -> StoreResult<String> {
         [],
     )
     .or_store()?;
-    conn.query_row("SELECT value FROM meta WHERE name = 'origin'", [], |row| row.get(0)).or_store()
+    conn.query_row("SELECT value FROM meta WHERE name = 'origin'", [], |row| {
+        row.get(0)
+    })
+    .or_store()
 }
 
 fn unavailable(error: &std::io::Error) -> StoreError {

@@ -34,7 +34,11 @@ struct Waiting {
 
 impl Reads {
     pub(super) fn new() -> Self {
-        Self { waiting: Mutex::default(), has_work: Condvar::new(), since: stopwatch() }
+        Self {
+            waiting: Mutex::default(),
+            has_work: Condvar::new(),
+            since: stopwatch(),
+        }
     }
 
     /// Puts a read in the line; the time-out begins now.
@@ -83,7 +87,10 @@ impl Reads {
             if waiting.is_closed {
                 return None;
             }
-            waiting = self.has_work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting = self
+                .has_work
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -120,7 +127,8 @@ fn in_snapshot<T>(
         .unwrap_or_else(|_| Err(StoreError::Inconsistent("a read panicked".to_owned())));
     // An interrupted statement may have ended the transaction by itself.
     if !conn.is_autocommit() {
-        conn.execute_batch("ROLLBACK").map_err(|error| store_error(&error))?;
+        conn.execute_batch("ROLLBACK")
+            .map_err(|error| store_error(&error))?;
     }
     done
 }

@@ -41,9 +41,20 @@ impl Stored {
         let get = || -> rusqlite::Result<_> {
             let position = match row.get::<_, Option<i64>>(14)? {
                 None => None,
-                Some(epoch) => Some(Position { epoch, partition: row.get(15)?, offset: row.get(16)? }),
+                Some(epoch) => Some(Position {
+                    epoch,
+                    partition: row.get(15)?,
+                    offset: row.get(16)?,
+                }),
             };
-            Ok((position, row.get(0)?, row.get(4)?, row.get(6)?, row.get(7)?, row.get(8)?))
+            Ok((
+                position,
+                row.get(0)?,
+                row.get(4)?,
+                row.get(6)?,
+                row.get(7)?,
+                row.get(8)?,
+            ))
         };
         let (position, award, lease, attempts, publishes, in_doubt) = get().or_store()?;
         let at = |column| Ok(row.get::<_, Option<i64>>(column).or_store()?.map(Timestamp));
@@ -88,15 +99,25 @@ pub(crate) fn name<T>(
 }
 
 fn missing(row: &rusqlite::Row<'_>, column: usize) -> tombola_core::ports::StoreError {
-    inconsistent(format!("column {column} of a delivery row: {:?}", row.get_ref(column)))
+    inconsistent(format!(
+        "column {column} of a delivery row: {:?}",
+        row.get_ref(column)
+    ))
 }
 
 /// The row of an award, `None` if there is none.
 pub(crate) fn load(conn: &Connection, award: AwardId) -> StoreResult<Option<Stored>> {
-    conn.prepare_cached(concat!("SELECT ", columns!(), " FROM delivery WHERE award_id = ?1"))
-        .and_then(|mut it| it.query_row([award.0], |row| Ok(Stored::read(row))).optional())
-        .or_store()?
-        .transpose()
+    conn.prepare_cached(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM delivery WHERE award_id = ?1"
+    ))
+    .and_then(|mut it| {
+        it.query_row([award.0], |row| Ok(Stored::read(row)))
+            .optional()
+    })
+    .or_store()?
+    .transpose()
 }
 
 /// What a line of an award's log is about.
@@ -135,7 +156,13 @@ pub(crate) struct Line<'a> {
 impl<'a> Line<'a> {
     /// A line of a write that took effect.
     pub(crate) const fn new(what: What, lease: i64, decision: &'a str) -> Self {
-        Self { what, lease, decision, is_late: false, detail: None }
+        Self {
+            what,
+            lease,
+            decision,
+            is_late: false,
+            detail: None,
+        }
     }
 
     /// The same with a detail.
@@ -147,7 +174,10 @@ impl<'a> Line<'a> {
     /// The same, for a write that came too late.
     #[must_use]
     pub(crate) const fn late(self) -> Self {
-        Self { is_late: true, ..self }
+        Self {
+            is_late: true,
+            ..self
+        }
     }
 
     /// Adds the line; `row` is the award's row as it stands after it.
@@ -257,7 +287,10 @@ fn give_stock_back(conn: &Connection, write: Write<'_>) -> StoreResult<()> {
         .and_then(|mut it| it.execute([before.prize_id]))
         .or_store()?;
     if rows != 1 {
-        return Err(inconsistent(format!("award {} spent no unit of its prize", before.row.award)));
+        return Err(inconsistent(format!(
+            "award {} spent no unit of its prize",
+            before.row.award
+        )));
     }
     conn.prepare_cached(
         "INSERT INTO operator_log (at, actor, action, subject, award_id, units, reason)

@@ -43,7 +43,12 @@ impl Places {
 
 impl RulesCache {
     /// The rules of a version.
-    pub(crate) fn rules(&self, conn: &Connection, campaign_id: i64, version: i32) -> StoreResult<Arc<Rules>> {
+    pub(crate) fn rules(
+        &self,
+        conn: &Connection,
+        campaign_id: i64,
+        version: i32,
+    ) -> StoreResult<Arc<Rules>> {
         if let Some(rules) = get(&self.rules, (campaign_id, version)) {
             return Ok(rules);
         }
@@ -74,16 +79,32 @@ impl RulesCache {
 
     /// Forgets all.
     pub(crate) fn forget(&self) {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.places.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.rules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        self.places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 
-fn get<T, S: BuildHasher>(map: &Mutex<HashMap<Version, Arc<T>, S>>, version: Version) -> Option<Arc<T>> {
-    map.lock().unwrap_or_else(PoisonError::into_inner).get(&version).map(Arc::clone)
+fn get<T, S: BuildHasher>(
+    map: &Mutex<HashMap<Version, Arc<T>, S>>,
+    version: Version,
+) -> Option<Arc<T>> {
+    map.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&version)
+        .map(Arc::clone)
 }
 
-fn put<T, S: BuildHasher>(map: &Mutex<HashMap<Version, Arc<T>, S>>, version: Version, value: &Arc<T>) {
+fn put<T, S: BuildHasher>(
+    map: &Mutex<HashMap<Version, Arc<T>, S>>,
+    version: Version,
+    value: &Arc<T>,
+) {
     let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
     if map.len() >= VERSIONS_MAX {
         map.clear();
@@ -94,7 +115,10 @@ fn put<T, S: BuildHasher>(map: &Mutex<HashMap<Version, Arc<T>, S>>, version: Ver
 fn read_rules(conn: &Connection, campaign_id: i64, version: i32) -> StoreResult<Rules> {
     let file: Option<String> = conn
         .prepare_cached("SELECT file FROM campaign_version WHERE campaign_id = ?1 AND version = ?2")
-        .and_then(|mut it| it.query_row((campaign_id, version), |row| row.get(0)).optional())
+        .and_then(|mut it| {
+            it.query_row((campaign_id, version), |row| row.get(0))
+                .optional()
+        })
         .or_store()?;
     let what = || format!("version {version} of campaign {campaign_id}");
     let file = file.ok_or_else(|| inconsistent(format!("{} is missing", what())))?;
@@ -107,17 +131,22 @@ fn read_places(conn: &Connection, campaign_id: i64, rules: &Rules) -> StoreResul
     let mut ids = conn
         .prepare_cached("SELECT id FROM prize WHERE campaign_id = ?1 AND slug = ?2")
         .or_store()?;
-    let mut lanes = conn.prepare_cached("SELECT lane FROM endpoint WHERE name = ?1").or_store()?;
+    let mut lanes = conn
+        .prepare_cached("SELECT lane FROM endpoint WHERE name = ?1")
+        .or_store()?;
     let mut places = Places::default();
     for prize in &rules.prizes {
-        let id: Option<i64> =
-            ids.query_row((campaign_id, &prize.slug), |row| row.get(0)).optional().or_store()?;
+        let id: Option<i64> = ids
+            .query_row((campaign_id, &prize.slug), |row| row.get(0))
+            .optional()
+            .or_store()?;
         let what = || format!("prize {}/{} has no row", rules.slug, prize.slug);
         places.ids.push(id.ok_or_else(|| inconsistent(what()))?);
         places.lanes.push(match &prize.spec {
-            KindSpec::Webhook { endpoint, .. } => {
-                lanes.query_row([endpoint], |row| row.get(0)).optional().or_store()?
-            }
+            KindSpec::Webhook { endpoint, .. } => lanes
+                .query_row([endpoint], |row| row.get(0))
+                .optional()
+                .or_store()?,
             KindSpec::Text { .. }
             | KindSpec::Code { .. }
             | KindSpec::Points { .. }

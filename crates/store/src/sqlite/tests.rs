@@ -49,14 +49,22 @@ impl Held {
 
 fn insert(conn: &Connection, name: &str) -> StoreResult<()> {
     use super::error::OrStoreError as _;
-    conn.execute("INSERT INTO meta VALUES (?1, 'x')", [name]).map(drop).or_store()
+    conn.execute("INSERT INTO meta VALUES (?1, 'x')", [name])
+        .map(drop)
+        .or_store()
 }
 
 /// The names that [`insert`] wrote and that are committed.
 fn names(fixture: &Fixture) -> Vec<String> {
     let conn = fixture.shell();
-    let mut names = conn.prepare("SELECT name FROM meta WHERE value = 'x' ORDER BY name").unwrap();
-    names.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    let mut names = conn
+        .prepare("SELECT name FROM meta WHERE value = 'x' ORDER BY name")
+        .unwrap();
+    names
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap()
 }
 
 /// A request for one draw with that roll.
@@ -68,7 +76,12 @@ fn request(ids: &mut IdBlock, user: &str, key: &str, roll: u64) -> DrawRequest {
         user: Arc::from(user),
         key: Arc::from(key),
         fingerprint: [1; 16],
-        tickets: vec![Ticket { id, roll: Roll(roll), message_tail: tail, delivery_tail: tail + 7 }],
+        tickets: vec![Ticket {
+            id,
+            roll: Roll(roll),
+            message_tail: tail,
+            delivery_tail: tail + 7,
+        }],
         traceparent: None,
         claim_key_version: 1,
     }
@@ -76,5 +89,10 @@ fn request(ids: &mut IdBlock, user: &str, key: &str, roll: u64) -> DrawRequest {
 
 fn batch(requests: Vec<DrawRequest>) -> DrawBatch {
     let now = crate::read::fixture::NOW;
-    DrawBatch { campaign: Arc::from("fair"), requests, now, has_relay: true }
+    DrawBatch {
+        campaign: Arc::from("fair"),
+        requests,
+        now,
+        has_relay: true,
+    }
 }

@@ -72,7 +72,9 @@ pub(super) fn run(conn: &Connection, told: &Receiver<()>) {
 /// Copies what it can without waiting for anybody; `false` if another connection
 /// is at it.
 fn checkpoint(conn: &Connection) -> bool {
-    let is_busy = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, bool>(0));
+    let is_busy = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+        row.get::<_, bool>(0)
+    });
     match is_busy {
         Ok(is_busy) => !is_busy,
         Err(error) => {

@@ -79,7 +79,14 @@ impl Lines {
         if line.len() >= WRITER_WAITING_MAX {
             return Err(StoreError::Overloaded);
         }
-        line.push_back(Entry { rows, call: Box::new(CallOf { job: Some(job), done: None, answer }) });
+        line.push_back(Entry {
+            rows,
+            call: Box::new(CallOf {
+                job: Some(job),
+                done: None,
+                answer,
+            }),
+        });
         drop(waiting);
         self.has_work.notify_one();
         Ok(receiver)
@@ -95,13 +102,20 @@ impl Lines {
     fn first(&self) -> Option<Entry> {
         let mut waiting = self.lock();
         loop {
-            if let Some(entry) = waiting.draws.pop_front().or_else(|| waiting.others.pop_front()) {
+            if let Some(entry) = waiting
+                .draws
+                .pop_front()
+                .or_else(|| waiting.others.pop_front())
+            {
                 return Some(entry);
             }
             if waiting.is_closed {
                 return None;
             }
-            waiting = self.has_work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting = self
+                .has_work
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -139,12 +153,17 @@ where
     F: FnOnce(&Connection) -> StoreResult<T> + Send,
 {
     fn run(&mut self, conn: &Connection) -> bool {
-        let Some(job) = self.job.take() else { return false };
+        let Some(job) = self.job.take() else {
+            return false;
+        };
         // What a panic leaves half done in the database is rolled back by the
         // savepoint; the job's own values are gone with it.
         let done = catch_unwind(AssertUnwindSafe(|| job(conn))).unwrap_or_else(|panic| {
             let text = panic_text(&*panic);
-            tracing::error!(panic = text, "a write of the store panicked; it alone is rolled back");
+            tracing::error!(
+                panic = text,
+                "a write of the store panicked; it alone is rolled back"
+            );
             Err(StoreError::Row(format!("the write panicked: {text}")))
         });
         let may_stay = done.is_ok();
@@ -155,7 +174,9 @@ where
     fn answer(self: Box<Self>, lost: Option<&str>) {
         let answer = match (lost, self.done) {
             (None, Some(done)) => done,
-            (lost, _) => Err(StoreError::Unavailable(lost.unwrap_or("the call did not run").to_owned())),
+            (lost, _) => Err(StoreError::Unavailable(
+                lost.unwrap_or("the call did not run").to_owned(),
+            )),
         };
         // A caller that hung up needs no answer: the write stands.
         drop(self.answer.send(answer));
@@ -173,10 +194,22 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 /// The body of the thread: groups until the lines are closed and empty.
 pub(super) fn run(conn: &Connection, lines: &Arc<Lines>, shared: &Shared, wal: &Wal) {
     while let Some(first) = lines.first() {
-        let mut group = Group { conn, shared, calls: Vec::new(), rows: 0 };
-        let lost = group.write(first, lines).err().map(|error| error.to_string());
+        let mut group = Group {
+            conn,
+            shared,
+            calls: Vec::new(),
+            rows: 0,
+        };
+        let lost = group
+            .write(first, lines)
+            .err()
+            .map(|error| error.to_string());
         if let Some(why) = &lost {
-            tracing::error!(error = why, calls = group.calls.len(), "a transaction of the store was lost");
+            tracing::error!(
+                error = why,
+                calls = group.calls.len(),
+                "a transaction of the store was lost"
+            );
             group.undo();
         }
         for call in group.calls {
@@ -225,7 +258,9 @@ impl Group<'_> {
     /// can be begun anew if it fails. It is a batch of draws wherever one waits.
     fn run_first(&mut self, mut entry: Entry) -> StoreResult<()> {
         self.rows += entry.rows.max(1);
-        let done = self.execute("BEGIN IMMEDIATE").map(|()| entry.call.run(self.conn));
+        let done = self
+            .execute("BEGIN IMMEDIATE")
+            .map(|()| entry.call.run(self.conn));
         self.calls.push(entry.call);
         let may_stay = done?;
         self.still_open()?;
@@ -240,7 +275,9 @@ impl Group<'_> {
     /// Runs one call in its savepoint.
     fn run(&mut self, mut entry: Entry) -> StoreResult<()> {
         self.rows += entry.rows.max(1);
-        let done = self.execute("SAVEPOINT call").map(|()| entry.call.run(self.conn));
+        let done = self
+            .execute("SAVEPOINT call")
+            .map(|()| entry.call.run(self.conn));
         self.calls.push(entry.call);
         let may_stay = done?;
         self.still_open()?;
@@ -256,7 +293,9 @@ impl Group<'_> {
     /// back by itself; going on would commit each later call alone.
     fn still_open(&self) -> StoreResult<()> {
         if self.conn.is_autocommit() {
-            return Err(StoreError::Unavailable("SQLite rolled the transaction back".to_owned()));
+            return Err(StoreError::Unavailable(
+                "SQLite rolled the transaction back".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -271,7 +310,11 @@ impl Group<'_> {
     }
 
     fn execute(&self, sql: &str) -> StoreResult<()> {
-        self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map(drop).or_store()
+        self.conn
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute([]))
+            .map(drop)
+            .or_store()
     }
 }
 

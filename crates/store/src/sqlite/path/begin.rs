@@ -30,7 +30,11 @@ pub(super) async fn begin_alone(store: &SqliteStore, now: Timestamp) -> StoreRes
 
 /// One step: how many rows moved, and where to go on. A row that moves goes to
 /// `now`, which lies before the cursor: it is not met again.
-fn begin_step(conn: &Connection, after: Cursor, now: Timestamp) -> StoreResult<(u64, Option<Cursor>)> {
+fn begin_step(
+    conn: &Connection,
+    after: Cursor,
+    now: Timestamp,
+) -> StoreResult<(u64, Option<Cursor>)> {
     let mut select = conn
         .prepare_cached(
             "SELECT lane, due_at, award_id, state IN ('pending', 'delivering') AND due_at > ?4
@@ -46,12 +50,16 @@ fn begin_step(conn: &Connection, after: Cursor, now: Timestamp) -> StoreResult<(
         })
         .and_then(Iterator::collect)
         .or_store()?;
-    let mut update = conn.prepare_cached("UPDATE delivery SET due_at = ?2 WHERE award_id = ?1").or_store()?;
+    let mut update = conn
+        .prepare_cached("UPDATE delivery SET due_at = ?2 WHERE award_id = ?1")
+        .or_store()?;
     let mut moved = 0;
     for ((_, _, award), _) in rows.iter().filter(|(_, moves)| *moves) {
         update.execute([*award, now.0]).or_store()?;
         moved += 1;
     }
-    let last = (rows.len() >= STEP_ROWS_MAX).then(|| rows.last().map(|(cursor, _)| *cursor)).flatten();
+    let last = (rows.len() >= STEP_ROWS_MAX)
+        .then(|| rows.last().map(|(cursor, _)| *cursor))
+        .flatten();
     Ok((moved, last))
 }

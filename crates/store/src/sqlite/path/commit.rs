@@ -29,7 +29,13 @@ pub(super) fn commit_draws(path: Path<'_>, batch: DrawBatch) -> StoreResult<Vec<
     let mut open: Vec<Asked> = batch.requests.into_iter().enumerate().collect();
     let slug = batch.campaign;
     loop {
-        let round = Round { path, campaign: &campaign, slug: &slug, now: batch.now, has_relay: batch.has_relay };
+        let round = Round {
+            path,
+            campaign: &campaign,
+            slug: &slug,
+            now: batch.now,
+            has_relay: batch.has_relay,
+        };
         open = round.run(open, &mut answers)?;
         if open.is_empty() {
             return Ok(answers.whole());
@@ -51,7 +57,10 @@ impl Answers {
     }
 
     fn whole(self) -> Vec<DrawAnswer> {
-        self.0.into_iter().map(|it| it.expect("a round ends only when every request is answered")).collect()
+        self.0
+            .into_iter()
+            .map(|it| it.expect("a round ends only when every request is answered"))
+            .collect()
     }
 }
 
@@ -85,11 +94,23 @@ impl Round<'_> {
                 continue;
             };
             let is_same = kept.is_of(&request);
-            let leader = fresh.iter().position(|it| it.tickets[0].id == kept.first_draw());
+            let leader = fresh
+                .iter()
+                .position(|it| it.tickets[0].id == kept.first_draw());
             if let Some(leader) = leader {
-                followers.push(Follower { place, request, leader: places[leader], is_same });
+                followers.push(Follower {
+                    place,
+                    request,
+                    leader: places[leader],
+                    is_same,
+                });
             } else if is_same {
-                answers.set(place, DrawAnswer::Replayed { draws: keys::replay(self.path, &kept)? });
+                answers.set(
+                    place,
+                    DrawAnswer::Replayed {
+                        draws: keys::replay(self.path, &kept)?,
+                    },
+                );
             } else {
                 answers.set(place, DrawAnswer::Refused(DrawRefusal::RequestKeyReused));
             }
@@ -97,23 +118,36 @@ impl Round<'_> {
         if !fresh.is_empty() {
             self.draw(&places, &fresh, answers)?;
         }
-        Ok(followers.into_iter().filter_map(|it| it.follow(answers)).collect())
+        Ok(followers
+            .into_iter()
+            .filter_map(|it| it.follow(answers))
+            .collect())
     }
 
-    fn draw(&self, places: &[usize], fresh: &[DrawRequest], answers: &mut Answers) -> StoreResult<()> {
+    fn draw(
+        &self,
+        places: &[usize],
+        fresh: &[DrawRequest],
+        answers: &mut Answers,
+    ) -> StoreResult<()> {
         let before = state::read(self.path, self.campaign, fresh, self.now)?;
         let day = before.state.day;
         if !before.has_endpoints {
             return self.refuse_all(places, fresh, answers);
         }
-        let decided = decide(before.state, fresh, &self.path.shared.schedule, self.has_relay);
+        let decided = decide(
+            before.state,
+            fresh,
+            &self.path.shared.schedule,
+            self.has_relay,
+        );
         let mut writing = Writing::new(self, &before.places, day)?;
         let mut has_drawn = false;
         for ((place, request), decided) in places.iter().zip(fresh).zip(decided.answers) {
             match decided {
                 Decided::Drawn(draws) => {
                     has_drawn = true;
-                    answers.set(*place, writing.write(request, draws)?);
+                    answers.set(*place, writing.write(request, &draws)?);
                 }
                 Decided::Refused(refusal) => {
                     keys::free(self.path, self.campaign.id, request)?;
@@ -122,7 +156,13 @@ impl Round<'_> {
             }
         }
         if has_drawn {
-            state::add(self.path, self.campaign.id, &before.places, day, &writing.added)?;
+            state::add(
+                self.path,
+                self.campaign.id,
+                &before.places,
+                day,
+                &writing.added,
+            )?;
         }
         Ok(())
     }
@@ -130,11 +170,18 @@ impl Round<'_> {
     /// Start checks that endpoints are there and nothing removes them. If one is
     /// gone all the same, a win could not be written; the campaign then draws
     /// nothing, as if a person had paused it, until the endpoint is put back.
-    fn refuse_all(&self, places: &[usize], fresh: &[DrawRequest], answers: &mut Answers) -> StoreResult<()> {
+    fn refuse_all(
+        &self,
+        places: &[usize],
+        fresh: &[DrawRequest],
+        answers: &mut Answers,
+    ) -> StoreResult<()> {
         tracing::error!(campaign.id = %self.slug, "an endpoint of a started campaign is missing: nothing is drawn");
         for (place, request) in places.iter().zip(fresh) {
             keys::free(self.path, self.campaign.id, request)?;
-            let refusal = DrawRefusal::NotRunning { phase: Phase::Paused };
+            let refusal = DrawRefusal::NotRunning {
+                phase: Phase::Paused,
+            };
             answers.set(*place, DrawAnswer::Refused(refusal));
         }
         Ok(())
@@ -146,10 +193,12 @@ impl Follower {
     /// key free and this is another request.
     fn follow(self, answers: &mut Answers) -> Option<Asked> {
         let answer = match &answers.0[self.leader] {
-            Some(DrawAnswer::Drawn { draws, .. }) if self.is_same => {
-                DrawAnswer::Replayed { draws: draws.clone() }
+            Some(DrawAnswer::Drawn { draws, .. }) if self.is_same => DrawAnswer::Replayed {
+                draws: draws.clone(),
+            },
+            Some(DrawAnswer::Refused(refusal)) if self.is_same => {
+                DrawAnswer::Refused(refusal.clone())
             }
-            Some(DrawAnswer::Refused(refusal)) if self.is_same => DrawAnswer::Refused(refusal.clone()),
             Some(DrawAnswer::Drawn { .. }) => DrawAnswer::Refused(DrawRefusal::RequestKeyReused),
             Some(DrawAnswer::Replayed { .. } | DrawAnswer::Refused(_)) | None => {
                 return Some((self.place, self.request));
@@ -178,7 +227,8 @@ impl<'a> Writing<'a> {
         let draws = "INSERT INTO draw (id, campaign_id, version, user, client, prize_id, roll,
                unavailable, drawn_at, day, claim_key, traceparent)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-        let deliveries = "INSERT INTO delivery (award_id, prize_id, kind, lane, state, lease, due_at,
+        let deliveries =
+            "INSERT INTO delivery (award_id, prize_id, kind, lane, state, lease, due_at,
                in_doubt, hold_reason, held_at, message_id, delivery_key)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
         let conn = round.path.conn;
@@ -186,17 +236,23 @@ impl<'a> Writing<'a> {
             round,
             places,
             day,
-            slugs: prizes.iter().map(|prize| Arc::from(prize.slug.as_str())).collect(),
+            slugs: prizes
+                .iter()
+                .map(|prize| Arc::from(prize.slug.as_str()))
+                .collect(),
             draws: conn.prepare_cached(draws).or_store()?,
             deliveries: conn.prepare_cached(deliveries).or_store()?,
-            added: Added { wins: vec![0; prizes.len()], ..Added::default() },
+            added: Added {
+                wins: vec![0; prizes.len()],
+                ..Added::default()
+            },
         })
     }
 
-    fn write(&mut self, request: &DrawRequest, draws: Vec<NewDraw>) -> StoreResult<DrawAnswer> {
+    fn write(&mut self, request: &DrawRequest, draws: &[NewDraw]) -> StoreResult<DrawAnswer> {
         let mut facts = Vec::with_capacity(draws.len());
         let mut handoffs = Vec::new();
-        for draw in &draws {
+        for draw in draws {
             self.write_draw(request, draw)?;
             if let Some(index) = draw.prize {
                 handoffs.extend(self.write_win(request, draw, index)?);
@@ -204,8 +260,15 @@ impl<'a> Writing<'a> {
             facts.push(self.fact(request, draw));
         }
         let count = i64::try_from(draws.len()).unwrap_or(i64::MAX);
-        *self.added.draws.entry(Arc::clone(&request.user)).or_default() += count;
-        Ok(DrawAnswer::Drawn { draws: facts, handoffs })
+        *self
+            .added
+            .draws
+            .entry(Arc::clone(&request.user))
+            .or_default() += count;
+        Ok(DrawAnswer::Drawn {
+            draws: facts,
+            handoffs,
+        })
     }
 
     fn write_draw(&mut self, request: &DrawRequest, draw: &NewDraw) -> StoreResult<()> {
@@ -229,13 +292,22 @@ impl<'a> Writing<'a> {
     }
 
     /// The delivery row of a win, and its hand-off unless it is held.
-    fn write_win(&mut self, request: &DrawRequest, draw: &NewDraw, index: usize) -> StoreResult<Option<Handoff>> {
+    fn write_win(
+        &mut self,
+        request: &DrawRequest,
+        draw: &NewDraw,
+        index: usize,
+    ) -> StoreResult<Option<Handoff>> {
         let prize = &self.round.campaign.rules.prizes[index];
         self.added.wins[index] += 1;
         if prize.per_user_wins.is_some() {
-            self.added.user_wins.push((index, Arc::clone(&request.user)));
+            self.added
+                .user_wins
+                .push((index, Arc::clone(&request.user)));
         }
-        let Some(row) = &draw.award else { return Ok(None) };
+        let Some(row) = &draw.award else {
+            return Ok(None);
+        };
         let message_id = draw.message_id();
         self.deliveries
             .execute(params![
@@ -256,7 +328,13 @@ impl<'a> Writing<'a> {
         Ok((row.state == State::Pending).then(|| self.handoff(request, draw, prize, &message_id)))
     }
 
-    fn handoff(&self, request: &DrawRequest, draw: &NewDraw, prize: &Prize, message_id: &str) -> Handoff {
+    fn handoff(
+        &self,
+        request: &DrawRequest,
+        draw: &NewDraw,
+        prize: &Prize,
+        message_id: &str,
+    ) -> Handoff {
         let (rules, now) = (&self.round.campaign.rules, self.round.now);
         let award = draw.ticket.id.award();
         Handoff {

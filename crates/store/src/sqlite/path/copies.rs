@@ -9,7 +9,7 @@ use tombola_core::Timestamp;
 use tombola_core::award::{Change, Event, Gate, State, Step};
 use tombola_core::decision::Decision;
 use tombola_core::ports::{Claim, Copy, CopyAnswer, Deferral, StoreError, StoreResult, Written};
-use tombola_core::reason::KeptReason;
+use tombola_core::reason::{HoldReason, KeptReason};
 use tombola_core::retry::Jitter;
 
 /// Who a unit of stock goes back by, in the log, where no person is asked.
@@ -17,21 +17,48 @@ const WORKER: &str = "worker";
 
 /// Local kinds are claimed, delivered and recorded here, by one update of the row;
 /// outside kinds are only named.
-pub(super) fn deliver(path: Path<'_>, copies: &[Copy], now: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
+pub(super) fn deliver(
+    path: Path<'_>,
+    copies: &[Copy],
+    now: Timestamp,
+) -> StoreResult<Vec<CopyAnswer>> {
     let looks = Looks::new(path, now)?;
-    each(path, copies, |copy| looks.deliver(copy), |copy, error| looks.failed(copy, error))
+    each(
+        path,
+        copies,
+        |copy| looks.deliver(copy),
+        |copy, error| looks.failed(copy, error),
+    )
 }
 
 /// Claims for outside calls; the permit is there.
-pub(super) fn claim(path: Path<'_>, copies: &[Copy], now: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
+pub(super) fn claim(
+    path: Path<'_>,
+    copies: &[Copy],
+    now: Timestamp,
+) -> StoreResult<Vec<CopyAnswer>> {
     let looks = Looks::new(path, now)?;
-    each(path, copies, |copy| looks.claim(copy), |copy, error| looks.failed(copy, error))
+    each(
+        path,
+        copies,
+        |copy| looks.claim(copy),
+        |copy, error| looks.failed(copy, error),
+    )
 }
 
 /// Sets copies aside whose lane has no permit.
-pub(super) fn defer(path: Path<'_>, deferrals: &[Deferral], now: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
+pub(super) fn defer(
+    path: Path<'_>,
+    deferrals: &[Deferral],
+    now: Timestamp,
+) -> StoreResult<Vec<CopyAnswer>> {
     let looks = Looks::new(path, now)?;
-    each(path, deferrals, |it| looks.defer(it), |it, error| looks.failed(&it.copy, error))
+    each(
+        path,
+        deferrals,
+        |it| looks.defer(it),
+        |it, error| looks.failed(&it.copy, error),
+    )
 }
 
 /// A batch of copies: one instant, one reading of the pauses.
@@ -43,7 +70,11 @@ struct Looks<'a> {
 
 impl<'a> Looks<'a> {
     fn new(path: Path<'a>, now: Timestamp) -> StoreResult<Self> {
-        Ok(Self { path, now, pauses: Pauses::load(path.conn)? })
+        Ok(Self {
+            path,
+            now,
+            pauses: Pauses::load(path.conn)?,
+        })
     }
 
     fn deliver(&self, copy: &Copy) -> StoreResult<CopyAnswer> {
@@ -52,7 +83,9 @@ impl<'a> Looks<'a> {
             Looked::MayTake(before, claimed) => (before, claimed),
         };
         if before.row.is_outside() {
-            return Ok(CopyAnswer::Outside { lane: before.row.lane });
+            return Ok(CopyAnswer::Outside {
+                lane: before.row.lane,
+            });
         }
         let decision = effect::deliver(self.path, &before, self.now)?;
         let event = Event::Decide {
@@ -63,9 +96,11 @@ impl<'a> Looks<'a> {
             jitter: Jitter::NONE,
         };
         let change = self.change(&claimed.row, &event)?;
-        let Event::Decide { decision, .. } = event else { return Ok(CopyAnswer::Dropped) };
+        let Event::Decide { decision, .. } = event else {
+            return Ok(CopyAnswer::Dropped);
+        };
         let line = Line::new(What::Deliver, claimed.row.lease, decision.name().name());
-        let line = line.with(change.row.hold_reason.map(|reason| reason.name()));
+        let line = line.with(change.row.hold_reason.map(HoldReason::name));
         self.write(&before, &change, Some(line))?;
         Ok(answer_of(&change))
     }
@@ -83,12 +118,19 @@ impl<'a> Looks<'a> {
             lane: row.lane,
             attempts: row.attempts,
             delivery_key: before.delivery_key,
-            lease_ends: row.due_at.ok_or_else(|| inconsistent("a claim without an end"))?,
+            lease_ends: row
+                .due_at
+                .ok_or_else(|| inconsistent("a claim without an end"))?,
         })))
     }
 
     fn defer(&self, deferral: &Deferral) -> StoreResult<CopyAnswer> {
-        match self.look(&deferral.copy, Gate::NoPermit { until: deferral.until })? {
+        match self.look(
+            &deferral.copy,
+            Gate::NoPermit {
+                until: deferral.until,
+            },
+        )? {
             Looked::Answered(answer) => Ok(answer),
             Looked::MayTake(before, deferred) => {
                 self.write(&before, &deferred, None)?;
@@ -104,18 +146,33 @@ impl<'a> Looks<'a> {
             return Ok(Looked::Answered(CopyAnswer::NotOurs(KeptReason::NoAward)));
         };
         if before.message_id != copy.message_id {
-            return Ok(Looked::Answered(CopyAnswer::NotOurs(KeptReason::OtherMessageId)));
+            return Ok(Looked::Answered(CopyAnswer::NotOurs(
+                KeptReason::OtherMessageId,
+            )));
         }
-        let is_paused = self.pauses.cover(self.path.conn, self.path.shared, &before)?;
+        let is_paused = self
+            .pauses
+            .cover(self.path.conn, self.path.shared, &before)?;
         let gate = if is_paused { Gate::Paused } else { gate };
-        let event = Event::Copy { position: copy.position, gate };
-        let step = ask(self.path.conn, self.path.shared, &before.row, &event, self.now)?;
-        let Step::Changed(change) = step else { return Ok(Looked::Answered(CopyAnswer::Dropped)) };
+        let event = Event::Copy {
+            position: copy.position,
+            gate,
+        };
+        let step = ask(
+            self.path.conn,
+            self.path.shared,
+            &before.row,
+            &event,
+            self.now,
+        )?;
+        let Step::Changed(change) = step else {
+            return Ok(Looked::Answered(CopyAnswer::Dropped));
+        };
         if !is_paused {
             return Ok(Looked::MayTake(before, change));
         }
         let line = Line::new(What::Deliver, before.row.lease, "hold");
-        let line = line.with(change.row.hold_reason.map(|reason| reason.name()));
+        let line = line.with(change.row.hold_reason.map(HoldReason::name));
         self.write(&before, &change, Some(line))?;
         Ok(Looked::Answered(answer_of(&change)))
     }
@@ -137,7 +194,9 @@ impl<'a> Looks<'a> {
             return Ok(CopyAnswer::NotOurs(KeptReason::NoAward));
         };
         Ok(match count_failure(self.path, &before, error, self.now)? {
-            Some(change) => CopyAnswer::Failed { is_dead: change.row.state == State::Dead },
+            Some(change) => CopyAnswer::Failed {
+                is_dead: change.row.state == State::Dead,
+            },
             None => CopyAnswer::Dropped,
         })
     }
@@ -146,17 +205,30 @@ impl<'a> Looks<'a> {
     fn change(&self, row: &tombola_core::award::Row, event: &Event) -> StoreResult<Box<Change>> {
         match ask(self.path.conn, self.path.shared, row, event, self.now)? {
             Step::Changed(change) => Ok(change),
-            Step::Late | Step::Same | Step::Refused(_) => {
-                Err(inconsistent(format!("the table refuses {event:?} for award {}", row.award)))
-            }
+            Step::Late | Step::Same | Step::Refused(_) => Err(inconsistent(format!(
+                "the table refuses {event:?} for award {}",
+                row.award
+            ))),
         }
     }
 
     /// Rows do not move between the reading and the writing of one transaction.
     fn write(&self, before: &Stored, change: &Change, line: Option<Line<'_>>) -> StoreResult<()> {
-        match rows::apply(self.path.conn, Write { before, change, now: self.now, by: WORKER, line })? {
+        match rows::apply(
+            self.path.conn,
+            Write {
+                before,
+                change,
+                now: self.now,
+                by: WORKER,
+                line,
+            },
+        )? {
             Written::Applied => Ok(()),
-            Written::Late => Err(inconsistent(format!("award {} moved by itself", before.row.award))),
+            Written::Late => Err(inconsistent(format!(
+                "award {} moved by itself",
+                before.row.award
+            ))),
         }
     }
 }
@@ -186,14 +258,26 @@ pub(super) fn count_failure(
 ) -> StoreResult<Option<Box<Change>>> {
     // No source of randomness here: the award's id spreads the waits.
     let jitter = Jitter(u16::try_from(before.row.award.0.rem_euclid(1001)).unwrap_or_default());
-    let event = Event::Fail { lease: before.row.lease, jitter };
+    let event = Event::Fail {
+        lease: before.row.lease,
+        jitter,
+    };
     let Step::Changed(change) = ask(path.conn, path.shared, &before.row, &event, now)? else {
         return Ok(None);
     };
     tracing::error!(award.id = %before.row.award, %error, "an award's own row fails; it is counted as an attempt");
     let text = error.to_string();
     let line = Line::new(What::Deliver, before.row.lease, "fail").with(Some(&text));
-    rows::apply(path.conn, Write { before, change: &change, now, by: WORKER, line: Some(line) })?;
+    rows::apply(
+        path.conn,
+        Write {
+            before,
+            change: &change,
+            now,
+            by: WORKER,
+            line: Some(line),
+        },
+    )?;
     Ok(Some(change))
 }
 

@@ -12,17 +12,26 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use std::sync::Arc;
 use tombola_core::award::{Change, Event, MqState, Sight, State, Step};
 use tombola_core::message::Message;
-use tombola_core::ports::{DueCursor, DueLanes, DuePage, DueQuery, Handoff, StoreError, StoreResult};
+use tombola_core::ports::{
+    DueCursor, DueLanes, DuePage, DueQuery, Handoff, StoreError, StoreResult,
+};
+use tombola_core::reason::DeadReason;
 use tombola_core::{AwardId, Timestamp};
 
 /// One step of rescue in one lane.
 pub(super) fn claim_due(path: Path<'_>, query: &DueQuery) -> StoreResult<DuePage> {
     let found = read_page(path, query)?;
-    let mut page = DuePage { seen: found.len(), ..DuePage::default() };
+    let mut page = DuePage {
+        seen: found.len(),
+        ..DuePage::default()
+    };
     if found.len() >= query.limit {
         page.next = found.last().map(|(cursor, _)| *cursor);
     }
-    let rows: Vec<Stored> = found.into_iter().filter_map(|(cursor, row)| readable(cursor, row)).collect();
+    let rows: Vec<Stored> = found
+        .into_iter()
+        .filter_map(|(cursor, row)| readable(cursor, row))
+        .collect();
     let rescued = each(
         path,
         &rows,
@@ -31,7 +40,9 @@ pub(super) fn claim_due(path: Path<'_>, query: &DueQuery) -> StoreResult<DuePage
     )?;
     let mut handoffs = Vec::new();
     for (before, done) in rows.iter().zip(rescued) {
-        let Some((change, handoff)) = done else { continue };
+        let Some((change, handoff)) = done else {
+            continue;
+        };
         page.rescued.push((before.row.award, before.row.state));
         if change.row.state.is_final() {
             page.ended.push((before.row.award, change.row.state));
@@ -46,8 +57,14 @@ pub(super) fn claim_due(path: Path<'_>, query: &DueQuery) -> StoreResult<DuePage
     Ok(page)
 }
 
-fn read_page(path: Path<'_>, query: &DueQuery) -> StoreResult<Vec<(DueCursor, StoreResult<Stored>)>> {
-    let after = query.after.unwrap_or(DueCursor { due_at: Timestamp(i64::MIN), award: AwardId(0) });
+fn read_page(
+    path: Path<'_>,
+    query: &DueQuery,
+) -> StoreResult<Vec<(DueCursor, StoreResult<Stored>)>> {
+    let after = query.after.unwrap_or(DueCursor {
+        due_at: Timestamp(i64::MIN),
+        award: AwardId(0),
+    });
     let mut statement = path
         .conn
         .prepare_cached(concat!(
@@ -58,10 +75,22 @@ fn read_page(path: Path<'_>, query: &DueQuery) -> StoreResult<Vec<(DueCursor, St
         .or_store()?;
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
     let rows = statement
-        .query_map(params![query.lane, query.now.0, after.due_at.0, after.award.0, limit], |row| {
-            let cursor = DueCursor { due_at: Timestamp(row.get(5)?), award: AwardId(row.get(0)?) };
-            Ok((cursor, Stored::read(row)))
-        })
+        .query_map(
+            params![
+                query.lane,
+                query.now.0,
+                after.due_at.0,
+                after.award.0,
+                limit
+            ],
+            |row| {
+                let cursor = DueCursor {
+                    due_at: Timestamp(row.get(5)?),
+                    award: AwardId(row.get(0)?),
+                };
+                Ok((cursor, Stored::read(row)))
+            },
+        )
         .or_store()?;
     rows.collect::<Result<_, _>>().or_store()
 }
@@ -78,18 +107,29 @@ fn readable(cursor: DueCursor, row: StoreResult<Stored>) -> Option<Stored> {
 type Rescued = Option<(Box<Change>, Option<Handoff>)>;
 
 fn rescue(path: Path<'_>, query: &DueQuery, before: &Stored) -> StoreResult<Rescued> {
-    let event = Event::Rescue { sight: sight(path, query, before)? };
+    let event = Event::Rescue {
+        sight: sight(path, query, before)?,
+    };
     let Step::Changed(change) = ask(path.conn, path.shared, &before.row, &event, query.now)? else {
         return Ok(None);
     };
     let decision = decision_name(&change);
     let line = Line::new(What::Rescue, before.row.lease, decision)
-        .with(change.row.dead_reason.map(|reason| reason.name()));
+        .with(change.row.dead_reason.map(DeadReason::name));
     // A retry whose time has come is the normal way; its publish is told by its mark.
     let line = (before.row.state != State::Retryable).then_some(line);
-    let write = Write { before, change: &change, now: query.now, by: "rescue", line };
+    let write = Write {
+        before,
+        change: &change,
+        now: query.now,
+        by: "rescue",
+        line,
+    };
     rows::apply(path.conn, write)?;
-    let handoff = change.publish.then(|| handoff(path, query, before, &change)).transpose()?;
+    let handoff = change
+        .publish
+        .then(|| handoff(path, query, before, &change))
+        .transpose()?;
     Ok(Some((change, handoff)))
 }
 
@@ -106,7 +146,12 @@ const fn decision_name(change: &Change) -> &'static str {
 /// What rescue knows beside the row. Where nobody could say how far the group has
 /// come, every copy with a position may still be on its way.
 fn sight(path: Path<'_>, query: &DueQuery, before: &Stored) -> StoreResult<Sight> {
-    let is_ahead = |position| query.group.as_ref().is_none_or(|group| group.is_ahead(position));
+    let is_ahead = |position| {
+        query
+            .group
+            .as_ref()
+            .is_none_or(|group| group.is_ahead(position))
+    };
     let has_hold_ended = match before.row.hold_reason {
         Some(reason) => has_hold_ended(path.conn, path.shared, before, reason)?,
         None => false,
@@ -119,7 +164,12 @@ fn sight(path: Path<'_>, query: &DueQuery, before: &Stored) -> StoreResult<Sight
 }
 
 /// The message again, from the draw's facts and the rules it was drawn by.
-fn handoff(path: Path<'_>, query: &DueQuery, before: &Stored, change: &Change) -> StoreResult<Handoff> {
+fn handoff(
+    path: Path<'_>,
+    query: &DueQuery,
+    before: &Stored,
+    change: &Change,
+) -> StoreResult<Handoff> {
     let award = before.row.award;
     let facts = facts(path.conn, path.shared, award)?;
     let message = Message::new(
@@ -131,12 +181,23 @@ fn handoff(path: Path<'_>, query: &DueQuery, before: &Stored, change: &Change) -
         facts.drawn_at,
     );
     let traceparent = facts.traceparent.map(Arc::from);
-    Ok(Handoff { award, lease: change.row.lease, message, traceparent, at: query.now })
+    Ok(Handoff {
+        award,
+        lease: change.row.lease,
+        message,
+        traceparent,
+        at: query.now,
+    })
 }
 
 /// A row that fails alone is counted; one that cannot even be counted keeps its
 /// date and is met again.
-fn failed(path: Path<'_>, query: &DueQuery, before: &Stored, error: &StoreError) -> StoreResult<Rescued> {
+fn failed(
+    path: Path<'_>,
+    query: &DueQuery,
+    before: &Stored,
+    error: &StoreError,
+) -> StoreResult<Rescued> {
     match alone(path.conn, |_| count_failure(path, before, error, query.now)) {
         Err(second) if is_own(&second) => {
             tracing::error!(award.id = %before.row.award, %error, %second, "an award's row cannot be written");
@@ -154,7 +215,10 @@ pub(super) fn due_lanes(conn: &Connection, now: Timestamp) -> StoreResult<DueLan
             "SELECT due_at FROM delivery INDEXED BY delivery_due
              WHERE lane = ?1 AND due_at IS NOT NULL AND due_at >= ?2 ORDER BY due_at LIMIT 1",
         )
-        .and_then(|mut it| it.query_row([lane, from], |row| row.get::<_, i64>(0)).optional())
+        .and_then(|mut it| {
+            it.query_row([lane, from], |row| row.get::<_, i64>(0))
+                .optional()
+        })
         .or_store()
     };
     let mut lanes = DueLanes::default();

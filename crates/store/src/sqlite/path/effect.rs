@@ -55,10 +55,14 @@ fn credit(path: Path<'_>, stored: &Stored, now: Timestamp) -> StoreResult<()> {
     let award = stored.row.award;
     let facts = facts(path.conn, path.shared, award)?;
     let KindSpec::Points { points } = facts.prize().spec else {
-        return Err(inconsistent(format!("the rules of award {award} give no points")));
+        return Err(inconsistent(format!(
+            "the rules of award {award} give no points"
+        )));
     };
     path.conn
-        .prepare_cached("INSERT INTO points_entry (award_id, user, points, at) VALUES (?1, ?2, ?3, ?4)")
+        .prepare_cached(
+            "INSERT INTO points_entry (award_id, user, points, at) VALUES (?1, ?2, ?3, ?4)",
+        )
         .and_then(|mut it| it.execute(params![award.0, facts.user, points, now.0]))
         .map(drop)
         .or_store()

@@ -31,10 +31,21 @@ impl Kept {
 }
 
 /// Claims the key for this request, or gives what is kept under it.
-pub(super) fn claim(path: Path<'_>, campaign_id: i64, request: &DrawRequest) -> StoreResult<Option<Kept>> {
-    let more: Option<Vec<u8>> = (request.tickets.len() > 1)
-        .then(|| request.tickets[1..].iter().flat_map(|it| it.id.0.to_le_bytes()).collect());
-    let first = request.tickets.first().ok_or_else(|| inconsistent("a request without a ticket"))?;
+pub(super) fn claim(
+    path: Path<'_>,
+    campaign_id: i64,
+    request: &DrawRequest,
+) -> StoreResult<Option<Kept>> {
+    let more: Option<Vec<u8>> = (request.tickets.len() > 1).then(|| {
+        request.tickets[1..]
+            .iter()
+            .flat_map(|it| it.id.0.to_le_bytes())
+            .collect()
+    });
+    let first = request
+        .tickets
+        .first()
+        .ok_or_else(|| inconsistent("a request without a ticket"))?;
     let inserted = path
         .conn
         .prepare_cached(
@@ -52,7 +63,11 @@ pub(super) fn claim(path: Path<'_>, campaign_id: i64, request: &DrawRequest) -> 
             ])
         })
         .or_store()?;
-    if inserted == 1 { Ok(None) } else { kept(path, campaign_id, request).map(Some) }
+    if inserted == 1 {
+        Ok(None)
+    } else {
+        kept(path, campaign_id, request).map(Some)
+    }
 }
 
 fn kept(path: Path<'_>, campaign_id: i64, request: &DrawRequest) -> StoreResult<Kept> {
@@ -62,13 +77,16 @@ fn kept(path: Path<'_>, campaign_id: i64, request: &DrawRequest) -> StoreResult<
              WHERE campaign_id = ?1 AND client = ?2 AND request_key = ?3",
         )
         .and_then(|mut it| {
-            it.query_row(params![campaign_id, &*request.client, &*request.key], |row| {
-                Ok(Kept {
-                    fingerprint: row.get(0)?,
-                    first_draw: row.get(1)?,
-                    more_draws: row.get(2)?,
-                })
-            })
+            it.query_row(
+                params![campaign_id, &*request.client, &*request.key],
+                |row| {
+                    Ok(Kept {
+                        fingerprint: row.get(0)?,
+                        first_draw: row.get(1)?,
+                        more_draws: row.get(2)?,
+                    })
+                },
+            )
         })
         .or_store()
 }
@@ -87,8 +105,15 @@ pub(super) fn free(path: Path<'_>, campaign_id: i64, request: &DrawRequest) -> S
 /// The answer that was given under the key, rebuilt from facts that never change.
 pub(super) fn replay(path: Path<'_>, kept: &Kept) -> StoreResult<Vec<DrawFact>> {
     let more = kept.more_draws.as_deref().unwrap_or_default();
-    let more = more.as_chunks::<8>().0.iter().map(|id| i64::from_le_bytes(*id));
-    std::iter::once(kept.first_draw).chain(more).map(|id| fact(path, DrawId(id))).collect()
+    let more = more
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|id| i64::from_le_bytes(*id));
+    std::iter::once(kept.first_draw)
+        .chain(more)
+        .map(|id| fact(path, DrawId(id)))
+        .collect()
 }
 
 fn fact(path: Path<'_>, id: DrawId) -> StoreResult<DrawFact> {
@@ -119,13 +144,23 @@ fn fact(path: Path<'_>, id: DrawId) -> StoreResult<DrawFact> {
         claim_key_version,
     };
     if let Some(prize_id) = prize_id {
-        let places = path.shared.rules.places(path.conn, campaign_id, version, &rules)?;
+        let places = path
+            .shared
+            .rules
+            .places(path.conn, campaign_id, version, &rules)?;
         let index = places
             .index_of(prize_id)
             .ok_or_else(|| inconsistent(format!("the prize of draw {id} is not in its rules")))?;
         let prize = &rules.prizes[index];
         // Where the award began follows from the rules and the instant alone.
-        let began = first_row(id.award(), prize, 0, fact.drawn_at, &path.shared.schedule, true);
+        let began = first_row(
+            id.award(),
+            prize,
+            0,
+            fact.drawn_at,
+            &path.shared.schedule,
+            true,
+        );
         fact.prize = Some(Arc::from(prize.slug.as_str()));
         fact.award = Some((began.kind, began.state));
     }

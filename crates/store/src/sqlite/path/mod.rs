@@ -29,56 +29,101 @@ use tombola_core::{AwardId, Timestamp};
 #[async_trait]
 impl AwardPath for SqliteStore {
     async fn reserve_ids(&self, count: u32) -> StoreResult<IdBlock> {
-        self.write(Priority::Draw, 1, move |conn| reserve_ids(conn, count)).await
+        self.write(Priority::Draw, 1, move |conn| reserve_ids(conn, count))
+            .await
     }
 
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
-        let rows = batch.requests.iter().map(|request| 2 + request.tickets.len()).sum();
-        self.on_path(Priority::Draw, rows, move |path| commit::commit_draws(path, batch)).await
+        let rows = batch
+            .requests
+            .iter()
+            .map(|request| 2 + request.tickets.len())
+            .sum();
+        self.on_path(Priority::Draw, rows, move |path| {
+            commit::commit_draws(path, batch)
+        })
+        .await
     }
 
-    async fn mark_published(&self, marks: Vec<MarkOf>, now: Timestamp) -> StoreResult<Vec<Written>> {
-        self.on_path(Priority::Other, marks.len(), move |path| written::mark(path, &marks, now)).await
+    async fn mark_published(
+        &self,
+        marks: Vec<MarkOf>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<Written>> {
+        self.on_path(Priority::Other, marks.len(), move |path| {
+            written::mark(path, &marks, now)
+        })
+        .await
     }
 
-    async fn deliver_local(&self, copies: Vec<Copy>, now: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
-        self.on_path(Priority::Other, 2 * copies.len(), move |path| copies::deliver(path, &copies, now))
-            .await
+    async fn deliver_local(
+        &self,
+        copies: Vec<Copy>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<CopyAnswer>> {
+        self.on_path(Priority::Other, 2 * copies.len(), move |path| {
+            copies::deliver(path, &copies, now)
+        })
+        .await
     }
 
     async fn claim(&self, copies: Vec<Copy>, now: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
-        self.on_path(Priority::Other, copies.len(), move |path| copies::claim(path, &copies, now)).await
+        self.on_path(Priority::Other, copies.len(), move |path| {
+            copies::claim(path, &copies, now)
+        })
+        .await
     }
 
-    async fn defer(&self, deferrals: Vec<Deferral>, now: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
-        self.on_path(Priority::Other, deferrals.len(), move |path| copies::defer(path, &deferrals, now))
-            .await
+    async fn defer(
+        &self,
+        deferrals: Vec<Deferral>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<CopyAnswer>> {
+        self.on_path(Priority::Other, deferrals.len(), move |path| {
+            copies::defer(path, &deferrals, now)
+        })
+        .await
     }
 
     async fn record(&self, records: Vec<Record>, now: Timestamp) -> StoreResult<Vec<Recorded>> {
-        self.on_path(Priority::Other, 2 * records.len(), move |path| written::record(path, &records, now))
-            .await
+        self.on_path(Priority::Other, 2 * records.len(), move |path| {
+            written::record(path, &records, now)
+        })
+        .await
     }
 
     async fn claim_due(&self, query: DueQuery) -> StoreResult<DuePage> {
         let rows = 2 * query.limit;
-        self.on_path(Priority::Other, rows, move |path| due::claim_due(path, &query)).await
+        self.on_path(Priority::Other, rows, move |path| {
+            due::claim_due(path, &query)
+        })
+        .await
     }
 
-    async fn give_back(&self, claims: Vec<(AwardId, i64)>, now: Timestamp) -> StoreResult<Vec<Written>> {
-        self.on_path(Priority::Other, claims.len(), move |path| written::give_back(path, &claims, now))
-            .await
+    async fn give_back(
+        &self,
+        claims: Vec<(AwardId, i64)>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<Written>> {
+        self.on_path(Priority::Other, claims.len(), move |path| {
+            written::give_back(path, &claims, now)
+        })
+        .await
     }
 
     async fn keep_messages(&self, messages: Vec<KeptMessage>, now: Timestamp) -> StoreResult<()> {
         let rows = messages.len();
-        self.write(Priority::Other, rows, move |conn| kept::keep(conn, &messages, now)).await
+        self.write(Priority::Other, rows, move |conn| {
+            kept::keep(conn, &messages, now)
+        })
+        .await
     }
 
     // On the writer although it only reads: rescue never waits behind the reads of
     // people, and what it sees is the last commit.
     async fn due_lanes(&self, now: Timestamp) -> StoreResult<DueLanes> {
-        self.write(Priority::Other, 1, move |conn| due::due_lanes(conn, now)).await
+        self.write(Priority::Other, 1, move |conn| due::due_lanes(conn, now))
+            .await
     }
 
     async fn begin_alone(&self, now: Timestamp) -> StoreResult<u64> {
@@ -105,7 +150,12 @@ impl SqliteStore {
         F: FnOnce(Path<'_>) -> StoreResult<T> + Send + 'static,
     {
         let shared = self.shared();
-        self.write(priority, rows, move |conn| job(Path { conn, shared: &shared }))
+        self.write(priority, rows, move |conn| {
+            job(Path {
+                conn,
+                shared: &shared,
+            })
+        })
     }
 }
 
@@ -149,5 +199,8 @@ fn reserve_ids(conn: &Connection, count: u32) -> StoreResult<IdBlock> {
     if end > ID_MAX + 1 {
         return Err(inconsistent("all ids below 2^53 are used up"));
     }
-    Ok(IdBlock { next: end - i64::from(count), end })
+    Ok(IdBlock {
+        next: end - i64::from(count),
+        end,
+    })
 }

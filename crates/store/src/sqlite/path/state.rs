@@ -34,10 +34,18 @@ pub(super) fn campaign(path: Path<'_>, slug: &str) -> StoreResult<Option<Campaig
             .optional()
         })
         .or_store()?;
-    let Some((id, version, state, draws)) = found else { return Ok(None) };
+    let Some((id, version, state, draws)) = found else {
+        return Ok(None);
+    };
     let rules = path.shared.rules.rules(path.conn, id, version)?;
     let state = state.ok_or_else(|| inconsistent(format!("campaign {slug} has no known state")))?;
-    Ok(Some(Campaign { id, version, rules, state, draws }))
+    Ok(Some(Campaign {
+        id,
+        version,
+        rules,
+        state,
+        draws,
+    }))
 }
 
 /// What [`read`] read beside the state itself.
@@ -71,13 +79,24 @@ pub(super) fn read(
     };
     // A campaign that is not started draws nothing; its prizes may have no rows yet.
     if state.state != CampaignState::Started {
-        return Ok(Before { state, places: Arc::default(), has_endpoints: true });
+        return Ok(Before {
+            state,
+            places: Arc::default(),
+            has_endpoints: true,
+        });
     }
-    let places = path.shared.rules.places(path.conn, campaign.id, campaign.version, &state.rules)?;
+    let places =
+        path.shared
+            .rules
+            .places(path.conn, campaign.id, campaign.version, &state.rules)?;
     let has_endpoints = places.lanes.iter().all(Option::is_some);
     read_prizes(path, campaign.id, &places, &mut state)?;
     read_users(path, campaign.id, &places, requests, &mut state)?;
-    Ok(Before { state, places, has_endpoints })
+    Ok(Before {
+        state,
+        places,
+        has_endpoints,
+    })
 }
 
 fn read_prizes(
@@ -92,13 +111,19 @@ fn read_prizes(
         .or_store()?;
     let mut rows = statement.query([campaign_id]).or_store()?;
     while let Some(row) = rows.next().or_store()? {
-        let Some(index) = places.index_of(row.get(0).or_store()?) else { continue };
+        let Some(index) = places.index_of(row.get(0).or_store()?) else {
+            continue;
+        };
         let stock: Option<i64> = row.get(1).or_store()?;
         let day = CivilDay(row.get(3).or_store()?);
         state.prizes[index] = PrizeCount {
             stock: stock.map(from_count).transpose()?,
             spent: from_count(row.get(2).or_store()?)?,
-            today: if day >= state.day { from_count(row.get(4).or_store()?)? } else { 0 },
+            today: if day >= state.day {
+                from_count(row.get(4).or_store()?)?
+            } else {
+                0
+            },
             lane: places.lanes[index].unwrap_or_default(),
         };
     }
@@ -113,8 +138,8 @@ fn read_users(
     requests: &[DrawRequest],
     state: &mut BatchState,
 ) -> StoreResult<()> {
-    let has_limits =
-        state.rules.limits.per_user_total.is_some() || state.rules.limits.per_user_per_day.is_some();
+    let has_limits = state.rules.limits.per_user_total.is_some()
+        || state.rules.limits.per_user_per_day.is_some();
     let capped: Vec<usize> = (0..state.rules.prizes.len())
         .filter(|index| state.rules.prizes[*index].per_user_wins.is_some())
         .collect();
@@ -148,20 +173,35 @@ fn read_users(
 
 /// A row that speaks of a later day counts for this one: a clock that goes back
 /// over midnight gives nobody a second day.
-fn allowance(path: Path<'_>, campaign_id: i64, user: &str, day: CivilDay) -> StoreResult<Option<Allowance>> {
+fn allowance(
+    path: Path<'_>,
+    campaign_id: i64,
+    user: &str,
+    day: CivilDay,
+) -> StoreResult<Option<Allowance>> {
     let found: Option<(i64, i32, i64)> = path
         .conn
         .prepare_cached(
             "SELECT total, day, day_total FROM allowance WHERE campaign_id = ?1 AND user = ?2",
         )
         .and_then(|mut it| {
-            it.query_row((campaign_id, user), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()
+            it.query_row((campaign_id, user), |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .optional()
         })
         .or_store()?;
     found
         .map(|(total, of_day, today)| {
-            let today = if CivilDay(of_day) >= day { from_count(today)? } else { 0 };
-            Ok(Allowance { total: from_count(total)?, today })
+            let today = if CivilDay(of_day) >= day {
+                from_count(today)?
+            } else {
+                0
+            };
+            Ok(Allowance {
+                total: from_count(total)?,
+                today,
+            })
         })
         .transpose()
 }
@@ -194,7 +234,13 @@ pub(super) struct Added {
 }
 
 /// Writes the counters, each once for the whole batch.
-pub(super) fn add(path: Path<'_>, campaign_id: i64, places: &Places, day: CivilDay, added: &Added) -> StoreResult<()> {
+pub(super) fn add(
+    path: Path<'_>,
+    campaign_id: i64,
+    places: &Places,
+    day: CivilDay,
+    added: &Added,
+) -> StoreResult<()> {
     let mut allowances = path
         .conn
         .prepare_cached(
@@ -205,7 +251,9 @@ pub(super) fn add(path: Path<'_>, campaign_id: i64, places: &Places, day: CivilD
         )
         .or_store()?;
     for (user, draws) in &added.draws {
-        allowances.execute(params![campaign_id, &**user, draws, day.0]).or_store()?;
+        allowances
+            .execute(params![campaign_id, &**user, draws, day.0])
+            .or_store()?;
     }
     let mut prizes = path
         .conn
@@ -216,7 +264,9 @@ pub(super) fn add(path: Path<'_>, campaign_id: i64, places: &Places, day: CivilD
         )
         .or_store()?;
     for (index, wins) in added.wins.iter().enumerate().filter(|(_, wins)| **wins > 0) {
-        prizes.execute(params![places.ids[index], wins, day.0]).or_store()?;
+        prizes
+            .execute(params![places.ids[index], wins, day.0])
+            .or_store()?;
     }
     let mut user_wins = path
         .conn
@@ -226,7 +276,9 @@ pub(super) fn add(path: Path<'_>, campaign_id: i64, places: &Places, day: CivilD
         )
         .or_store()?;
     for (index, user) in &added.user_wins {
-        user_wins.execute(params![places.ids[*index], &**user]).or_store()?;
+        user_wins
+            .execute(params![places.ids[*index], &**user])
+            .or_store()?;
     }
     let draws: i64 = added.draws.values().sum();
     path.conn

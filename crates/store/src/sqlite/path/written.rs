@@ -15,10 +15,18 @@ use tombola_core::{AwardId, Timestamp};
 /// Writes what the broker said.
 pub(super) fn mark(path: Path<'_>, marks: &[MarkOf], now: Timestamp) -> StoreResult<Vec<Written>> {
     let one = |mark: &MarkOf| {
-        let Some(before) = rows::load(path.conn, mark.award)? else { return Ok(Written::Late) };
-        let event = Event::Mark { lease: mark.lease, mark: mark.mark };
+        let Some(before) = rows::load(path.conn, mark.award)? else {
+            return Ok(Written::Late);
+        };
+        let event = Event::Mark {
+            lease: mark.lease,
+            mark: mark.mark,
+        };
         let (decision, place) = match mark.mark {
-            Mark::Taken(at) => ("taken", Some(format!("partition {} offset {}", at.partition, at.offset))),
+            Mark::Taken(at) => (
+                "taken",
+                Some(format!("partition {} offset {}", at.partition, at.offset)),
+            ),
             Mark::Failed => ("failed", None),
             Mark::Refused => ("refused", None),
         };
@@ -27,7 +35,9 @@ pub(super) fn mark(path: Path<'_>, marks: &[MarkOf], now: Timestamp) -> StoreRes
         let line = is_worth_telling(mark, &before.row).then_some(line);
         write(path, &before, &event, line, now).map(|(written, _)| written)
     };
-    each(path, marks, one, |mark, error| Ok(unwritten(mark.award, error)))
+    each(path, marks, one, |mark, error| {
+        Ok(unwritten(mark.award, error))
+    })
 }
 
 /// A first publish that went well is told by the row itself: by its own mark, or
@@ -39,7 +49,11 @@ fn is_worth_telling(mark: &MarkOf, before: &Row) -> bool {
 }
 
 /// Records what came of outside calls.
-pub(super) fn record(path: Path<'_>, records: &[Record], now: Timestamp) -> StoreResult<Vec<Recorded>> {
+pub(super) fn record(
+    path: Path<'_>,
+    records: &[Record],
+    now: Timestamp,
+) -> StoreResult<Vec<Recorded>> {
     let load = |award| {
         rows::load(path.conn, award)?
             .ok_or_else(|| inconsistent(format!("a record of award {award}, which is not there")))
@@ -68,19 +82,30 @@ pub(super) fn record(path: Path<'_>, records: &[Record], now: Timestamp) -> Stor
     };
     // Not written: the lease ends, and rescue decides by the kind.
     each(path, records, one, |record, error| {
-        Ok(Recorded { written: unwritten(record.award, error), row: load(record.award)?.row })
+        Ok(Recorded {
+            written: unwritten(record.award, error),
+            row: load(record.award)?.row,
+        })
     })
 }
 
 /// Gives claims back whose call can no longer begin.
-pub(super) fn give_back(path: Path<'_>, claims: &[(AwardId, i64)], now: Timestamp) -> StoreResult<Vec<Written>> {
+pub(super) fn give_back(
+    path: Path<'_>,
+    claims: &[(AwardId, i64)],
+    now: Timestamp,
+) -> StoreResult<Vec<Written>> {
     let one = |(award, lease): &(AwardId, i64)| {
-        let Some(before) = rows::load(path.conn, *award)? else { return Ok(Written::Late) };
+        let Some(before) = rows::load(path.conn, *award)? else {
+            return Ok(Written::Late);
+        };
         let event = Event::GiveBack { lease: *lease };
         let line = Line::new(What::Deliver, *lease, "give_back");
         write(path, &before, &event, Some(line), now).map(|(written, _)| written)
     };
-    each(path, claims, one, |(award, _), error| Ok(unwritten(*award, error)))
+    each(path, claims, one, |(award, _), error| {
+        Ok(unwritten(*award, error))
+    })
 }
 
 /// Asks the table and writes; gives the row as it stands after it.
@@ -94,7 +119,16 @@ fn write(
     match ask(path.conn, path.shared, &before.row, event, now)? {
         Step::Changed(change) => {
             let by = "worker";
-            let written = rows::apply(path.conn, Write { before, change: &change, now, by, line })?;
+            let written = rows::apply(
+                path.conn,
+                Write {
+                    before,
+                    change: &change,
+                    now,
+                    by,
+                    line,
+                },
+            )?;
             Ok((written, change.row))
         }
         Step::Late | Step::Same | Step::Refused(_) => {

@@ -13,7 +13,11 @@ fn open(path: &std::path::Path) -> Result<(), StoreError> {
 #[tokio::test]
 async fn what_was_answered_is_there_after_the_process_is_killed() {
     let fixture = Fixture::new();
-    fixture.store.write(Other, 1, |conn| insert(conn, "a")).await.unwrap();
+    fixture
+        .store
+        .write(Other, 1, |conn| insert(conn, "a"))
+        .await
+        .unwrap();
     // The file and its log as a killed process leaves them: nothing was closed.
     let dir = tempfile::tempdir().unwrap();
     for name in ["tombola.db", "tombola.db-wal"] {
@@ -21,7 +25,11 @@ async fn what_was_answered_is_there_after_the_process_is_killed() {
     }
     let after = SqliteStore::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
     let count = |conn: &rusqlite::Connection| {
-        Ok(conn.query_row("SELECT count(*) FROM meta WHERE name = 'a'", [], |row| row.get::<_, i64>(0)).unwrap())
+        Ok(conn
+            .query_row("SELECT count(*) FROM meta WHERE name = 'a'", [], |row| {
+                row.get::<_, i64>(0)
+            })
+            .unwrap())
     };
     assert_eq!(after.read(count).await.unwrap(), 1);
 }
@@ -30,7 +38,8 @@ async fn what_was_answered_is_there_after_the_process_is_killed() {
 async fn opening_again_changes_nothing_and_keeps_the_origin() {
     let mut fixture = Fixture::new();
     let origin = fixture.store.origin().to_owned();
-    let schema = |fixture: &Fixture| fixture.text("SELECT group_concat(sql, ';') FROM sqlite_schema");
+    let schema =
+        |fixture: &Fixture| fixture.text("SELECT group_concat(sql, ';') FROM sqlite_schema");
     let before = schema(&fixture);
     fixture.reopen();
     assert_eq!(fixture.store.origin(), origin);
@@ -45,9 +54,18 @@ async fn opening_again_changes_nothing_and_keeps_the_origin() {
 async fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
     let fixture = Fixture::new();
     fixture.store.close();
-    fixture.shell().execute("INSERT INTO migration (version, name) VALUES (9999, 'later')", []).unwrap();
+    fixture
+        .shell()
+        .execute(
+            "INSERT INTO migration (version, name) VALUES (9999, 'later')",
+            [],
+        )
+        .unwrap();
     let error = open(&fixture.path()).unwrap_err();
-    assert!(matches!(&error, StoreError::Schema(why) if why.contains("9999")), "{error}");
+    assert!(
+        matches!(&error, StoreError::Schema(why) if why.contains("9999")),
+        "{error}"
+    );
     assert_eq!(fixture.number("SELECT max(version) FROM migration"), 9999);
 }
 
@@ -58,7 +76,9 @@ fn a_file_of_another_program_is_refused_and_left_as_it_is() {
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("CREATE TABLE theirs (x)").unwrap();
     assert!(matches!(open(&path), Err(StoreError::Schema(_))));
-    let tables: i64 = other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+    let tables: i64 = other
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(tables, 1);
 }
 
@@ -77,9 +97,19 @@ fn what_is_no_database_is_refused_and_left_as_it_is() {
 async fn only_the_owner_may_read_the_file_and_its_log() {
     use std::os::unix::fs::PermissionsExt as _;
     let fixture = Fixture::new();
-    fixture.store.write(Other, 1, |conn| insert(conn, "a")).await.unwrap();
+    fixture
+        .store
+        .write(Other, 1, |conn| insert(conn, "a"))
+        .await
+        .unwrap();
     for name in ["tombola.db", "tombola.db-wal"] {
-        let mode = fixture.path().with_file_name(name).metadata().unwrap().permissions().mode();
+        let mode = fixture
+            .path()
+            .with_file_name(name)
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }
@@ -88,9 +118,20 @@ async fn only_the_owner_may_read_the_file_and_its_log() {
 async fn a_write_holds_across_a_loss_of_power() {
     let fixture = Fixture::new();
     let settings = |conn: &rusqlite::Connection| {
-        let text = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, String>(0)).unwrap();
-        let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-        Ok((text("journal_mode"), number("synchronous"), number("foreign_keys"), number("wal_autocheckpoint")))
+        let text = |name: &str| {
+            conn.pragma_query_value(None, name, |row| row.get::<_, String>(0))
+                .unwrap()
+        };
+        let number = |name: &str| {
+            conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+                .unwrap()
+        };
+        Ok((
+            text("journal_mode"),
+            number("synchronous"),
+            number("foreign_keys"),
+            number("wal_autocheckpoint"),
+        ))
     };
     let found = fixture.store.write(Other, 1, settings).await.unwrap();
     assert_eq!(found, ("wal".to_owned(), 2, 1, 0));

@@ -20,7 +20,9 @@ async fn a_call_that_fails_or_panics_is_undone_alone() {
     let fixture = Fixture::new();
     let (held, first) = Held::new(&fixture.store);
     let good = fixture.store.write(Other, 1, |conn| insert(conn, "a"));
-    let bad = fixture.store.write(Other, 1, |conn| insert(conn, "b").and_then(|()| failed()));
+    let bad = fixture
+        .store
+        .write(Other, 1, |conn| insert(conn, "b").and_then(|()| failed()));
     let panics = fixture.store.write(Other, 1, |conn| {
         insert(conn, "c")?;
         panic!("on purpose");
@@ -67,7 +69,12 @@ async fn a_call_is_answered_after_its_commit_and_not_before() {
     held.wait();
     // `early` has run, and its transaction is still open.
     let mut early = pin!(early);
-    assert!(early.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert!(
+        early
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+    );
     assert!(names(&fixture).is_empty());
     held.let_go();
     early.await.unwrap();
@@ -92,10 +99,17 @@ async fn when_the_commit_fails_every_call_of_it_is_told_and_nothing_is_there() {
     });
     held.let_go();
     for answer in [first.await, innocent.await, guilty.await] {
-        assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+        assert!(
+            matches!(answer, Err(StoreError::Unavailable(_))),
+            "{answer:?}"
+        );
     }
     assert!(names(&fixture).is_empty());
-    fixture.store.write(Other, 1, |conn| insert(conn, "b")).await.unwrap();
+    fixture
+        .store
+        .write(Other, 1, |conn| insert(conn, "b"))
+        .await
+        .unwrap();
     assert_eq!(names(&fixture), ["b"]);
 }
 
@@ -104,10 +118,14 @@ async fn a_full_line_refuses_and_the_other_line_still_takes() {
     let fixture = Fixture::new();
     let (held, first) = Held::new(&fixture.store);
     held.wait();
-    let waiting: Vec<_> =
-        (0..WRITER_WAITING_MAX).map(|_| fixture.store.write(Other, 1, |_| Ok(()))).collect();
+    let waiting: Vec<_> = (0..WRITER_WAITING_MAX)
+        .map(|_| fixture.store.write(Other, 1, |_| Ok(())))
+        .collect();
     let one_more = fixture.store.write(Other, 1, |_| Ok(())).await;
-    assert!(matches!(one_more, Err(StoreError::Overloaded)), "{one_more:?}");
+    assert!(
+        matches!(one_more, Err(StoreError::Overloaded)),
+        "{one_more:?}"
+    );
     let draw = fixture.store.write(Draw, 1, |_| Ok(()));
     held.let_go();
     first.await.unwrap();
@@ -141,7 +159,10 @@ async fn draws_go_first_and_others_are_never_left_out() {
     other.await.unwrap();
     next.await.unwrap();
     late.await.unwrap();
-    assert_eq!(*order.lock().unwrap(), ["draw", "other", "next draw", "second other"]);
+    assert_eq!(
+        *order.lock().unwrap(),
+        ["draw", "other", "next draw", "second other"]
+    );
 }
 
 #[tokio::test]
@@ -161,9 +182,15 @@ async fn a_closed_store_finishes_what_waits_and_takes_no_more() {
     fixture.store.close();
     first.await.unwrap();
     waiting.await.unwrap();
-    let refused = fixture.store.write(Other, 1, |conn| insert(conn, "b")).await;
+    let refused = fixture
+        .store
+        .write(Other, 1, |conn| insert(conn, "b"))
+        .await;
     assert!(matches!(refused, Err(StoreError::Closed)));
-    assert!(matches!(fixture.store.read(|_| Ok(())).await, Err(StoreError::Closed)));
+    assert!(matches!(
+        fixture.store.read(|_| Ok(())).await,
+        Err(StoreError::Closed)
+    ));
     assert_eq!(names(&fixture), ["a"]);
 }
 
@@ -184,11 +211,17 @@ async fn a_savepoint_inside_a_call_undoes_its_own_part_only() {
 async fn a_read_cannot_write_and_sees_one_state() {
     let fixture = Fixture::new();
     let written = fixture.store.read(|conn| insert(conn, "a")).await;
-    assert!(matches!(written, Err(StoreError::Unavailable(_))), "{written:?}");
+    assert!(
+        matches!(written, Err(StoreError::Unavailable(_))),
+        "{written:?}"
+    );
     let (at, has_read) = std::sync::mpsc::sync_channel(1);
     let (go, gone) = std::sync::mpsc::sync_channel(1);
     let count = |conn: &rusqlite::Connection| -> i64 {
-        conn.query_row("SELECT count(*) FROM meta WHERE value = 'x'", [], |row| row.get(0)).unwrap()
+        conn.query_row("SELECT count(*) FROM meta WHERE value = 'x'", [], |row| {
+            row.get(0)
+        })
+        .unwrap()
     };
     let read = fixture.store.read(move |conn| {
         let before = count(conn);
@@ -197,10 +230,21 @@ async fn a_read_cannot_write_and_sees_one_state() {
         Ok((before, count(conn)))
     });
     has_read.recv().unwrap();
-    fixture.store.write(Other, 1, |conn| insert(conn, "a")).await.unwrap();
+    fixture
+        .store
+        .write(Other, 1, |conn| insert(conn, "a"))
+        .await
+        .unwrap();
     go.send(()).unwrap();
     assert_eq!(read.await.unwrap(), (0, 0));
-    assert_eq!(fixture.store.read(move |conn| Ok(count(conn))).await.unwrap(), 1);
+    assert_eq!(
+        fixture
+            .store
+            .read(move |conn| Ok(count(conn)))
+            .await
+            .unwrap(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -208,18 +252,33 @@ async fn a_read_ends_at_its_time_out_and_its_connection_goes_on() {
     let fixture = Fixture::new();
     let endless = |conn: &rusqlite::Connection| {
         use crate::sqlite::error::OrStoreError as _;
-        let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
-        conn.query_row(sql, [], |row| row.get::<_, i64>(0)).or_store()
+        let sql =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+        conn.query_row(sql, [], |row| row.get::<_, i64>(0))
+            .or_store()
     };
     for _ in 0..4 {
-        let answer = fixture.store.read_within(Duration::from_millis(10), endless).await;
-        assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+        let answer = fixture
+            .store
+            .read_within(Duration::from_millis(10), endless)
+            .await;
+        assert!(
+            matches!(answer, Err(StoreError::Unavailable(_))),
+            "{answer:?}"
+        );
     }
-    assert!(fixture.store.read(|conn| Ok(names_seen(conn))).await.is_ok());
+    assert!(
+        fixture
+            .store
+            .read(|conn| Ok(names_seen(conn)))
+            .await
+            .is_ok()
+    );
 }
 
 fn names_seen(conn: &rusqlite::Connection) -> i64 {
-    conn.query_row("SELECT count(*) FROM meta", [], |row| row.get(0)).unwrap()
+    conn.query_row("SELECT count(*) FROM meta", [], |row| row.get(0))
+        .unwrap()
 }
 
 #[tokio::test]
@@ -239,6 +298,11 @@ async fn the_log_stays_bounded_while_writing_never_stops() {
         };
         fixture.store.write(Other, 1, write).await.unwrap();
     }
-    let log = fixture.path().with_extension("db-wal").metadata().unwrap().len();
+    let log = fixture
+        .path()
+        .with_extension("db-wal")
+        .metadata()
+        .unwrap()
+        .len();
     assert!(log < 96 << 20, "the log holds {} MiB", log >> 20);
 }
