@@ -1,7 +1,7 @@
 //! The topic: `core::ports::{Topic, Member}` in memory and on Kafka. Nothing here
 //! knows what a message means, decides about retries or touches a database.
 //!
-//! Every implementation promises the same, and [`suite`](#features) is the list:
+//! Every implementation promises the same, and the module `suite` is the list:
 //! - order within a partition, and one partition for a key;
 //! - at least once: what a group did not commit is read again, by whoever owns the
 //!   partition then, from the committed offset;

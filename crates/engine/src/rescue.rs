@@ -296,3 +296,6 @@ impl Rescuer {
         round.seen += page.seen;
     }
 }
+
+#[cfg(test)]
+mod tests;

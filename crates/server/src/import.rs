@@ -6,7 +6,7 @@ use crate::app::App;
 use axum::body::Body;
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tombola_core::limits;
@@ -14,6 +14,8 @@ use tombola_core::ports::{Catalog, CodesAdded, ImportId, StoreError};
 
 /// Steps read ahead of the store.
 const STEPS_AHEAD: usize = 4;
+/// Bytes of one line: a code, quotes around it, the end of the line.
+const LINE_BYTES_MAX: u64 = 4096;
 
 /// What an import did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub(crate) enum Wrong {
     Line { line: u64, what: String },
     /// The file as a whole cannot be used, or did not come whole.
     File(String),
+    /// Another import of the same prize took its place.
+    Replaced,
     /// The store failed.
     Store(StoreError),
     /// A fault of ours.
@@ -39,7 +43,15 @@ pub(crate) enum Wrong {
 
 impl From<StoreError> for Wrong {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        match error {
+            // Codes were checked before, so what is wrong is the import itself.
+            StoreError::Row(_) => Self::Replaced,
+            StoreError::Unavailable(_)
+            | StoreError::Overloaded
+            | StoreError::Inconsistent(_)
+            | StoreError::Schema(_)
+            | StoreError::Closed => Self::Store(error),
+        }
     }
 }
 
@@ -150,52 +162,84 @@ pub(crate) async fn fingerprint(body: Body) -> Result<[u8; 32], Wrong> {
 
 /// Reads the first column of each line; a first line `code` is a heading.
 fn read_codes<R: Read>(reader: Hashing<R>, steps: &mpsc::Sender<Step>) -> Result<[u8; 32], Wrong> {
-    let mut csv = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .from_reader(reader);
-    let mut record = csv::StringRecord::new();
+    let mut lines = Lines {
+        reader: BufReader::new(reader),
+        number: 0,
+        bytes: Vec::new(),
+    };
     let mut step = Step::default();
     let mut count = 0_usize;
-    while csv
-        .read_record(&mut record)
-        .map_err(|error| of_csv(&error))?
-    {
-        let line = record.position().map_or(0, csv::Position::line);
-        let code = record.get(0).unwrap_or_default();
-        if count == 0 && code.eq_ignore_ascii_case("code") {
+    let went = || Wrong::Fault("the import ended before its file".to_owned());
+    while let Some(text) = lines.next()? {
+        let is_heading = count == 0 && text.eq_ignore_ascii_case("code");
+        if text.is_empty() || is_heading {
             continue;
         }
-        check(&record, code).map_err(|what| Wrong::Line { line, what })?;
+        let code = code_of(text).map_err(|what| Wrong::Line {
+            line: lines.number,
+            what,
+        })?;
         count += 1;
         if count > limits::CODES_PER_IMPORT_MAX {
-            return Err(Wrong::File(format!(
-                "a file has at most {} codes",
-                limits::CODES_PER_IMPORT_MAX
-            )));
+            let most = limits::CODES_PER_IMPORT_MAX;
+            return Err(Wrong::File(format!("a file has at most {most} codes")));
         }
-        step.codes.push(code.to_owned());
-        step.lines.push(line);
-        if step.codes.len() == limits::STEP_ROWS_MAX
-            && steps.blocking_send(std::mem::take(&mut step)).is_err()
-        {
-            return Err(Wrong::Fault("the import ended before its file".to_owned()));
+        step.codes.push(code);
+        step.lines.push(lines.number);
+        if step.codes.len() == limits::STEP_ROWS_MAX {
+            steps
+                .blocking_send(std::mem::take(&mut step))
+                .map_err(|_| went())?;
         }
     }
     if count == 0 {
         return Err(Wrong::File("the file has no codes".to_owned()));
     }
-    if !step.codes.is_empty() && steps.blocking_send(step).is_err() {
-        return Err(Wrong::Fault("the import ended before its file".to_owned()));
+    if !step.codes.is_empty() {
+        steps.blocking_send(step).map_err(|_| went())?;
     }
-    Ok(csv.into_inner().hash.finalize().into())
+    Ok(lines.reader.into_inner().hash.finalize().into())
 }
 
-fn check(record: &csv::StringRecord, code: &str) -> Result<(), String> {
-    if record.iter().skip(1).any(|field| !field.is_empty()) {
-        return Err("more than one column".to_owned());
+/// The lines of a file, each bounded in length.
+struct Lines<R> {
+    reader: BufReader<R>,
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+impl<R: Read> Lines<R> {
+    /// The next line, without its end and without spaces around it.
+    fn next(&mut self) -> Result<Option<&str>, Wrong> {
+        self.bytes.clear();
+        let mut bounded = (&mut self.reader).take(LINE_BYTES_MAX);
+        let count = bounded
+            .read_until(b'\n', &mut self.bytes)
+            .map_err(|_| Wrong::File("the file broke off".to_owned()))?;
+        if count == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        let wrong = |what: &str| Wrong::Line {
+            line: self.number,
+            what: what.to_owned(),
+        };
+        if u64::try_from(count) == Ok(LINE_BYTES_MAX) && !self.bytes.ends_with(b"\n") {
+            return Err(wrong("the line is too long"));
+        }
+        let text = std::str::from_utf8(&self.bytes).map_err(|_| wrong("not UTF-8"))?;
+        // Some programs begin a file with a mark of its byte order.
+        Ok(Some(text.trim_start_matches('\u{feff}').trim()))
     }
+}
+
+/// The code of a line that is not empty. No error quotes the line: it is a code.
+fn code_of(text: &str) -> Result<String, String> {
+    let code = if text.contains(['"', ',']) {
+        first_column(text)?
+    } else {
+        text.to_owned()
+    };
     if code.is_empty() {
         return Err("no code".to_owned());
     }
@@ -208,24 +252,20 @@ fn check(record: &csv::StringRecord, code: &str) -> Result<(), String> {
     if code.chars().any(char::is_control) {
         return Err("a control character in the code".to_owned());
     }
-    Ok(())
+    Ok(code)
 }
 
-/// The error of the reader would quote the line, and with it a code.
-fn of_csv(error: &csv::Error) -> Wrong {
-    let line = error.position().map(csv::Position::line);
-    match (error.kind(), line) {
-        (csv::ErrorKind::Utf8 { .. }, Some(line)) => Wrong::Line {
-            line,
-            what: "not UTF-8".to_owned(),
-        },
-        (csv::ErrorKind::Io(_), _) => Wrong::File("the file broke off".to_owned()),
-        (_, Some(line)) => Wrong::Line {
-            line,
-            what: "not CSV".to_owned(),
-        },
-        (_, None) => Wrong::File("the file is not CSV".to_owned()),
+fn first_column(text: &str) -> Result<String, String> {
+    let mut csv = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
+    let record = csv.records().next().and_then(Result::ok).ok_or("not CSV")?;
+    if record.iter().skip(1).any(|field| !field.is_empty()) {
+        return Err("more than one column".to_owned());
     }
+    Ok(record.get(0).unwrap_or_default().to_owned())
 }
 
 /// Hashes what is read through it.
@@ -269,7 +309,7 @@ mod tests {
     fn line_of(text: &[u8]) -> u64 {
         match read(text).unwrap_err() {
             Wrong::Line { line, .. } => line,
-            Wrong::File(_) | Wrong::Store(_) | Wrong::Fault(_) => panic!("no line is named"),
+            Wrong::File(_) | Wrong::Replaced | Wrong::Store(_) | Wrong::Fault(_) => panic!("no line is named"),
         }
     }
 
@@ -288,8 +328,10 @@ mod tests {
         assert_eq!(line_of(b"A\nB\nC,D\n"), 3);
         assert_eq!(line_of(b"A\nB\n\xff\n"), 3);
         assert_eq!(line_of(b"A\n\"\"\n"), 2);
-        let long = format!("A\n{}\n", "x".repeat(limits::CODE_BYTES_MAX + 1));
-        assert_eq!(line_of(long.as_bytes()), 2);
+        for length in [limits::CODE_BYTES_MAX + 1, 10_000] {
+            let long = format!("A\n{}\n", "x".repeat(length));
+            assert_eq!(line_of(long.as_bytes()), 2);
+        }
         assert!(matches!(read(b""), Err(Wrong::File(_))));
         assert!(matches!(read(b"code\n"), Err(Wrong::File(_))));
     }

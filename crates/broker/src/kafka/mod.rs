@@ -3,7 +3,7 @@
 //! # Model
 //! Publishing goes through one idempotent producer with `acks=all`. A member is a
 //! consumer that its own thread polls without pause, so that a slow worker never
-//! costs it its place in the group; what the thread sees goes into a [`Ledger`],
+//! costs it its place in the group; what the thread sees goes into a `Ledger`,
 //! and the port's `poll` takes it from there. Commits have a second thread, because
 //! librdkafka answers them only to a caller that waits.
 //!
@@ -12,7 +12,7 @@
 //!   commits as `Unavailable`; members wait and say `Unavailable` once.
 //! - The producer fails for good (a fatal error): the next batch gets a new one.
 //! - The group takes a partition away: the callback waits until the worker has been
-//!   handed `Revoked`, at most [`config::TOLD_WAIT`], and until no commit is on its
+//!   handed `Revoked`, at most `config::TOLD_WAIT`, and until no commit is on its
 //!   way; after that nothing of the old assignment can be committed.
 //! - The member is dropped: its thread leaves the group in its own time. Only a dead
 //!   process has to be noticed by the session time-out.

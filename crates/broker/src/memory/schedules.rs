@@ -16,61 +16,49 @@ const GROUPS: [&str; 2] = ["one", "two"];
 
 #[derive(Debug, Clone)]
 enum Step {
-    Publish {
-        user: u8,
-        count: u8,
-    },
-    Join {
-        group: usize,
-    },
+    Publish { user: u8, count: u8 },
+    Join { group: usize },
+    Expel { group: usize },
+    Member { member: usize, does: Deed },
+}
+
+#[derive(Debug, Clone)]
+enum Deed {
     Poll {
-        member: usize,
         max: usize,
     },
-    /// Commits this many of what was read of each partition that it owns.
+    /// Commits what it has read of all it owns, less this many.
     Commit {
-        member: usize,
         behind: u8,
     },
-    /// Commits what it owned in an earlier life, or never read.
-    CommitStale {
-        member: usize,
+    /// The same, and an offset that nobody has read.
+    CommitTooFar {
         partition: i32,
     },
     Pause {
-        member: usize,
         partition: i32,
     },
-    Resume {
-        member: usize,
-    },
-    Leave {
-        member: usize,
-    },
-    Crash {
-        member: usize,
-    },
-    Expel {
-        group: usize,
-    },
+    Resume,
+    Leave,
+    Crash,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let member = 0..8_usize;
-    let partition = 0..PARTITIONS;
+    let group = 0..GROUPS.len();
+    let deed = prop_oneof![
+        12 => (1..8_usize).prop_map(|max| Deed::Poll { max }),
+        5 => (0..3_u8).prop_map(|behind| Deed::Commit { behind }),
+        2 => (0..PARTITIONS).prop_map(|partition| Deed::CommitTooFar { partition }),
+        1 => (0..PARTITIONS).prop_map(|partition| Deed::Pause { partition }),
+        1 => Just(Deed::Resume),
+        1 => Just(Deed::Leave),
+        1 => Just(Deed::Crash),
+    ];
     prop_oneof![
         4 => (any::<u8>(), 1..6_u8).prop_map(|(user, count)| Step::Publish { user, count }),
-        3 => (0..2_usize).prop_map(|group| Step::Join { group }),
-        12 => (member.clone(), 1..8_usize).prop_map(|(member, max)| Step::Poll { member, max }),
-        5 => (member.clone(), 0..3_u8).prop_map(|(member, behind)| Step::Commit { member, behind }),
-        2 => (member.clone(), partition.clone())
-            .prop_map(|(member, partition)| Step::CommitStale { member, partition }),
-        1 => (member.clone(), partition)
-            .prop_map(|(member, partition)| Step::Pause { member, partition }),
-        1 => member.clone().prop_map(|member| Step::Resume { member }),
-        1 => member.clone().prop_map(|member| Step::Leave { member }),
-        1 => member.prop_map(|member| Step::Crash { member }),
-        1 => (0..2_usize).prop_map(|group| Step::Expel { group }),
+        3 => group.clone().prop_map(|group| Step::Join { group }),
+        1 => group.prop_map(|group| Step::Expel { group }),
+        23 => (0..8_usize, deed).prop_map(|(member, does)| Step::Member { member, does }),
     ]
 }
 
@@ -124,52 +112,31 @@ impl World {
     }
 
     fn apply(&mut self, step: &Step) {
-        match *step {
-            Step::Publish { user, count } => self.publish(user, count),
-            Step::Join { group } => self.join(group),
-            Step::Expel { group } => self.expel(group),
-            Step::Poll { member, max } => {
-                if let Some(member) = self.pick(member) {
-                    self.poll(member, max);
-                }
-            }
-            Step::Commit { member, behind } => {
-                if let Some(member) = self.pick(member) {
-                    self.commit(member, behind);
-                }
-            }
-            Step::CommitStale { member, partition } => {
-                if let Some(member) = self.pick(member) {
-                    self.commit_stale(member, partition);
-                }
-            }
-            Step::Pause { member, partition } => {
-                if let Some(member) = self.pick(member) {
-                    self.pause(member, partition);
-                }
-            }
-            Step::Resume { member } => {
-                if let Some(member) = self.pick(member) {
-                    self.resume(member);
-                }
-            }
-            Step::Leave { member } => {
-                if let Some(member) = self.pick(member) {
-                    let book = self.members.remove(member);
-                    now(book.member.leave()).unwrap().unwrap();
-                }
-            }
-            Step::Crash { member } => {
-                if let Some(member) = self.pick(member) {
-                    drop(self.members.remove(member));
+        match step {
+            Step::Publish { user, count } => self.publish(*user, *count),
+            Step::Join { group } => self.join(*group),
+            Step::Expel { group } => self.expel(*group),
+            Step::Member { member, does } => {
+                if let Some(member) = member.checked_rem(self.members.len()) {
+                    self.let_do(member, does);
                 }
             }
         }
         self.check();
     }
 
-    fn pick(&self, member: usize) -> Option<usize> {
-        member.checked_rem(self.members.len())
+    fn let_do(&mut self, member: usize, does: &Deed) {
+        match does {
+            Deed::Poll { max } => self.poll(member, *max),
+            Deed::Commit { behind } => self.commit(member, *behind),
+            Deed::CommitTooFar { partition } => self.commit_too_far(member, *partition),
+            Deed::Pause { partition } => self.pause(member, *partition),
+            Deed::Resume => self.resume(member),
+            Deed::Leave => now(self.members.remove(member).member.leave())
+                .unwrap()
+                .unwrap(),
+            Deed::Crash => drop(self.members.remove(member)),
+        }
     }
 
     fn publish(&mut self, user: u8, count: u8) {
@@ -318,11 +285,11 @@ impl World {
         }
     }
 
-    fn commit_stale(&mut self, member: usize, partition: i32) {
-        let stale = self.end(partition) + 1;
+    fn commit_too_far(&mut self, member: usize, partition: i32) {
+        let too_far = self.end(partition) + 1;
         let book = &mut self.members[member];
         let mut next: Vec<(i32, i64)> = book.next.iter().map(|(at, next)| (*at, *next)).collect();
-        next.push((partition, stale));
+        next.push((partition, too_far));
         assert_eq!(
             now(book.member.commit(&next)).unwrap(),
             Err(TopicError::LostGeneration)

@@ -22,7 +22,7 @@ use tombola_core::ports::{Outgoing, Report, Topic};
 pub const PARTITIONS: i32 = 4;
 
 /// A case that takes longer hangs: brokers notice joins and losses within seconds.
-pub const CASE_TIMEOUT: Duration = Duration::from_secs(90);
+pub const CASE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// One empty topic, and what a case needs beside the port.
 #[async_trait(?Send)]

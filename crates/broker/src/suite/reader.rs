@@ -1,7 +1,7 @@
 //! A member under test: it polls, keeps the books that a worker keeps, and checks
 //! on the way what holds at every step.
 
-use super::World;
+use super::{CASE_TIMEOUT, World};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -80,12 +80,12 @@ impl Reader {
         reader
     }
 
-    /// One poll.
+    /// One poll; what nobody ever sees ends the case.
     pub async fn step(&mut self) -> Polled {
-        let polled = self
-            .member
-            .poll(limits::WORKER_POLL_MAX)
-            .await
+        let polled = self.member.poll(limits::WORKER_POLL_MAX);
+        let polled = tokio::time::timeout(CASE_TIMEOUT, polled).await;
+        let polled = polled
+            .expect("there is something to see")
             .expect("the topic is open");
         self.note(&polled);
         polled

@@ -5,7 +5,7 @@
 mod path;
 mod topic;
 
-pub(crate) use path::{FakePath, fact, handoff, message, row};
+pub(crate) use path::{FakePath, fact, handoff, message};
 pub(crate) use topic::{Asked, FakeTopic, Says, incoming};
 
 use async_trait::async_trait;

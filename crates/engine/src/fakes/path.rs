@@ -25,6 +25,8 @@ pub(crate) struct FakePath {
     next_id: AtomicI64,
     /// Commits wait here for a permit each.
     pub(crate) commits_allowed: Semaphore,
+    pub(crate) marks_allowed: Semaphore,
+    pub(crate) deliveries_allowed: Semaphore,
     /// Overrides; without one all goes well.
     pub(crate) on_reserve: Answers<u32, ()>,
     pub(crate) on_commit: Answers<DrawBatch, Vec<DrawAnswer>>,
@@ -41,6 +43,7 @@ pub(crate) struct FakePath {
     /// What was asked.
     pub(crate) batches: Mutex<Vec<DrawBatch>>,
     pub(crate) marks: Mutex<Vec<MarkOf>>,
+    pub(crate) begun: AtomicI64,
     pub(crate) delivered: Mutex<Vec<Vec<i64>>>,
     pub(crate) claimed: Mutex<Vec<AwardId>>,
     pub(crate) deferred: Mutex<Vec<Deferral>>,
@@ -48,6 +51,8 @@ pub(crate) struct FakePath {
     pub(crate) given_back: Mutex<Vec<AwardId>>,
     pub(crate) kept: Mutex<Vec<KeptMessage>>,
     pub(crate) queries: Mutex<Vec<DueQuery>>,
+    /// When rescue looked.
+    pub(crate) looks: Mutex<Vec<Timestamp>>,
 }
 
 impl FakePath {
@@ -55,6 +60,8 @@ impl FakePath {
         Arc::new(Self {
             next_id: AtomicI64::new(1),
             commits_allowed: Semaphore::new(Semaphore::MAX_PERMITS),
+            marks_allowed: Semaphore::new(Semaphore::MAX_PERMITS),
+            deliveries_allowed: Semaphore::new(Semaphore::MAX_PERMITS),
             on_reserve: Mutex::default(),
             on_commit: Mutex::default(),
             on_mark: Mutex::default(),
@@ -68,6 +75,7 @@ impl FakePath {
             lease_time: Mutex::new(tombola_core::limits::LEASE_TIME),
             batches: Mutex::default(),
             marks: Mutex::default(),
+            begun: AtomicI64::new(0),
             delivered: Mutex::default(),
             claimed: Mutex::default(),
             deferred: Mutex::default(),
@@ -75,6 +83,7 @@ impl FakePath {
             given_back: Mutex::default(),
             kept: Mutex::default(),
             queries: Mutex::default(),
+            looks: Mutex::default(),
         })
     }
 
@@ -142,7 +151,7 @@ pub(crate) fn handoff(award: i64, at: Timestamp) -> Handoff {
     Handoff { award: AwardId(award), lease: 1, message: message(award), traceparent: None, at }
 }
 
-pub(crate) fn row(award: AwardId, state: State) -> Row {
+fn row(award: AwardId, state: State) -> Row {
     Row {
         award,
         kind: Kind::Webhook,
@@ -184,6 +193,7 @@ impl AwardPath for FakePath {
     }
 
     async fn mark_published(&self, marks: Vec<MarkOf>, _: Timestamp) -> StoreResult<Vec<Written>> {
+        self.marks_allowed.acquire().await.unwrap().forget();
         check(&self.on_mark, &marks)?;
         let written = vec![Written::Applied; marks.len()];
         self.marks.lock().unwrap().extend(marks);
@@ -191,6 +201,8 @@ impl AwardPath for FakePath {
     }
 
     async fn deliver_local(&self, copies: Vec<Copy>, _: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.deliveries_allowed.acquire().await.unwrap().forget();
         check(&self.on_deliver, &copies)?;
         self.delivered.lock().unwrap().push(copies.iter().map(|copy| copy.award.0).collect());
         let said = self.copies.lock().unwrap();
@@ -260,7 +272,8 @@ impl AwardPath for FakePath {
         Ok(())
     }
 
-    async fn due_lanes(&self, _: Timestamp) -> StoreResult<DueLanes> {
+    async fn due_lanes(&self, now: Timestamp) -> StoreResult<DueLanes> {
+        self.looks.lock().unwrap().push(now);
         Ok(self.lanes.lock().unwrap().clone())
     }
 

@@ -14,7 +14,6 @@ use tombola_core::ports::{
 pub(crate) enum Says {
     Taken,
     NotTaken,
-    Unknown,
     /// Nothing at all.
     Nothing,
 }
@@ -99,6 +98,8 @@ impl Topic for FakeTopic {
 
     async fn publish_batch(&self, messages: Vec<Outgoing>) -> Vec<Report> {
         self.batches.lock().unwrap().push(messages.len());
+        // As if the topic were made anew at this very moment.
+        self.epoch.fetch_add(1, Ordering::Relaxed);
         let says = *self.says.lock().unwrap();
         if says == Says::Nothing {
             std::future::pending::<()>().await;
@@ -109,7 +110,7 @@ impl Topic for FakeTopic {
             match says {
                 Says::Taken => Report::Taken { partition: 3, offset: i64::try_from(published.len()).unwrap() - 1 },
                 Says::NotTaken => Report::NotTaken("full".to_owned()),
-                Says::Unknown | Says::Nothing => Report::Unknown("timed out".to_owned()),
+                Says::Nothing => Report::Unknown("timed out".to_owned()),
             }
         };
         messages.into_iter().map(report).collect()
@@ -122,6 +123,9 @@ impl Topic for FakeTopic {
     }
 
     async fn group_position(&self, _: &str) -> Result<GroupPosition, TopicError> {
+        if *self.says.lock().unwrap() == Says::Nothing {
+            return Err(TopicError::Unavailable("away".to_owned()));
+        }
         Ok(GroupPosition { epoch: self.epoch(), partitions: vec![] })
     }
 

@@ -226,3 +226,6 @@ impl std::fmt::Debug for Permit {
         f.debug_struct("Permit").field("turn", &self.turn).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

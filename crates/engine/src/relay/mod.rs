@@ -17,6 +17,8 @@
 //!   publishes again, and the row drops the second copy.
 
 mod publish;
+#[cfg(test)]
+mod tests;
 
 pub use publish::Publisher;
 

@@ -102,6 +102,7 @@ fn of_wrong(wrong: Wrong) -> ApiError {
         Wrong::File(what) => {
             ApiError::new(Code::InvalidCodes, format!("{what}; nothing was imported"))
         }
+        Wrong::Replaced => Code::ImportReplaced.into(),
         Wrong::Store(error) => error.into(),
         Wrong::Fault(what) => ApiError::internal(&what),
     }

@@ -134,6 +134,9 @@ codes! {
     /// column; a first line `code` is a heading. `?skip_duplicates=true` passes by
     /// codes that the campaign has already.
     InvalidCodes = "invalid_codes", UNPROCESSABLE_ENTITY, "The code file cannot be used";
+    /// Another import of the same prize began meanwhile and took this one's place.
+    /// Nothing of this one is left; send it again when the other is done.
+    ImportReplaced = "import_replaced", CONFLICT, "Another import took its place";
     /// An endpoint's definition cannot be used; `errors` names the field.
     InvalidEndpoint = "invalid_endpoint", UNPROCESSABLE_ENTITY, "The endpoint cannot be used";
     /// Too much is waiting. Nothing was chosen or changed; send the same request

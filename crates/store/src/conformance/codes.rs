@@ -144,6 +144,56 @@ pub(super) async fn what_a_dead_process_left_is_found_and_removed(w: &World) {
     assert_eq!(add(w, again, &["aaa-0"]).await, CodesAdded::Duplicate { index: 0 });
 }
 
+pub(super) async fn a_withdrawn_import_gives_no_more_codes_and_takes_none_back(w: &World) {
+    w.put(&one_prize("fair", CODE)).await;
+    let import = begin(w, "fair", PRIZE).await;
+    add(w, import, &["aaa-0", "aaa-1"]).await;
+    ok(w.store().finish_import(import, w.now()).await);
+    w.start("fair", &one_prize("fair", CODE)).await;
+    let won = w.win_from("fair", 2).await;
+    w.deliver(&won[0]).await;
+    remove(w, Some(import)).await;
+    let held = w.deliver(&won[1]).await;
+    assert!(matches!(held, CopyAnswer::Held { reason: HoldReason::NoCode, .. }), "{held:?}");
+    assert_eq!(w.bench().code_of(won[0].award).await.as_deref(), Some("aaa-0"));
+}
+
+pub(super) async fn an_import_that_is_finished_twice_says_the_same(w: &World) {
+    w.put(&one_prize("fair", CODE)).await;
+    let import = begin(w, "fair", PRIZE).await;
+    add(w, import, &["a", "b"]).await;
+    for _ in 0..2 {
+        assert_eq!(ok(w.store().finish_import(import, w.now()).await), 2);
+    }
+    let more = w.store().add_codes(import, vec!["c".to_owned()], false).await;
+    assert!(more.is_err(), "what is visible is whole: {more:?}");
+}
+
+pub(super) async fn a_newer_import_takes_the_codes_of_one_that_was_left(w: &World) {
+    w.put(&one_prize("fair", CODE)).await;
+    let left = begin(w, "fair", PRIZE).await;
+    add(w, left, &["a", "b"]).await;
+    let newer = begin(w, "fair", PRIZE).await;
+    assert_eq!(add(w, newer, &["b", "c"]).await, CodesAdded::Added { added: 2, skipped: 0 });
+    assert_eq!(ok(w.store().finish_import(newer, w.now()).await), 2);
+    let finished = w.store().finish_import(left, w.now()).await;
+    assert!(finished.is_err(), "it is no longer whole: {finished:?}");
+}
+
+pub(super) async fn codes_are_given_in_the_order_of_their_file(w: &World) {
+    w.put(&one_prize("fair", CODE)).await;
+    let codes: Vec<String> = (0..20).map(|n| format!("{:02}", (n * 7) % 20)).collect();
+    import(w, "fair", PRIZE, codes.clone()).await;
+    w.start("fair", &one_prize("fair", CODE)).await;
+    let won = w.win_from("fair", 20).await;
+    let mut given = Vec::new();
+    for won in &won {
+        w.deliver(won).await;
+        given.extend(w.bench().code_of(won.award).await);
+    }
+    assert_eq!(given, codes);
+}
+
 pub(super) async fn codes_are_given_from_their_own_prize_only(w: &World) {
     used_up(w).await;
     w.put(&one_prize("other", CODE)).await;

@@ -301,6 +301,10 @@ macro_rules! conformance_list {
                 an_import_that_failed_leaves_nothing
                 an_import_is_removed_in_steps
                 what_a_dead_process_left_is_found_and_removed
+                a_withdrawn_import_gives_no_more_codes_and_takes_none_back
+                an_import_that_is_finished_twice_says_the_same
+                a_newer_import_takes_the_codes_of_one_that_was_left
+                codes_are_given_in_the_order_of_their_file
                 codes_are_given_from_their_own_prize_only
             }
             keys {

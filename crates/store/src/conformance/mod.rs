@@ -43,9 +43,11 @@ mod pauses;
 mod poison;
 mod rescue;
 mod rescue_held;
+mod sqlite;
 mod stock;
 
 pub use bench::{Bench, Store};
+pub use sqlite::SqliteBench;
 pub use world::World;
 
 use std::future::Future;

@@ -2,7 +2,7 @@
 //! rows as they come back.
 
 use super::error::{inconsistent, unreadable};
-use tokio_postgres::types::ToSql;
+use super::session::Param;
 use tombola_core::award::{MqState, Position, Row, State};
 use tombola_core::campaign::Kind;
 use tombola_core::draw::{DrawRequest, NewDraw};
@@ -56,11 +56,8 @@ impl Rows {
     }
 
     /// The columns, and after them those that only one statement has.
-    pub(super) fn params<'a>(
-        &'a self,
-        more: &[&'a (dyn ToSql + Sync)],
-    ) -> Vec<&'a (dyn ToSql + Sync)> {
-        let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+    pub(super) fn params<'a>(&'a self, more: &[Param<'a>]) -> Vec<Param<'a>> {
+        let mut params: Vec<Param<'_>> = vec![
             &self.award,
             &self.state,
             &self.lease,
@@ -108,7 +105,7 @@ impl<'a> Draws<'a> {
     }
 
     /// What all of them share, and after it the columns.
-    pub(super) fn params(&self, shared: [&'a (dyn ToSql + Sync); 4]) -> [&(dyn ToSql + Sync); 12] {
+    pub(super) fn params(&self, shared: [Param<'a>; 4]) -> [Param<'_>; 12] {
         let [campaign, version, drawn_at, day] = shared;
         [
             campaign,

@@ -2,7 +2,7 @@
 //! delivery rows of what was won, in one transaction.
 
 use super::decided::{Fate, corrections, decide_each};
-use super::error::{inconsistent, unreadable};
+use super::error::inconsistent;
 use super::keys::{self, Kept, Key, key_of};
 use super::session::{Session, Work};
 use super::state;
@@ -36,7 +36,7 @@ impl<'a> Desk<'a> {
     pub(super) async fn commit(&self, session: &mut Session) -> StoreResult<Vec<DrawAnswer>> {
         let requests = &self.batch.requests;
         let work = session.begin().await?;
-        let Some(campaign) = self.campaign(&work).await? else {
+        let Some(campaign) = self.versions.campaign(&work, &self.batch.campaign).await? else {
             work.roll_back().await?;
             let refused = DrawAnswer::Refused(DrawRefusal::CampaignNotFound);
             return Ok(vec![refused; requests.len()]);
@@ -58,16 +58,6 @@ impl<'a> Desk<'a> {
         }
         let answers: Option<Vec<DrawAnswer>> = answers.into_iter().collect();
         answers.ok_or_else(|| inconsistent("a request without an answer"))
-    }
-
-    /// The scope of request keys, so it is read before any lock; a slug never
-    /// changes hands.
-    async fn campaign(&self, work: &Work<'_>) -> StoreResult<Option<i64>> {
-        let slug: &str = &self.batch.campaign;
-        let rows = work.query(&work.sql.find_campaign, &[&slug]).await?;
-        rows.first()
-            .map(|row| row.try_get(0).map_err(unreadable))
-            .transpose()
     }
 
     /// Answers the requests whose keys were there before.

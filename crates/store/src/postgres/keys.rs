@@ -143,7 +143,6 @@ pub(super) async fn free(work: &Work<'_>, campaign: i64, keys: Vec<Key<'_>>) -> 
     let (clients, texts): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
     work.execute(&work.sql.free_keys, &[&campaign, &clients, &texts])
         .await
-        .map(drop)
 }
 
 impl Kept {

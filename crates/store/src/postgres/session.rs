@@ -21,8 +21,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// dead.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(15);
 
-/// Parameters of a statement.
-pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+/// A parameter of a statement.
+pub(super) type Param<'a> = &'a (dyn ToSql + Sync);
+/// All of them, in order.
+pub(super) type Params<'a> = &'a [Param<'a>];
 
 /// One connection.
 pub(super) struct Session {
@@ -82,6 +84,11 @@ fn drive(connection: tokio_postgres::Connection<Socket, NoTlsStream>) {
 }
 
 /// One transaction. Dropped without a commit it is rolled back.
+///
+/// Statements whose futures are polled together (`try_join!`, `biased`) go to the
+/// server in one trip and run there in that order. `biased` also makes the error
+/// of the statement that failed come first, and not the one that says of every
+/// later statement that the transaction is over.
 pub(super) struct Work<'a> {
     tx: Transaction<'a>,
     pub(super) sql: &'a Statements,
@@ -92,8 +99,8 @@ impl Work<'_> {
         self.tx.query(sql, params).await.map_err(failed)
     }
 
-    pub(super) async fn execute(&self, sql: &Statement, params: Params<'_>) -> StoreResult<u64> {
-        self.tx.execute(sql, params).await.map_err(failed)
+    pub(super) async fn execute(&self, sql: &Statement, params: Params<'_>) -> StoreResult<()> {
+        self.tx.execute(sql, params).await.map(drop).map_err(failed)
     }
 
     pub(super) async fn commit(self) -> StoreResult<()> {

@@ -2,7 +2,7 @@
 //! transaction keeps: allowances, campaign, prizes. Keys came before.
 
 use super::error::{inconsistent, unreadable};
-use super::session::Work;
+use super::session::{Params, Work};
 use super::versions::{Version, Versions};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -41,8 +41,14 @@ pub(super) async fn lock(
     users.sort_unstable();
     users.dedup();
     let names: Vec<&str> = users.iter().map(|user| &***user).collect();
-    let (new_users, used) = lock_allowances(work, campaign, &names).await?;
-    let (mut state, version) = lock_campaign(work, versions, campaign, now).await?;
+    let trip = Trip::run(work, campaign, &names).await?;
+    let (mut state, version) =
+        campaign_state(work, versions, campaign, &trip.campaign, now).await?;
+    let used: Vec<Used> = trip
+        .allowances
+        .iter()
+        .map(Used::read)
+        .collect::<StoreResult<_>>()?;
     let used: HashMap<&str, Allowance> = used
         .iter()
         .map(|it| (it.user.as_str(), it.on(state.day)))
@@ -53,13 +59,20 @@ pub(super) async fn lock(
     }
     // Only a started campaign draws, and only its prizes surely have their rows.
     if state.state == CampaignState::Started {
-        read_users(work, &version, &users, &names, &mut state).await?;
+        for row in &trip.blocked {
+            let user: &str = row.try_get(0).map_err(unreadable)?;
+            state.blocked.insert(user.into());
+        }
+        read_wins(work, &version, &names, &mut state).await?;
         lock_prizes(work, &version, &mut state).await?;
     }
+    let new_users = trip.new_users.iter();
     Ok(Locked {
         state,
         version,
-        new_users,
+        new_users: new_users
+            .map(|row| row.try_get(0).map_err(unreadable))
+            .collect::<StoreResult<_>>()?,
     })
 }
 
@@ -82,35 +95,49 @@ impl Used {
     }
 }
 
-/// Missing rows are inserted first, so that there is something to lock; both
-/// statements go through the users in the same order.
-async fn lock_allowances(
-    work: &Work<'_>,
-    campaign: i64,
-    users: &[&str],
-) -> StoreResult<(HashSet<String>, Vec<Used>)> {
-    let new = work
-        .query(&work.sql.ensure_allowances, &[&campaign, &users])
-        .await?;
-    let new = new.iter().map(|row| row.try_get(0).map_err(unreadable));
-    let rows = work
-        .query(&work.sql.lock_allowances, &[&campaign, &users])
-        .await?;
-    Ok((
-        new.collect::<StoreResult<_>>()?,
-        rows.iter().map(Used::read).collect::<StoreResult<_>>()?,
-    ))
+/// What the first locks gave.
+struct Trip {
+    new_users: Vec<Row>,
+    allowances: Vec<Row>,
+    campaign: Vec<Row>,
+    blocked: Vec<Row>,
+}
+
+impl Trip {
+    /// Missing allowances are inserted, so that there is something to lock; then
+    /// all are locked, both in the order of the users, and then the campaign. The
+    /// statements go to the server together and run there one after the other, in
+    /// this order.
+    async fn run(work: &Work<'_>, campaign: i64, users: &[&str]) -> StoreResult<Self> {
+        let sql = work.sql;
+        let of_users: Params<'_> = &[&campaign, &users];
+        let of_campaign: Params<'_> = &[&campaign];
+        let by_name: Params<'_> = &[&users];
+        let (new_users, allowances, campaign, blocked) = tokio::try_join!(
+            biased;
+            work.query(&sql.ensure_allowances, of_users),
+            work.query(&sql.lock_allowances, of_users),
+            work.query(&sql.lock_campaign, of_campaign),
+            work.query(&sql.read_blocked, by_name),
+        )?;
+        Ok(Self {
+            new_users,
+            allowances,
+            campaign,
+            blocked,
+        })
+    }
 }
 
 /// The campaign's row says which rules are in force, they say the zone, and only
 /// then is it known which day it is; never a day before one that was drawn on.
-async fn lock_campaign(
+async fn campaign_state(
     work: &Work<'_>,
     versions: &Versions,
     campaign: i64,
+    rows: &[Row],
     now: Timestamp,
 ) -> StoreResult<(BatchState, Arc<Version>)> {
-    let rows = work.query(&work.sql.lock_campaign, &[&campaign]).await?;
     let row = rows
         .first()
         .ok_or_else(|| inconsistent(format!("campaign {campaign} is gone")))?;
@@ -147,34 +174,21 @@ async fn lock_campaign(
     Ok((state, version))
 }
 
-/// What is kept of users beside their allowances. Wins need no lock of their own:
-/// whoever writes them holds the user's allowance.
-async fn read_users(
+/// Wins need no lock of their own: whoever writes them holds the user's allowance.
+async fn read_wins(
     work: &Work<'_>,
     version: &Version,
-    users: &[&Arc<str>],
-    names: &[&str],
+    users: &[&str],
     state: &mut BatchState,
 ) -> StoreResult<()> {
-    let by_name: HashMap<&str, &Arc<str>> =
-        names.iter().copied().zip(users.iter().copied()).collect();
-    let shared = |row: &Row, column: usize| -> StoreResult<Arc<str>> {
-        let name: &str = row.try_get(column).map_err(unreadable)?;
-        Ok(by_name
-            .get(name)
-            .map_or_else(|| name.into(), |user| Arc::clone(user)))
-    };
-    for row in work.query(&work.sql.read_blocked, &[&names]).await? {
-        state.blocked.insert(shared(&row, 0)?);
-    }
     let capped = ids_where(version, |prize| prize.per_user_wins.is_some())?;
-    if !capped.is_empty() {
-        for row in work.query(&work.sql.read_wins, &[&capped, &names]).await? {
-            let (index, _) = version.prize(row.try_get(0).map_err(unreadable)?)?;
-            state
-                .wins
-                .insert((shared(&row, 1)?, index), count(&row, 2)?);
-        }
+    if capped.is_empty() {
+        return Ok(());
+    }
+    for row in work.query(&work.sql.read_wins, &[&capped, &users]).await? {
+        let (index, _) = version.prize(row.try_get(0).map_err(unreadable)?)?;
+        let user: &str = row.try_get(1).map_err(unreadable)?;
+        state.wins.insert((user.into(), index), count(&row, 2)?);
     }
     Ok(())
 }

@@ -6,14 +6,16 @@
 
 use super::error::{inconsistent, unreadable};
 use super::session::Work;
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use tombola_core::campaign::file::from_json;
 use tombola_core::campaign::{KindSpec, Prize, Rules};
 use tombola_core::ports::StoreResult;
 
-/// Versions remembered; beyond it all are forgotten.
-const VERSIONS_MAX: usize = 4096;
+/// Campaigns and versions remembered; beyond it all are forgotten.
+const KNOWN_MAX: usize = 4096;
 
 /// A campaign's id and the number of the version.
 pub(super) type VersionId = (i64, i32);
@@ -52,25 +54,69 @@ impl Version {
     }
 }
 
-/// What was read of campaigns' versions.
+/// What was read of campaigns.
 #[derive(Default)]
-pub(super) struct Versions(Mutex<HashMap<VersionId, Arc<Version>>>);
+pub(super) struct Versions {
+    ids: Known<Arc<str>, i64>,
+    versions: Known<VersionId, Arc<Version>>,
+}
+
+/// A map that forgets all when it is full.
+struct Known<K, V>(Mutex<HashMap<K, V>>);
+
+impl<K, V> Default for Known<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Known<K, V> {
+    fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(key).cloned()
+    }
+
+    fn put(&self, key: K, value: V) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(key, value);
+    }
+}
 
 impl Versions {
+    /// The id of the campaign of that slug. It is the scope of request keys, so it
+    /// is needed before any lock.
+    pub(super) async fn campaign(
+        &self,
+        work: &Work<'_>,
+        slug: &Arc<str>,
+    ) -> StoreResult<Option<i64>> {
+        if let Some(id) = self.ids.get(slug) {
+            return Ok(Some(id));
+        }
+        let rows = work.query(&work.sql.find_campaign, &[&&**slug]).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let id = row.try_get(0).map_err(unreadable)?;
+        self.ids.put(Arc::clone(slug), id);
+        Ok(Some(id))
+    }
+
     /// A version, read in this transaction unless it is known.
     pub(super) async fn get(&self, work: &Work<'_>, id: VersionId) -> StoreResult<Arc<Version>> {
-        let known = |it: &HashMap<_, Arc<Version>>| it.get(&id).map(Arc::clone);
-        if let Some(version) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+        if let Some(version) = self.versions.get(&id) {
             return Ok(version);
         }
         let version = Arc::new(read(work, id).await?);
         // What is missing may come.
         if version.has_endpoints() && version.prize_ids.iter().all(Option::is_some) {
-            let mut versions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if versions.len() >= VERSIONS_MAX {
-                versions.clear();
-            }
-            versions.insert(id, Arc::clone(&version));
+            self.versions.put(id, Arc::clone(&version));
         }
         Ok(version)
     }

@@ -2,7 +2,7 @@
 //! deliveries as they are. All rows that are updated here are locked already.
 
 use super::columns::{Draws, Rows};
-use super::session::Work;
+use super::session::{Param, Params, Work};
 use super::versions::Version;
 use std::collections::{BTreeMap, HashSet};
 use tombola_core::Timestamp;
@@ -10,6 +10,9 @@ use tombola_core::award::Row;
 use tombola_core::draw::{DrawRequest, NewDraw};
 use tombola_core::ports::StoreResult;
 use tombola_core::time::CivilDay;
+
+/// The campaign's id, the instant of the batch and its civil day.
+pub(super) type At = (i64, Timestamp, CivilDay);
 
 /// The rows of one batch.
 pub(super) struct Written<'a> {
@@ -74,54 +77,77 @@ impl<'a> Written<'a> {
         Ok(())
     }
 
+    /// Everything in one trip to the server. The order does not matter: what is
+    /// updated is locked, or is behind the campaign's lock.
     pub(super) async fn write(
         &self,
         work: &Work<'_>,
-        (campaign, now, day): (i64, Timestamp, CivilDay),
+        at: At,
         new_users: &HashSet<String>,
     ) -> StoreResult<()> {
-        let sql = work.sql;
-        work.execute(&sql.add_draws, &[&campaign, &self.drawn, &day.0])
-            .await?;
-        self.write_used(work, campaign, day, new_users).await?;
-        let shared: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-            [&campaign, &self.version.number, &now.0, &day.0];
-        work.execute(&sql.insert_draws, &self.draws.params(shared))
-            .await?;
+        tokio::try_join!(
+            biased;
+            self.add_draws(work, at),
+            self.add_used(work, at),
+            self.add_spent(work, at),
+            self.insert_draws(work, at),
+            self.deliveries.insert(work),
+            self.add_wins(work),
+            self.drop_idle(work, at, new_users),
+        )
+        .map(drop)
+    }
+
+    async fn add_draws(&self, work: &Work<'_>, (campaign, _, day): At) -> StoreResult<()> {
+        let params: Params<'_> = &[&campaign, &self.drawn, &day.0];
+        work.execute(&work.sql.add_draws, params).await
+    }
+
+    async fn add_used(&self, work: &Work<'_>, (campaign, _, day): At) -> StoreResult<()> {
+        let (users, drawn): (Vec<&str>, Vec<i64>) = self.used.iter().unzip();
+        let params: Params<'_> = &[&campaign, &users, &drawn, &day.0];
+        work.execute(&work.sql.add_used, params).await
+    }
+
+    async fn add_spent(&self, work: &Work<'_>, (_, _, day): At) -> StoreResult<()> {
         if self.won.is_empty() {
             return Ok(());
         }
         let (prizes, won): (Vec<i64>, Vec<i64>) = self.won.iter().unzip();
-        work.execute(&sql.add_spent, &[&prizes, &won, &day.0])
-            .await?;
-        if !self.wins.is_empty() {
-            let (prizes, users): (Vec<i64>, Vec<&str>) = self.wins.keys().copied().unzip();
-            let wins: Vec<i64> = self.wins.values().copied().collect();
-            work.execute(&sql.add_wins, &[&prizes, &users, &wins])
-                .await?;
+        let params: Params<'_> = &[&prizes, &won, &day.0];
+        work.execute(&work.sql.add_spent, params).await
+    }
+
+    async fn insert_draws(&self, work: &Work<'_>, (campaign, now, day): At) -> StoreResult<()> {
+        let shared = [&campaign as Param<'_>, &self.version.number, &now.0, &day.0];
+        work.execute(&work.sql.insert_draws, &self.draws.params(shared))
+            .await
+    }
+
+    async fn add_wins(&self, work: &Work<'_>) -> StoreResult<()> {
+        if self.wins.is_empty() {
+            return Ok(());
         }
-        self.deliveries.insert(work).await
+        let (prizes, users): (Vec<i64>, Vec<&str>) = self.wins.keys().copied().unzip();
+        let wins: Vec<i64> = self.wins.values().copied().collect();
+        work.execute(&work.sql.add_wins, &[&prizes, &users, &wins])
+            .await
     }
 
     /// A row that was made for a user who then drew nothing goes again.
-    async fn write_used(
+    async fn drop_idle(
         &self,
         work: &Work<'_>,
-        campaign: i64,
-        day: CivilDay,
+        (campaign, _, _): At,
         new_users: &HashSet<String>,
     ) -> StoreResult<()> {
-        let (users, drawn): (Vec<&str>, Vec<i64>) = self.used.iter().unzip();
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-            [&campaign, &users, &drawn, &day.0];
-        work.execute(&work.sql.add_used, &params).await?;
         let idle = new_users.iter().map(String::as_str);
         let idle: Vec<&str> = idle.filter(|user| !self.used.contains_key(user)).collect();
-        if !idle.is_empty() {
-            work.execute(&work.sql.drop_allowances, &[&campaign, &idle])
-                .await?;
+        if idle.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        work.execute(&work.sql.drop_allowances, &[&campaign, &idle])
+            .await
     }
 }
 
@@ -136,6 +162,9 @@ impl Deliveries {
     }
 
     async fn insert(&self, work: &Work<'_>) -> StoreResult<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
         let params = self.rows.params(&[
             &self.prize_id,
             &self.kind,
@@ -143,8 +172,6 @@ impl Deliveries {
             &self.message_id,
             &self.delivery_key,
         ]);
-        work.execute(&work.sql.insert_deliveries, &params)
-            .await
-            .map(drop)
+        work.execute(&work.sql.insert_deliveries, &params).await
     }
 }

@@ -60,12 +60,12 @@ fn start(
         reader.pragma_update(None, "query_only", true).or_store()?;
         let reads = Arc::clone(&store.reads);
         threads.push(thread(&format!("store-read-{number}"), move || {
-            readers::run(reader, &reads)
+            readers::run(reader, &reads);
         })?);
     }
     let (lines, shared) = (Arc::clone(&store.lines), Arc::clone(&store.shared));
     threads.push(thread("store-write", move || {
-        writer::run(&conn, &lines, &shared, &wal)
+        writer::run(&conn, &lines, &shared, &wal);
     })?);
     // Ends when the writer's connection, and with it the hook that tells, is gone.
     threads.push(thread("store-log", move || wal::run(&checkpointer, &told))?);

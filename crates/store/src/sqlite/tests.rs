@@ -5,6 +5,7 @@
 mod draws;
 mod open;
 mod path;
+mod rescue;
 mod stock;
 mod writer;
 

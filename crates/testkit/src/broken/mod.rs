@@ -30,11 +30,8 @@ pub struct Broken {
 
 /// All of them.
 pub fn all() -> Vec<Broken> {
-    let steps = [marks::ALL, copies::ALL, decisions::ALL, rescue::ALL, people::ALL, rows::ALL];
-    let steps = steps.into_iter().flatten().map(|(name, step)| Broken {
-        name,
-        laws: Laws { step: *step, ..Laws::default() },
-    });
+    let steps =
+        steps().map(|(name, step)| Broken { name, laws: Laws { step, ..Laws::default() } });
     let lags = lag::ALL.iter().map(|(name, is_ahead)| Broken {
         name,
         laws: Laws { is_ahead: *is_ahead, ..Laws::default() },
@@ -44,6 +41,14 @@ pub fn all() -> Vec<Broken> {
         laws: Laws { decide: *decide, ..Laws::default() },
     });
     steps.chain(lags).chain(draws).collect()
+}
+
+/// Those of the award's table, which every store takes.
+pub fn steps() -> impl Iterator<Item = (&'static str, StepFn)> {
+    [marks::ALL, copies::ALL, decisions::ALL, rescue::ALL, people::ALL, rows::ALL]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 type BrokenSteps = &'static [(&'static str, StepFn)];

@@ -144,7 +144,7 @@ impl Catalog for ModelStore {
     }
 
     async fn remove_import(&self, import: Option<ImportId>) -> StoreResult<bool> {
-        self.import_removed(import)
+        Ok(self.import_removed(import))
     }
 
     async fn put_key(&self, key: ApiKey, by: Actor) -> StoreResult<ApiKey> {

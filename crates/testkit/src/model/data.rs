@@ -152,12 +152,23 @@ pub(super) struct Award {
     pub(super) log: Vec<String>,
 }
 
-/// A pool of codes; invisible until it is ready.
+/// A pool of codes; visible only while it is ready.
 #[derive(Debug)]
 pub(super) struct Import {
     pub(super) campaign: Arc<str>,
     pub(super) prize: Arc<str>,
-    pub(super) is_ready: bool,
+    pub(super) state: ImportState,
+}
+
+/// How far an import is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ImportState {
+    /// Codes are being added.
+    Running,
+    /// Its codes can be given.
+    Ready,
+    /// It failed or was withdrawn; its free codes go.
+    Removed,
 }
 
 /// One code; at most one award has it, for ever.
@@ -168,6 +179,12 @@ pub(super) struct Code {
     pub(super) text: String,
     pub(super) award: Option<AwardId>,
     pub(super) is_voided: bool,
+}
+
+impl Code {
+    pub(super) const fn is_free(&self) -> bool {
+        self.award.is_none() && !self.is_voided
+    }
 }
 
 #[derive(Debug)]
@@ -268,10 +285,11 @@ impl Data {
     pub(super) fn free_code(&self, award: AwardId) -> Option<usize> {
         let it = self.awards.get(&award)?;
         self.codes.iter().position(|code| {
-            code.award.is_none()
-                && !code.is_voided
+            code.is_free()
                 && self.imports.get(&code.import.0).is_some_and(|import| {
-                    import.is_ready && import.campaign == it.campaign && import.prize == it.prize
+                    import.state == ImportState::Ready
+                        && import.campaign == it.campaign
+                        && import.prize == it.prize
                 })
         })
     }

@@ -2,7 +2,7 @@
 //! the whole import ready.
 
 use super::ModelStore;
-use super::data::{Code, Data, Import};
+use super::data::{Code, Data, Import, ImportState};
 use std::collections::BTreeSet;
 use tombola_core::Timestamp;
 use tombola_core::campaign::Kind;
@@ -23,12 +23,16 @@ impl ModelStore {
             return ImportBegun::NotFound;
         }
         let id = data.imports.keys().next_back().map_or(1, |last| last + 1);
-        let import = Import { campaign: campaign.into(), prize: prize.into(), is_ready: false };
+        let state = ImportState::Running;
+        let import = Import { campaign: campaign.into(), prize: prize.into(), state };
         data.imports.insert(id, import);
         data.log(by, format!("code import {campaign}/{prize}"), now);
         ImportBegun::Begun(ImportId(id))
     }
 
+    /// A code that meets one of an older import which was never finished, or of one
+    /// that is being removed, takes its place; the older import is given up. What
+    /// was visible once is never free again.
     pub(super) fn codes_added(
         &self,
         import: ImportId,
@@ -36,60 +40,66 @@ impl ModelStore {
         skip_duplicates: bool,
     ) -> StoreResult<CodesAdded> {
         let mut data = self.data();
-        let campaign = open_import(&data, import)?.campaign.clone();
-        let mut known: BTreeSet<String> = data
-            .codes
-            .iter()
-            .filter(|code| code.campaign == campaign)
+        let it = data.imports.get(&import.0).filter(|it| it.state == ImportState::Running);
+        let campaign = it.ok_or_else(|| not_running(import))?.campaign.clone();
+        let in_campaign = || data.codes.iter().filter(|code| code.campaign == campaign);
+        let mut taken: BTreeSet<String> = in_campaign()
+            .filter(|code| !data.may_be_replaced(code, import))
             .map(|code| code.text.clone())
             .collect();
-        let (mut fresh, mut skipped) = (Vec::new(), 0);
-        for (index, text) in codes.into_iter().enumerate() {
-            if known.insert(text.clone()) {
-                fresh.push(text);
+        let (mut fresh, mut skipped) = (BTreeSet::new(), 0);
+        for (index, text) in codes.iter().enumerate() {
+            if taken.insert(text.clone()) {
+                fresh.insert(text.clone());
             } else if skip_duplicates {
                 skipped += 1;
             } else {
                 return Ok(CodesAdded::Duplicate { index });
             }
         }
+        let replaced: BTreeSet<i64> = in_campaign()
+            .filter(|code| fresh.contains(&code.text))
+            .map(|code| code.import.0)
+            .collect();
+        data.codes.retain(|code| code.campaign != campaign || !fresh.contains(&code.text));
+        for older in replaced {
+            data.set_import(ImportId(older), ImportState::Removed);
+        }
         let added = fresh.len();
-        data.codes.extend(fresh.into_iter().map(|text| Code {
-            import,
-            campaign: campaign.clone(),
-            text,
-            award: None,
-            is_voided: false,
-        }));
+        // In the order of the file, in which they are given.
+        for text in codes.into_iter().filter(|text| fresh.remove(text)) {
+            let campaign = campaign.clone();
+            data.codes.push(Code { import, campaign, text, award: None, is_voided: false });
+        }
         Ok(CodesAdded::Added { added, skipped })
     }
 
+    /// One that is ready already says the same again: the first answer may have
+    /// been lost.
     pub(super) fn import_finished(&self, import: ImportId) -> StoreResult<u64> {
         let mut data = self.data();
-        open_import(&data, import)?;
-        if let Some(it) = data.imports.get_mut(&import.0) {
-            it.is_ready = true;
+        match data.imports.get(&import.0).map(|it| it.state) {
+            Some(ImportState::Running | ImportState::Ready) => {}
+            Some(ImportState::Removed) | None => return Err(not_running(import)),
         }
+        data.set_import(import, ImportState::Ready);
         Ok(count(&data, |code| code.import == import))
     }
 
-    /// One step: the codes first, the import with its last one, so that a removal
-    /// that dies half-way is found again.
-    pub(super) fn import_removed(&self, import: Option<ImportId>) -> StoreResult<bool> {
+    /// One step. The import is invisible from the first one on; codes that were
+    /// given stay what their awards have.
+    pub(super) fn import_removed(&self, import: Option<ImportId>) -> bool {
         let mut data = self.data();
-        let unfinished = data.imports.iter().find(|(_, it)| !it.is_ready).map(|(id, _)| ImportId(*id));
-        let Some(import) = import.or(unfinished) else { return Ok(true) };
-        open_import(&data, import)?;
+        let Some(target) = import.or_else(|| data.next_removable()) else { return true };
+        data.set_import(target, ImportState::Removed);
         let mut budget = STEP_ROWS_MAX;
         data.codes.retain(|code| {
-            let is_taken = code.import == import && budget > 0;
-            budget -= usize::from(is_taken);
-            !is_taken
+            let is_removed = code.import == target && code.is_free() && budget > 0;
+            budget -= usize::from(is_removed);
+            !is_removed
         });
-        if budget > 0 {
-            data.imports.remove(&import.0);
-        }
-        Ok(budget > 0 && data.imports.values().all(|it| it.is_ready))
+        let has_rest = data.codes.iter().any(|code| code.import == target && code.is_free());
+        !has_rest && (import.is_some() || data.next_removable().is_none())
     }
 }
 
@@ -97,10 +107,43 @@ impl Data {
     /// Codes of a prize that could be given, or were.
     pub(super) fn ready_codes(&self, campaign: &str, prize: &str) -> u64 {
         count(self, |code| {
+            let is_given = code.award.is_some();
             self.imports.get(&code.import.0).is_some_and(|import| {
-                import.is_ready && *import.campaign == *campaign && *import.prize == *prize
+                (is_given || import.state == ImportState::Ready)
+                    && *import.campaign == *campaign
+                    && *import.prize == *prize
             })
         })
+    }
+
+    fn may_be_replaced(&self, code: &Code, by: ImportId) -> bool {
+        code.is_free()
+            && self.imports.get(&code.import.0).is_some_and(|import| match import.state {
+                ImportState::Running => code.import.0 < by.0,
+                ImportState::Ready => false,
+                ImportState::Removed => true,
+            })
+    }
+
+    /// An import that was never finished, or that is being removed and still has
+    /// something to remove.
+    fn next_removable(&self) -> Option<ImportId> {
+        let has_rest =
+            |id: i64| self.codes.iter().any(|code| code.import.0 == id && code.is_free());
+        self.imports
+            .iter()
+            .find(|(id, import)| match import.state {
+                ImportState::Running => true,
+                ImportState::Ready => false,
+                ImportState::Removed => has_rest(**id),
+            })
+            .map(|(id, _)| ImportId(*id))
+    }
+
+    fn set_import(&mut self, import: ImportId, state: ImportState) {
+        if let Some(it) = self.imports.get_mut(&import.0) {
+            it.state = state;
+        }
     }
 }
 
@@ -108,9 +151,6 @@ fn count(data: &Data, is_meant: impl Fn(&Code) -> bool) -> u64 {
     u64::try_from(data.codes.iter().filter(|code| is_meant(code)).count()).unwrap_or(u64::MAX)
 }
 
-fn open_import(data: &Data, import: ImportId) -> StoreResult<&Import> {
-    data.imports
-        .get(&import.0)
-        .filter(|it| !it.is_ready)
-        .ok_or_else(|| StoreError::Row(format!("import {} is not open", import.0)))
+fn not_running(import: ImportId) -> StoreError {
+    StoreError::Row(format!("import {} does not run", import.0))
 }

@@ -8,6 +8,7 @@
 //! roll and set of prizes that could not be given; and the ids in request rows are
 //! matched one by one with the draws.
 
+mod allowances;
 mod checks;
 mod replay;
 mod requests;
@@ -99,6 +100,7 @@ fn audit(conn: &Connection, shared: &Shared, depth: AuditDepth) -> StoreResult<A
     let totals = totals::count(conn).or_store()?;
     let mut checks = checks::run(conn, &versions, shared.schedule.attempts_max).or_store()?;
     checks.extend(totals::checks(&totals));
+    checks.push(allowances::check(conn).or_store()?);
     checks.push(requests::check(conn).or_store()?);
     checks.push(replay::check(conn, &versions, depth).or_store()?);
     checks.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
@@ -124,4 +126,15 @@ impl Check {
             self.examples.push(example());
         }
     }
+}
+#[cfg(test)]
+pub(crate) fn tmp_parts(conn: &Connection) {
+    let versions = Versions::load(conn).unwrap();
+    let t = || std::time::Instant::now();
+    let s = t(); let totals = totals::count(conn).unwrap(); println!("totals {:?}", s.elapsed());
+    drop(totals);
+    for (name, sql) in checks::CHECKS { let s = t(); checks::run_one(conn, &versions, 12, name, sql).unwrap(); println!("{name} {:?}", s.elapsed()); }
+    let s = t(); allowances::check(conn).unwrap(); println!("allowances {:?}", s.elapsed());
+    let s = t(); requests::check(conn).unwrap(); println!("requests {:?}", s.elapsed());
+    let s = t(); replay::check(conn, &versions, AuditDepth::Full).unwrap(); println!("replay {:?}", s.elapsed());
 }

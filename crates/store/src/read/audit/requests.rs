@@ -11,18 +11,18 @@ use std::collections::HashMap;
 /// have no request row any more, since cleanup removes those of closed campaigns.
 pub(crate) const REQUESTS_REMOVED: &str = "requests_removed/";
 
-/// What must be equal of a request and its draws.
+/// What must be equal of a request and its draws, by number.
 #[derive(Default)]
-struct Scopes(HashMap<(i64, String), u32>);
+struct Scopes(HashMap<i64, HashMap<String, u32>>);
 
 impl Scopes {
     fn number(&mut self, campaign: i64, client: &str) -> u32 {
-        if let Some(number) = self.0.get(&(campaign, client.to_owned())) {
-            return *number;
+        let next = u32::try_from(self.0.values().map(HashMap::len).sum::<usize>()).unwrap_or(u32::MAX);
+        let clients = self.0.entry(campaign).or_default();
+        match clients.get(client) {
+            Some(number) => *number,
+            None => *clients.entry(client.to_owned()).or_insert(next),
         }
-        let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        self.0.insert((campaign, client.to_owned()), number);
-        number
     }
 }
 

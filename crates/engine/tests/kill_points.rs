@@ -1,0 +1,29 @@
+//! The list of kill points and the sources say the same.
+
+use std::fs;
+use std::path::Path;
+use tombola_engine::kill::POINTS;
+
+/// Every name given to `kill::point` in the sources of the engine.
+fn names_in(folder: &Path, names: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            names_in(&path, names);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let calls = text.split("kill::point(\"").skip(1);
+            names.extend(calls.filter_map(|call| call.split_once('"')).map(|(name, _)| name.to_owned()));
+        }
+    }
+}
+
+#[test]
+fn every_point_of_the_list_is_in_the_sources_once_and_no_other_is() {
+    let mut names = Vec::new();
+    names_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+    names.sort_unstable();
+    let mut listed: Vec<&str> = POINTS.to_vec();
+    listed.sort_unstable();
+    assert_eq!(names, listed);
+}

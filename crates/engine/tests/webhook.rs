@@ -1,0 +1,201 @@
+//! The webhook distributor against a receiver on this machine: what each answer means,
+//! what is sent, and what is never called.
+
+mod receiver;
+
+use receiver::{Receiver, Seen, claim, endpoint, message};
+use std::sync::Arc;
+use std::time::Duration;
+use tombola_core::Timestamp;
+use tombola_core::decision::{CallAnswer, DecisionName, judge};
+use tombola_core::endpoint::Endpoint;
+use tombola_engine::{Distributor, SystemClock, WebhookDistributor};
+
+fn webhook() -> WebhookDistributor {
+    WebhookDistributor::new(Arc::new(SystemClock::new()))
+}
+
+async fn call(endpoint: &Endpoint) -> (CallAnswer, Option<String>) {
+    webhook().deliver(endpoint, &claim(), &message()).await
+}
+
+async fn decision(endpoint: &Endpoint) -> DecisionName {
+    judge(call(endpoint).await.0, endpoint.conflict_means_delivered).decision.name()
+}
+
+#[tokio::test]
+async fn every_answer_of_the_contract_gives_its_decision() {
+    use DecisionName as D;
+    let receiver = Receiver::start().await;
+    for (path, expected) in [
+        ("/200", D::Delivered),
+        ("/202", D::Delivered),
+        ("/204", D::Delivered),
+        ("/301", D::Defer),
+        ("/302", D::Defer),
+        ("/307", D::Defer),
+        ("/400", D::Refuse),
+        ("/401", D::Defer),
+        ("/403", D::Defer),
+        ("/404", D::Defer),
+        ("/405", D::Defer),
+        ("/408", D::Retry),
+        ("/409", D::Refuse),
+        ("/410", D::Hold),
+        ("/413", D::Refuse),
+        ("/422", D::Refuse),
+        ("/425", D::Retry),
+        ("/429", D::Retry),
+        ("/500", D::Unknown),
+        ("/502", D::Unknown),
+        ("/503", D::Retry),
+        ("/504", D::Unknown),
+    ] {
+        assert_eq!(decision(&receiver.endpoint(path)).await, expected, "{path}");
+    }
+    let conflict = Endpoint { conflict_means_delivered: true, ..receiver.endpoint("/409") };
+    assert_eq!(decision(&conflict).await, D::Delivered);
+}
+
+#[tokio::test]
+async fn redirect_is_answered_as_it_is_and_never_followed() {
+    let receiver = Receiver::start().await;
+    let (answer, error) = call(&receiver.endpoint("/302")).await;
+    assert!(matches!(answer, CallAnswer::Status { status: 302, .. }));
+    assert_eq!(error.as_deref(), Some("HTTP 302"));
+    let paths: Vec<String> = receiver.seen().into_iter().map(|seen| seen.path).collect();
+    assert_eq!(paths, ["/302"]);
+}
+
+#[tokio::test]
+async fn signature_verifies_with_the_reference_code_for_each_secret_of_a_rotation_and_for_no_other() {
+    let receiver = Receiver::start().await;
+    let secrets = vec!["whsec_bmV3bmV3bmV3bmV3bmV3bmV3".to_owned(), "whsec_b2xkb2xkb2xkb2xkb2xkb2xk".to_owned()];
+    let endpoint = Endpoint { secrets: secrets.clone(), ..receiver.endpoint("/200") };
+    call(&endpoint).await;
+    let Seen { headers, body, .. } = receiver.seen().remove(0);
+    for secret in &secrets {
+        let hook = standardwebhooks::Webhook::new(secret).unwrap();
+        hook.verify(&body, &headers).unwrap();
+    }
+    let other = standardwebhooks::Webhook::new("whsec_b3RoZXJvdGhlcm90aGVyb3RoZXI=").unwrap();
+    assert!(other.verify(&body, &headers).is_err());
+    let old_only = Endpoint { secrets: secrets[..1].to_vec(), ..endpoint };
+    call(&old_only).await;
+    let after = receiver.seen().remove(1);
+    let hook = standardwebhooks::Webhook::new(&secrets[1]).unwrap();
+    assert!(hook.verify(&after.body, &after.headers).is_err());
+}
+
+#[tokio::test]
+async fn webhook_id_is_the_delivery_key_and_the_body_is_the_same_on_every_attempt() {
+    let receiver = Receiver::start().await;
+    let webhook = webhook();
+    for attempts in 1..=3 {
+        let claim = tombola_core::ports::Claim { attempts, lease: 10 + i64::from(attempts), ..claim() };
+        webhook.deliver(&receiver.endpoint("/500"), &claim, &message()).await;
+    }
+    let seen = receiver.seen();
+    assert_eq!(seen.len(), 3);
+    for one in &seen {
+        assert_eq!(one.headers["webhook-id"], claim().delivery_key.as_str());
+        assert_eq!(one.headers["content-type"], "application/json");
+        assert_eq!(one.body, seen[0].body);
+    }
+    let body: serde_json::Value = serde_json::from_slice(&seen[0].body).unwrap();
+    assert_eq!(body["type"], "award.deliver");
+    assert_eq!(body["data"]["orderId"], 42);
+    assert_eq!(body["data"]["deliveryKey"], claim().delivery_key);
+}
+
+#[tokio::test]
+async fn private_address_is_never_called_as_literal_or_name_unless_allowed() {
+    let receiver = Receiver::start().await;
+    let port = receiver.port();
+    for host in ["127.0.0.1", "localhost", "[::1]", "2130706433", "[::ffff:127.0.0.1]"] {
+        let url = format!("http://{host}:{port}/200");
+        let endpoint = Endpoint { url, allow_private: false, ..receiver.endpoint("/") };
+        let (answer, error) = call(&endpoint).await;
+        assert_eq!(answer, CallAnswer::NotConnected, "{host}");
+        assert!(error.unwrap().contains("private"), "{host}");
+    }
+    assert_eq!(receiver.seen().len(), 0);
+    let allowed = Endpoint { url: format!("http://localhost:{port}/200"), ..receiver.endpoint("/") };
+    assert_eq!(decision(&allowed).await, DecisionName::Delivered);
+}
+
+#[tokio::test]
+async fn failure_before_the_first_byte_is_not_connected_and_later_ones_are_broken() {
+    let receiver = Receiver::start().await;
+    let short = Duration::from_millis(400);
+    let no_secret = Endpoint { secrets: vec![], ..receiver.endpoint("/200") };
+    let no_name = Endpoint { url: "http://nowhere.invalid/".to_owned(), ..receiver.endpoint("/") };
+    let no_tls = Endpoint { url: format!("https://127.0.0.1:{}/", receiver.port()), ..receiver.endpoint("/") };
+    let nobody = Endpoint { url: format!("http://127.0.0.1:{}/", receiver::closed_port().await), ..receiver.endpoint("/") };
+    for endpoint in [no_secret, no_name, no_tls, nobody] {
+        let (answer, error) = call(&endpoint).await;
+        assert_eq!(answer, CallAnswer::NotConnected, "{}", endpoint.url);
+        assert!(error.is_some_and(|error| !error.is_empty()));
+    }
+    for raw in [receiver::Raw::HangUp, receiver::Raw::HalfBody, receiver::Raw::HalfHead, receiver::Raw::Silence, receiver::Raw::Drip] {
+        let url = format!("http://127.0.0.1:{}/", receiver::raw(raw).await);
+        let endpoint = Endpoint { url, timeout: short, ..receiver.endpoint("/") };
+        let (answer, error) = call(&endpoint).await;
+        assert_eq!(answer, CallAnswer::Broken, "{raw:?}");
+        assert!(error.is_some_and(|error| !error.is_empty()), "{raw:?}");
+    }
+}
+
+#[tokio::test]
+async fn answer_is_read_up_to_its_bound_and_a_receipt_is_kept() {
+    let receiver = Receiver::start().await;
+    let (answer, _) = call(&receiver.endpoint("/receipt")).await;
+    let expected = CallAnswer::Status { status: 201, retry_after: None, receipt: Some("r-7".to_owned()) };
+    assert_eq!(answer, expected);
+    let (answer, _) = call(&receiver.endpoint("/large")).await;
+    assert_eq!(answer, CallAnswer::Status { status: 200, retry_after: None, receipt: None });
+}
+
+#[tokio::test]
+async fn retry_after_comes_through_as_seconds_and_as_a_date() {
+    let receiver = Receiver::start().await;
+    let (answer, _) = call(&receiver.endpoint("/retry-after")).await;
+    assert!(matches!(answer, CallAnswer::Status { status: 429, retry_after: Some(wait), .. } if wait == Duration::from_secs(7)));
+    let (answer, _) = call(&receiver.endpoint("/retry-at")).await;
+    let CallAnswer::Status { retry_after: Some(wait), .. } = answer else { panic!("{answer:?}") };
+    assert!(wait > Duration::from_secs(100) && wait <= Duration::from_secs(120), "{wait:?}");
+}
+
+#[tokio::test]
+async fn endpoint_that_is_not_idempotent_gets_a_new_connection_for_each_call() {
+    for (is_idempotent, connections) in [(true, 1), (false, 4)] {
+        let receiver = Receiver::start().await;
+        let endpoint = Endpoint { is_idempotent, ..receiver.endpoint("/200") };
+        let webhook = webhook();
+        for _ in 0..4 {
+            webhook.deliver(&endpoint, &claim(), &message()).await;
+        }
+        let mut ports: Vec<u16> = receiver.seen().into_iter().map(|seen| seen.from).collect();
+        ports.dedup();
+        assert_eq!(ports.len(), connections, "idempotent: {is_idempotent}");
+    }
+}
+
+#[tokio::test]
+async fn error_of_a_call_never_names_its_url() {
+    let receiver = Receiver::start().await;
+    let url = format!("http://127.0.0.1:{}/hook?token=hush", receiver::closed_port().await);
+    let (_, error) = call(&Endpoint { url, ..receiver.endpoint("/") }).await;
+    assert!(!error.unwrap().contains("hush"));
+}
+
+#[tokio::test]
+async fn timestamp_of_the_attempt_is_in_the_header_and_that_of_the_draw_in_the_body() {
+    let receiver = Receiver::start().await;
+    call(&endpoint(&receiver.url("/200"))).await;
+    let seen = receiver.seen().remove(0);
+    let header: i64 = seen.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
+    assert!((SystemClock::wall().0 / 1_000_000 - header).abs() < 60);
+    let body: serde_json::Value = serde_json::from_slice(&seen.body).unwrap();
+    assert_eq!(body["timestamp"], Timestamp(message().drawn_at.0).to_string());
+}

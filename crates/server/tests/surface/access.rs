@@ -1,0 +1,183 @@
+//! Route by role, and whose awards a key or a claim token may see.
+
+use crate::world::World;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use tombola_server::http::access_table;
+
+/// The contract's table: who may, beside admin. `*` is everybody, `winner` whoever
+/// has the claim token.
+const TABLE: &str = "
+GET  /livez                                          *
+GET  /readyz                                         *
+GET  /version                                        *
+GET  /metrics                                        auditor
+POST /v1/campaigns/{campaign}/draws                  client
+GET  /v1/draws                                       operator auditor
+GET  /v1/draws/{id}                                  client operator auditor
+GET  /v1/awards                                      deliverer operator auditor
+GET  /v1/awards/{id}                                 client deliverer operator auditor winner
+POST /v1/awards/{id}/hold                            operator
+POST /v1/awards/{id}/release                         operator
+POST /v1/awards/{id}/confirm                         deliverer operator
+POST /v1/awards/{id}/cancel                          operator
+POST /v1/awards/{id}/address                         client operator winner
+POST /v1/awards/{id}/shipment                        operator
+GET  /v1/campaigns                                   operator auditor
+GET  /v1/campaigns/{campaign}                        operator auditor
+PUT  /v1/campaigns/{campaign}                        operator
+POST /v1/campaigns/{campaign}/transitions            operator
+GET  /v1/campaigns/{campaign}/odds                   *
+GET  /v1/campaigns/{campaign}/users/{user}           client operator auditor
+POST /v1/campaigns/{campaign}/prizes/{prize}/codes   operator
+GET  /v1/campaigns/{campaign}/codes                  operator auditor
+POST /v1/campaigns/{campaign}/prizes/{prize}/stock   operator
+GET  /v1/endpoints                                   operator auditor
+GET  /v1/endpoints/{name}                            operator auditor
+PUT  /v1/endpoints/{name}
+POST /v1/endpoints/{name}/enable                     operator
+POST /v1/endpoints/{name}/disable                    operator
+GET  /v1/dead-letters                                operator auditor
+POST /v1/dead-letters/requeue                        operator
+POST /v1/deliveries/pause                            operator
+POST /v1/deliveries/resume                           operator
+GET  /v1/keys
+POST /v1/keys
+POST /v1/keys/{id}/revoke
+GET  /v1/log                                         operator auditor
+GET  /v1/audit                                       operator auditor
+";
+
+const ROLES: [&str; 5] = ["client", "deliverer", "operator", "auditor", "admin"];
+
+fn expected() -> BTreeMap<(String, String), Vec<String>> {
+    TABLE
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let mut words = line.split_whitespace().map(str::to_owned);
+            ((words.next().unwrap(), words.next().unwrap()), words.collect())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn every_route_lets_in_exactly_the_roles_of_the_table() {
+    let world = World::with_fair().await;
+    let mut keys = Vec::new();
+    for role in ROLES {
+        keys.push((role, world.key(role, &format!("{role}-client")).await));
+    }
+    let expected = expected();
+    let routes: Vec<_> =
+        access_table().into_iter().map(|(method, path, _)| (method.to_string(), path.to_owned())).collect();
+    assert_eq!(routes.len(), expected.len(), "the table of this test names every route");
+    for (route, may) in expected {
+        assert!(routes.contains(&route), "{route:?}");
+        let (method, path) = &route;
+        let path = path
+            .replace("{campaign}", "none")
+            .replace("{prize}", "none")
+            .replace("{name}", "none")
+            .replace("{user}", "none")
+            .replace("{id}", "9007199254740991");
+        let nobody = world.send_as(None, method, &path, &[], "").await.status;
+        let is_public = may.iter().any(|who| who == "*");
+        assert_eq!(nobody == StatusCode::UNAUTHORIZED, !is_public, "{route:?} nobody: {nobody}");
+        for (role, key) in &keys {
+            let status = world.send_with(key, method, &path, &Value::Null).await.status;
+            let is_let_in = is_public || *role == "admin" || may.iter().any(|who| who == role);
+            assert_eq!(status != StatusCode::FORBIDDEN, is_let_in, "{route:?} {role}: {status}");
+            assert_ne!(status, StatusCode::UNAUTHORIZED, "{route:?} {role}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn wrong_keys_are_nobody_also_where_no_key_is_needed() {
+    let world = World::new().await;
+    for bearer in ["Bearer tmb_wrong", "Bearer", "Basic abc", "Bearer tmc_AAAA"] {
+        for path in ["/v1/awards", "/livez"] {
+            let answer = world.send_as(None, "GET", path, &[("authorization", bearer)], "").await;
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path} {bearer}");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn key_is_good_at_once_and_gone_at_once() {
+    let world = World::new().await;
+    let key = world.key("auditor", "books").await;
+    let list = || world.send_with(&key, "GET", "/v1/campaigns", &Value::Null);
+    assert_eq!(list().await.status, StatusCode::OK);
+    let id = world.get("/v1/keys").await.json()["items"][0]["id"].as_i64().unwrap();
+    let revoked = world.post(&format!("/v1/keys/{id}/revoke"), &json!({ "reason": "lost" })).await;
+    assert!(revoked.json()["revoked_at"].is_string());
+    assert_eq!(list().await.status, StatusCode::UNAUTHORIZED);
+    let world = world.reopen().await;
+    let again = world.send_with(&key, "GET", "/v1/campaigns", &Value::Null).await;
+    assert_eq!(again.status, StatusCode::UNAUTHORIZED);
+}
+
+/// Two clients draw until each has won a mug; gives the first one's award, its claim
+/// token, and the second one's award.
+async fn two_mugs(world: &World, keys: [&str; 2]) -> (i64, String, i64) {
+    let mut mugs = Vec::new();
+    for key in keys {
+        let mug = 'found: {
+            for n in 0..200 {
+                let (user, request) = (format!("u{n}"), format!("request-{n}"));
+                let bearer = format!("Bearer {key}");
+                let headers = [
+                    ("content-type", "application/json"),
+                    ("idempotency-key", request.as_str()),
+                    ("authorization", bearer.as_str()),
+                ];
+                let body = json!({ "user": user }).to_string();
+                let answer = world.send_as(None, "POST", "/v1/campaigns/fair/draws", &headers, &body).await.json();
+                if answer["draws"][0]["prize"] == "mug" {
+                    break 'found answer["draws"][0]["award"].clone();
+                }
+            }
+            panic!("no mug in 200 draws");
+        };
+        mugs.push(mug);
+    }
+    let token = mugs[0]["claim_token"].as_str().unwrap().to_owned();
+    (mugs[0]["id"].as_i64().unwrap(), token, mugs[1]["id"].as_i64().unwrap())
+}
+
+#[tokio::test]
+async fn client_sees_its_own_awards_and_claim_token_one_award_only() {
+    let world = World::with_fair().await;
+    let (app, shop) = (world.key("client", "app").await, world.key("client", "shop").await);
+    let (own, token, other) = two_mugs(&world, [&app, &shop]).await;
+    let status = async |key: &str, id: i64| {
+        world.send_with(key, "GET", &format!("/v1/awards/{id}"), &Value::Null).await.status
+    };
+    assert_eq!(status(&app, own).await, StatusCode::OK);
+    assert_eq!(status(&app, other).await, StatusCode::NOT_FOUND);
+    assert_eq!(status(&shop, own).await, StatusCode::NOT_FOUND);
+    assert_eq!(status(&token, own).await, StatusCode::OK);
+    assert_eq!(status(&token, other).await, StatusCode::FORBIDDEN);
+    let draw = world.send_with(&shop, "GET", &format!("/v1/draws/{own}"), &Value::Null).await;
+    assert_eq!(draw.code(), "draw_not_found");
+
+    let deliverer = world.key("deliverer", "warehouse").await;
+    assert_eq!(status(&deliverer, own).await, StatusCode::NOT_FOUND, "a mug is not of kind external");
+    let confirm = world.send_with(&deliverer, "POST", &format!("/v1/awards/{own}/confirm"), &json!({})).await;
+    assert_eq!(confirm.code(), "award_not_found");
+    let list = world.send_with(&deliverer, "GET", "/v1/awards?kind=physical", &Value::Null).await;
+    assert_eq!(list.code(), "forbidden");
+
+    let address = json!({ "name": "Ann", "lines": ["Main street 1"], "city": "Bergen", "country": "NO" });
+    let path = |id: i64| format!("/v1/awards/{id}/address");
+    assert_eq!(world.send_with(&token, "POST", &path(other), &address).await.code(), "forbidden");
+    assert_eq!(world.send_with(&token, "POST", &path(own), &address).await.status, StatusCode::OK);
+    let seen = world.send_with(&token, "GET", &format!("/v1/awards/{own}"), &Value::Null).await.json();
+    assert_eq!(seen["has_address"], true);
+    assert!(seen.get("delivery_key").is_none() && seen.get("timeline").is_none(), "{seen}");
+    assert!(!seen.to_string().contains("Main street"), "addresses are never shown");
+}

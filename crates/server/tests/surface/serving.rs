@@ -1,0 +1,85 @@
+//! A running server: its socket, its lock, its first key, its stop.
+
+use crate::world::{Desk, said};
+use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn commands_go_over_the_socket_while_the_server_runs_and_in_process_when_not() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let mode = std::fs::metadata(desk.data().join("tombola.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let applied = desk.ok(&["campaign", "apply", "fair.toml", "--start", "--json"]).json();
+    assert_eq!(applied["campaigns"][0]["state"], "started");
+    assert_eq!(applied["campaigns"][0]["imports"][0]["imported"], 3);
+    let over_socket = desk.ok(&["draw", "fair", "--user", "u1", "--key", "request-1", "--json"]);
+    let log = desk.ok(&["log", "--json"]).json_lines();
+    assert!(log.iter().all(|line| line["by"] == "local"), "{log:?}");
+    let stopped = server.stop();
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    assert!(stopped.stderr.contains("stopping"), "{stopped:?}");
+    assert!(!desk.data().join("tombola.sock").exists());
+    let in_process = desk.ok(&["draw", "fair", "--user", "u1", "--key", "request-1", "--json"]);
+    assert_eq!(over_socket.stdout, in_process.stdout, "one handler, one answer");
+}
+
+#[test]
+fn second_server_of_one_directory_does_not_start() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let second = desk.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.code, Some(1));
+    assert!(second.stderr.contains("another process has ./tombola-data open"), "{second:?}");
+    drop(server);
+    // Killed: the lock is free, and the socket that was left is replaced.
+    let third = desk.serve();
+    desk.ok(&["campaign", "list"]);
+    assert_eq!(third.stop().code, Some(0));
+}
+
+#[test]
+fn first_key_is_written_for_its_owner_and_is_good_from_afar() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let path = desk.data().join("admin.key");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let url = format!("http://{}", server.address);
+    let file = path.to_str().unwrap();
+    let listed = desk.ok(&["--server", &url, "--api-key-file", file, "key", "list", "--json"]).json();
+    assert_eq!((&listed["client"], &listed["role"]), (&json!("admin"), &json!("admin")));
+    let without = desk.run(&["--server", &url, "key", "list"]);
+    assert_eq!(without.code, Some(1));
+    assert_eq!(without.stderr, "error: A key is needed (unauthorized)\n");
+    let key = std::fs::read_to_string(&path).unwrap();
+    let stopped = server.stop();
+    assert!(!stopped.stderr.contains(key.trim()), "the key itself is never printed");
+}
+
+#[test]
+fn bootstrap_key_is_taken_from_the_environment() {
+    let desk = Desk::new();
+    let given = "tmb_0123456789abcdef0123456789abcdef0123";
+    let mut command = desk.command(&["serve", "--listen", "no-address"]);
+    command.env("TOMBOLA_BOOTSTRAP_KEY", given);
+    assert_eq!(said(command).code, Some(2), "the address is checked before anything is made");
+    assert!(!desk.data().exists());
+    std::fs::write(desk.path("bootstrap"), format!("{given}\n")).unwrap();
+    let mut command = desk.command(&["key", "list"]);
+    command.env("TOMBOLA_BOOTSTRAP_KEY_FILE", desk.path("bootstrap"));
+    assert_eq!(said(command).code, Some(1), "only serve makes keys by itself");
+}
+
+#[test]
+fn commands_of_a_directory_that_is_not_there_say_so_and_make_nothing() {
+    let desk = Desk::new();
+    for command in [&["audit"][..], &["award", "list"], &["draw", "fair", "--user", "u1"]] {
+        let refused = desk.run(command);
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{refused:?}");
+        assert!(refused.stderr.starts_with("error: there is no database at ./tombola-data/tombola.db"), "{refused:?}");
+    }
+    assert!(!desk.data().exists());
+    let afar = desk.run(&["--server", "http://127.0.0.1:1", "campaign", "list"]);
+    assert_eq!(afar.code, Some(1));
+    assert!(afar.stderr.starts_with("error: the server cannot be reached: 127.0.0.1:1"), "{afar:?}");
+}

@@ -1,0 +1,336 @@
+//! Worlds of these tests: a router over a fresh directory, and the real binary.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+use tombola_server::app::App;
+use tombola_server::client::Api;
+use tombola_server::config::Config;
+use tombola_server::http::auth::Caller;
+use tower::ServiceExt;
+
+/// A campaign of three kinds; users may draw five times, and every draw wins.
+pub(crate) const FAIR: &str = r#"
+[campaign]
+slug = "fair"
+name = "Fair"
+
+[limits]
+per_user_total = 5
+
+[odds]
+on_unavailable = "fallback"
+fallback = "thanks"
+
+[[prize]]
+slug = "coffee"
+name = "Coffee voucher"
+kind = "code"
+odds = "40%"
+stock = 3
+codes = "codes.csv"
+
+[[prize]]
+slug = "mug"
+name = "A mug"
+kind = "physical"
+odds = "30%"
+
+[[prize]]
+slug = "thanks"
+name = "Thank you"
+kind = "text"
+text = "Thank you for coming"
+odds = "30%"
+"#;
+
+/// Its code file.
+pub(crate) const CODES: &str = "code\nSECRET-1\nSECRET-2\nSECRET-3\n";
+
+/// An answer of the router.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: axum::http::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// A router over a fresh directory; nothing moves, so every state stands still.
+pub(crate) struct World {
+    pub(crate) temp: TempDir,
+    pub(crate) app: App,
+    router: Router,
+}
+
+pub(crate) fn config(directory: &Path) -> Config {
+    let mut config = Config::default();
+    config.database.url = format!("sqlite://{}/tombola.db", directory.display());
+    config.http.listen = "127.0.0.1:0".to_owned();
+    config
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        Self::over(temp).await
+    }
+
+    pub(crate) async fn over(temp: TempDir) -> Self {
+        let app = App::open(config(&temp.path().join("data"))).await.unwrap();
+        let router = app.router();
+        Self { temp, app, router }
+    }
+
+    /// With the campaign `fair` started.
+    pub(crate) async fn with_fair() -> Self {
+        let world = Self::new().await;
+        world.apply(FAIR).await;
+        let codes = world
+            .send("POST", "/v1/campaigns/fair/prizes/coffee/codes", &[("content-type", "text/csv"), KEY], CODES)
+            .await;
+        assert_eq!(codes.status, StatusCode::OK, "{codes:?}");
+        world.start("fair").await;
+        world
+    }
+
+    pub(crate) async fn apply(&self, toml: &str) -> Answer {
+        let file = tombola_core::campaign::parse_toml("test", toml).unwrap();
+        let path = format!("/v1/campaigns/{}", file.campaign.slug);
+        let answer = self.send("PUT", &path, &[JSON], &file.to_json()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        answer
+    }
+
+    pub(crate) async fn start(&self, campaign: &str) {
+        for to in ["submit", "approve", "start"] {
+            let path = format!("/v1/campaigns/{campaign}/transitions");
+            let answer = self.post(&path, &json!({ "to": to })).await;
+            assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        }
+    }
+
+    /// Closes the directory and opens it again, as another process would.
+    pub(crate) async fn reopen(self) -> Self {
+        self.app.stop().await;
+        Self::over(self.temp).await
+    }
+
+    /// As admin `local`.
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.send_as(Some(Caller::Local), method, path, headers, body).await
+    }
+
+    /// As whoever; `None` goes by the headers alone.
+    pub(crate) async fn send_as(
+        &self,
+        caller: Option<Caller>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::from(body.to_owned())).unwrap();
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(caller);
+        }
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send("POST", path, &[JSON], &body.to_string()).await
+    }
+
+    pub(crate) async fn draw(&self, user: &str, count: u64, key: &str) -> Answer {
+        let body = json!({ "user": user, "count": count }).to_string();
+        let headers = [JSON, ("idempotency-key", key)];
+        self.send("POST", "/v1/campaigns/fair/draws", &headers, &body).await
+    }
+
+    /// A key of that role, in clear.
+    pub(crate) async fn key(&self, role: &str, client: &str) -> String {
+        let made = self.post("/v1/keys", &json!({ "role": role, "client": client })).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+        made.json()["key"].as_str().unwrap().to_owned()
+    }
+
+    /// With a key.
+    pub(crate) async fn send_with(&self, key: &str, method: &str, path: &str, body: &Value) -> Answer {
+        let bearer = format!("Bearer {key}");
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let headers = [JSON, KEY, ("authorization", bearer.as_str())];
+        self.send_as(None, method, path, &headers, &text).await
+    }
+}
+
+pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
+pub(crate) const KEY: (&str, &str) = ("idempotency-key", "a-request-key");
+
+/// What a run of the binary said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Said {
+    /// The one JSON document on stdout.
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.stdout.lines().count(), 1, "one document: {self:?}");
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+
+    /// One object a line.
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// A working directory in which the real binary runs.
+pub(crate) struct Desk {
+    pub(crate) temp: TempDir,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("fair.toml"), FAIR).unwrap();
+        std::fs::write(temp.path().join("codes.csv"), CODES).unwrap();
+        Self { temp }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path("tombola-data")
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tombola"));
+        command.args(args).current_dir(self.temp.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("TOMBOLA_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Said {
+        said(self.command(args))
+    }
+
+    /// Runs and expects exit code 0.
+    pub(crate) fn ok(&self, args: &[&str]) -> Said {
+        let said = self.run(args);
+        assert_eq!(said.code, Some(0), "{args:?}: {said:?}");
+        said
+    }
+
+    /// Starts `serve` on a free port and waits until it says where it listens.
+    pub(crate) fn serve(&self) -> Server {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap_or_default();
+        let Some(address) = said["address"].as_str() else {
+            let output = child.wait_with_output().unwrap();
+            panic!("serve did not start: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        Server { address: address.to_owned(), child: Some(child) }
+    }
+}
+
+pub(crate) fn said(mut command: Command) -> Said {
+    let output = command.output().unwrap();
+    Said {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A running server; killed when it is dropped.
+pub(crate) struct Server {
+    pub(crate) address: String,
+    child: Option<Child>,
+}
+
+impl Server {
+    pub(crate) fn api(&self, key: &str) -> Api {
+        Api::http(&format!("http://{}", self.address), Some(key.to_owned())).unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.as_ref().map(Child::id).unwrap();
+        let sent = Command::new("kill").args([name, &id.to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// SIGTERM; gives what it said until its end.
+    pub(crate) fn stop(mut self) -> Said {
+        self.signal("-TERM");
+        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        Said {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+/// Looks again until it is so; an end of patience, not of time, bounds it.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    const LOOKS_MAX: u32 = 20_000;
+    assert!((0..LOOKS_MAX).any(|_| is_so()), "{what}: not so after {LOOKS_MAX} looks");
+}

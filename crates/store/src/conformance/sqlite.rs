@@ -1,0 +1,136 @@
+//! The SQLite store on the bench: a fresh file, and a shell on it.
+
+use super::bench::{Bench, Store};
+use crate::{SqliteStore, StoreOptions};
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row as Columns, ToSql};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tombola_core::award::{MqState, Position, Row, State};
+use tombola_core::campaign::Kind;
+use tombola_core::reason::{DeadReason, HoldReason};
+use tombola_core::retry::Schedule;
+use tombola_core::{AwardId, Timestamp};
+
+/// A SQLite store on a fresh file, which is removed with it.
+pub struct SqliteBench {
+    store: Arc<SqliteStore>,
+    schedule: Schedule,
+    file: PathBuf,
+    _directory: TempDir,
+}
+
+impl SqliteBench {
+    /// Opens one.
+    pub fn open(options: StoreOptions) -> Self {
+        let directory = whole(tempfile::tempdir());
+        let file = directory.path().join("tombola.db");
+        let schedule = options.schedule.clone();
+        let store = whole(SqliteStore::open(&file, options));
+        Self { store, schedule, file, _directory: directory }
+    }
+
+    fn shell(&self) -> Connection {
+        whole(Connection::open(&self.file))
+    }
+
+    fn number(&self, sql: &str, value: &dyn ToSql) -> i64 {
+        whole(self.shell().query_row(sql, [value], |row| row.get(0)))
+    }
+}
+
+/// The bench itself must not fail.
+fn whole<T, E: std::fmt::Display>(answer: Result<T, E>) -> T {
+    answer.unwrap_or_else(|error| panic!("the bench failed: {error}"))
+}
+
+/// A name of a closed list.
+fn named<T>(name: &str, parse: fn(&str) -> Option<T>) -> T {
+    parse(name).unwrap_or_else(|| panic!("no list has {name:?}"))
+}
+
+#[async_trait]
+impl Bench for SqliteBench {
+    fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    async fn row(&self, award: AwardId) -> Option<Row> {
+        let sql = "SELECT * FROM delivery WHERE award_id = ?1";
+        whole(self.shell().query_row(sql, [award.0], |row| read(row)).optional())
+    }
+
+    async fn code_of(&self, award: AwardId) -> Option<String> {
+        let sql = "SELECT sealed FROM code WHERE award_id = ?1 AND key_version = 0";
+        let sealed = self.shell().query_row(sql, [award.0], |row| row.get::<_, Vec<u8>>(0));
+        whole(sealed.optional()).map(|bytes| whole(String::from_utf8(bytes)))
+    }
+
+    async fn points_of(&self, user: &str) -> i64 {
+        self.number("SELECT coalesce(sum(points), 0) FROM points_entry WHERE user = ?1", &user)
+    }
+
+    async fn kept_messages(&self) -> usize {
+        whole(self.number("SELECT count(*) FROM kept_message WHERE id > ?1", &0).try_into())
+    }
+
+    async fn log_lines(&self, award: AwardId) -> usize {
+        whole(self.number("SELECT count(*) FROM attempt WHERE award_id = ?1", &award.0).try_into())
+    }
+
+    async fn operator_lines(&self) -> usize {
+        whole(self.number("SELECT count(*) FROM operator_log WHERE id > ?1", &0).try_into())
+    }
+
+    async fn block_user(&self, user: &str) {
+        let sql = "INSERT INTO blocked_user (user, reason, at) VALUES (?1, 'fraud', 0)";
+        whole(self.shell().execute(sql, [user]));
+    }
+
+    async fn poison(&self, award: AwardId) {
+        let trigger = format!(
+            "CREATE TRIGGER poison_{award} BEFORE UPDATE ON delivery
+             WHEN NEW.award_id = {award} AND NEW.state = 'delivered'
+             BEGIN SELECT RAISE(ABORT, 'poison'); END"
+        );
+        whole(self.shell().execute_batch(&trigger));
+    }
+}
+
+/// Reads a delivery row by the names of its columns, apart from how the store does.
+fn read(row: &Columns<'_>) -> rusqlite::Result<Row> {
+    let instant = |name: &str| row.get::<_, Option<i64>>(name).map(|at| at.map(Timestamp));
+    let text = |name: &str| row.get::<_, Option<String>>(name);
+    let position = match row.get("topic_epoch")? {
+        None => None,
+        Some(epoch) => Some(Position {
+            epoch,
+            partition: row.get("partition")?,
+            offset: row.get("offset")?,
+        }),
+    };
+    let mq_state: u8 = row.get("mq_state")?;
+    Ok(Row {
+        award: AwardId(row.get("award_id")?),
+        kind: named(&row.get::<_, String>("kind")?, Kind::parse),
+        lane: row.get("lane")?,
+        state: named(&row.get::<_, String>("state")?, State::parse),
+        lease: row.get("lease")?,
+        due_at: instant("due_at")?,
+        attempts: row.get("attempts")?,
+        publishes: row.get("publishes")?,
+        in_doubt: row.get("in_doubt")?,
+        hold_reason: text("hold_reason")?.map(|name| named(&name, HoldReason::parse)),
+        dead_reason: text("dead_reason")?.map(|name| named(&name, DeadReason::parse)),
+        held_at: instant("held_at")?,
+        deferred_since: instant("deferred_since")?,
+        mq_state: MqState::from_code(mq_state)
+            .unwrap_or_else(|| panic!("no note has the code {mq_state}")),
+        position,
+    })
+}
