@@ -171,6 +171,10 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
 pub const STOP_DEADLINE: Duration = Duration::from_secs(20);
 /// Of a stop's deadline, what is kept for writing down what is known.
 pub const STOP_RESERVE: Duration = Duration::from_secs(2);
+/// Time between two comparisons of the process's clock with the database's.
+pub const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
+/// A process whose clock is farther off than this is not ready.
+pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(2);
 /// Campaigns with a series of their own in the metrics.
 pub const CAMPAIGN_SERIES_MAX: usize = 200;
 /// Bytes of a webhook's answer that are read.

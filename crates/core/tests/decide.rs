@@ -26,7 +26,12 @@ struct Batch {
 
 impl Batch {
     fn decide(&self) -> (Vec<Decided>, BatchState) {
-        let decision = decide(self.state.clone(), &self.requests, &Schedule::default(), true);
+        let decision = decide(
+            self.state.clone(),
+            &self.requests,
+            &Schedule::default(),
+            true,
+        );
         (decision.answers, decision.after)
     }
 }
@@ -85,7 +90,7 @@ prop_compose! {
             },
             prize: vec![prizes.0, prizes.1, last],
         };
-        file.check().unwrap()
+        file.check().unwrap_or_else(|problems| panic!("{problems:?}"))
     }
 }
 
@@ -155,8 +160,11 @@ fn counters(state: &BatchState) -> impl PartialEq + std::fmt::Debug + use<> {
         .map(|(user, it)| (user.to_string(), *it))
         .collect();
     used.sort_by(|one, other| one.0.cmp(&other.0));
-    let mut wins: Vec<_> =
-        state.wins.iter().map(|((user, index), wins)| (user.to_string(), *index, *wins)).collect();
+    let mut wins: Vec<_> = state
+        .wins
+        .iter()
+        .map(|((user, index), wins)| (user.to_string(), *index, *wins))
+        .collect();
     wins.sort();
     (state.draws, state.prizes.clone(), used, wins)
 }

@@ -3,6 +3,13 @@
 //! come about), and compared with the table as the architecture words it, line by
 //! line; then with what must hold whatever the lines say.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a claim names the events it is about"
+)]
+
+#[path = "table/asks.rs"]
+mod asks;
 #[path = "table/cases.rs"]
 mod cases;
 #[path = "table/lines.rs"]
@@ -20,12 +27,19 @@ fn every_row_and_event_is_named_by_one_line_and_does_what_it_says() {
     let mut used: BTreeMap<&str, u64> = BTreeMap::new();
     each_case(|case| {
         let mut lines = LINES.iter().filter(|line| (line.when)(case));
-        let line = lines.next().unwrap_or_else(|| panic!("no line names {case:?}"));
+        let line = lines
+            .next()
+            .unwrap_or_else(|| panic!("no line names {case:?}"));
         if let Some(second) = lines.next() {
             panic!("{:?} and {:?} both name {case:?}", line.says, second.says);
         }
         let expected = (line.then)(case);
-        assert_eq!(Outcome::of(&case.step()), expected, "{:?}: {case:?}", line.says);
+        assert_eq!(
+            Outcome::of(&case.step()),
+            expected,
+            "{:?}: {case:?}",
+            line.says
+        );
         *used.entry(line.says).or_default() += 1;
     });
     for line in LINES {
@@ -45,16 +59,28 @@ fn each_change(check: impl Fn(&Case<'_>, &Change)) {
 #[test]
 fn due_at_is_null_exactly_in_the_final_states() {
     each_change(|case, change| {
-        assert_eq!(change.row.due_at.is_none(), change.row.state.is_final(), "{case:?}");
+        assert_eq!(
+            change.row.due_at.is_none(),
+            change.row.state.is_final(),
+            "{case:?}"
+        );
     });
 }
 
 #[test]
 fn reasons_stand_exactly_where_they_belong() {
     each_change(|case, Change { row, .. }| {
-        assert_eq!(row.hold_reason.is_some(), row.state == State::Held, "{case:?}");
+        assert_eq!(
+            row.hold_reason.is_some(),
+            row.state == State::Held,
+            "{case:?}"
+        );
         assert_eq!(row.held_at.is_some(), row.state == State::Held, "{case:?}");
-        assert_eq!(row.dead_reason.is_some(), row.state == State::Dead, "{case:?}");
+        assert_eq!(
+            row.dead_reason.is_some(),
+            row.state == State::Dead,
+            "{case:?}"
+        );
     });
 }
 
@@ -89,15 +115,20 @@ fn nothing_clears_a_doubt() {
 #[test]
 fn what_is_over_is_never_left() {
     each_change(|case, _| {
-        assert!(!matches!(case.row.state, State::Delivered | State::Cancelled), "{case:?}");
+        assert!(
+            !matches!(case.row.state, State::Delivered | State::Cancelled),
+            "{case:?}"
+        );
     });
 }
 
 #[test]
 fn only_a_person_moves_a_dead_letter() {
     each_change(|case, _| {
-        let by_a_person =
-            matches!(case.event, Event::Requeue { .. } | Event::Cancel { .. } | Event::Confirm);
+        let by_a_person = matches!(
+            case.event,
+            Event::Requeue { .. } | Event::Cancel { .. } | Event::Confirm
+        );
         assert!(case.row.state != State::Dead || by_a_person, "{case:?}");
     });
 }
@@ -110,7 +141,9 @@ fn a_person_never_changes_what_a_worker_has_in_hand() {
         }
         let lease_ends = case.row.due_at.unwrap();
         let expected = match case.event {
-            Event::End { .. } => Refusal::WrongState { state: State::Delivering },
+            Event::End { .. } => Refusal::WrongState {
+                state: State::Delivering,
+            },
             _ => Refusal::Delivering { lease_ends },
         };
         assert_eq!(case.step(), Step::Refused(expected), "{case:?}");
@@ -136,7 +169,13 @@ fn what_carries_another_lease_never_changes_a_row() {
 #[test]
 fn a_call_that_may_have_had_its_effect_is_repeated_only_at_idempotent_endpoints() {
     each_change(|case, change| {
-        let is_unknown = matches!(case.event, Event::Decide { decision: Decision::Unknown, .. });
+        let is_unknown = matches!(
+            case.event,
+            Event::Decide {
+                decision: Decision::Unknown,
+                ..
+            }
+        );
         let is_lost = matches!(case.event, Event::Rescue { .. })
             && case.row.state == State::Delivering
             && case.row.is_outside();
@@ -153,7 +192,11 @@ fn a_call_that_may_have_had_its_effect_is_repeated_only_at_idempotent_endpoints(
 #[test]
 fn a_doubt_is_put_back_only_by_the_word_or_at_idempotent_endpoints() {
     each_change(|case, _| {
-        if let Event::Requeue { not_delivered: false, .. } = case.event {
+        if let Event::Requeue {
+            not_delivered: false,
+            ..
+        } = case.event
+        {
             let is_safe = case.row.is_outside() && case.terms.is_idempotent;
             assert!(!case.row.in_doubt || is_safe, "{case:?}");
         }
@@ -167,7 +210,10 @@ fn every_way_into_pending_puts_an_external_award_in_doubt_and_forgets_the_positi
         if change.row.state != State::Pending || is_mark {
             return;
         }
-        assert!(change.row.in_doubt || change.row.kind != Kind::External, "{case:?}");
+        assert!(
+            change.row.in_doubt || change.row.kind != Kind::External,
+            "{case:?}"
+        );
         assert_eq!(change.row.position, None, "{case:?}");
     });
 }
@@ -212,7 +258,10 @@ fn attempts_are_counted_at_the_claim_and_given_back_where_no_call_was_made() {
 fn nothing_that_is_published_again_is_published_in_vain() {
     each_change(|case, change| {
         if change.publish {
-            assert!(matches!(change.row.state, State::Pending | State::Held), "{case:?}");
+            assert!(
+                matches!(change.row.state, State::Pending | State::Held),
+                "{case:?}"
+            );
             assert_eq!(change.row.publishes, case.row.publishes + 1, "{case:?}");
             assert!(change.row.due_at > Some(case.now), "{case:?}");
         }
@@ -231,13 +280,21 @@ fn whose_row_it_is_never_changes() {
 fn every_unfinished_row_moves_on_or_waits_for_a_person_once_it_is_due() {
     use tombola_core::award::Sight;
     each_case(|case| {
-        let Event::Rescue { sight: Sight { is_lagging: false, is_breaker_open: false, .. } } =
-            case.event
+        let Event::Rescue {
+            sight:
+                Sight {
+                    is_lagging: false,
+                    is_breaker_open: false,
+                    ..
+                },
+        } = case.event
         else {
             return;
         };
         if case.row.due_at.is_some_and(|due| due <= case.now) {
-            let Step::Changed(change) = case.step() else { panic!("stuck: {case:?}") };
+            let Step::Changed(change) = case.step() else {
+                panic!("stuck: {case:?}")
+            };
             let is_told = change.publish || change.alert || change.row.state.is_final();
             assert!(is_told, "{case:?}");
         }

@@ -14,6 +14,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tombola_core::limits;
 
+/// How long one waits who finds a probe out, before asking again.
+const PROBE_WAIT: Duration = limits::LANE_WAIT_MAX;
+
 /// When a breaker opens, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakerSettings {
@@ -84,9 +87,13 @@ pub enum Pass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Closed,
-    Open { until: Duration },
+    Open {
+        until: Duration,
+    },
     /// `probe_until`: a probe is out, and nobody waits for its word beyond this.
-    HalfOpen { probe_until: Option<Duration> },
+    HalfOpen {
+        probe_until: Option<Duration>,
+    },
 }
 
 /// One breaker.
@@ -126,9 +133,13 @@ impl Breaker {
     pub fn pass(&mut self, now: Duration) -> Pass {
         match self.state {
             State::Closed => Pass::Yes,
-            State::Open { until } | State::HalfOpen { probe_until: Some(until) } if now < until => {
-                Pass::No { until }
-            }
+            State::Open { until } if now < until => Pass::No { until },
+            // The probe may be back at any time.
+            State::HalfOpen {
+                probe_until: Some(until),
+            } if now < until => Pass::No {
+                until: until.min(now + PROBE_WAIT),
+            },
             State::Open { .. } | State::HalfOpen { .. } => {
                 let probe_until = Some(now + self.settings.open_max.max(limits::LEASE_TIME));
                 self.state = State::HalfOpen { probe_until };
@@ -181,7 +192,9 @@ impl Breaker {
     }
 
     fn open(&mut self, now: Duration) {
-        self.state = State::Open { until: now + self.wait };
+        self.state = State::Open {
+            until: now + self.wait,
+        };
         self.in_row = 0;
         self.failures = 0;
         self.window.clear();
@@ -256,7 +269,9 @@ mod tests {
         let mut now = Duration::ZERO;
         let mut waits = Vec::new();
         for _ in 0..7 {
-            let Pass::No { until } = breaker.pass(now) else { panic!("it is open") };
+            let Pass::No { until } = breaker.pass(now) else {
+                panic!("it is open")
+            };
             waits.push((until - now).as_secs());
             now = until;
             assert_eq!(breaker.pass(now), Pass::Probe);

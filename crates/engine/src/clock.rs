@@ -6,11 +6,12 @@
 //! measurement, so that a lease measured by it is never more than a tenth shorter
 //! than it was promised. Two readings never go backwards.
 
-use std::sync::Mutex;
+use crate::tasks::Tasks;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tombola_core::Timestamp;
 use tombola_core::ports::Clock;
+use tombola_core::{Timestamp, limits};
 
 /// The share of the passed time by which a correction may move the clock.
 const SLEW: u32 = 10;
@@ -24,6 +25,8 @@ pub struct SystemClock {
     /// The latest instant given out.
     latest: AtomicI64,
     measured_at: Mutex<Duration>,
+    /// How far off it was at the last measurement, in microseconds.
+    off: AtomicI64,
 }
 
 impl Default for SystemClock {
@@ -41,27 +44,58 @@ impl SystemClock {
             base: AtomicI64::new(base),
             latest: AtomicI64::new(base),
             measured_at: Mutex::new(Duration::ZERO),
+            off: AtomicI64::new(0),
         }
     }
 
     /// The civil time of this machine, steps and all.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the civil clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the civil clock"
+    )]
     pub fn wall() -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 
     /// Follows `reference` (the database's time, or [`SystemClock::wall`] where the
     /// database is a file of this machine), slowly. Gives how far off this clock
-    /// was before, in microseconds: above 2 s the process is not ready.
+    /// was before, in microseconds.
     pub fn follow(&self, reference: Timestamp) -> i64 {
         let elapsed = self.monotonic();
-        let mut measured_at = self.measured_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut measured_at = self
+            .measured_at
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let step_max = micros(elapsed.saturating_sub(*measured_at) / SLEW);
         *measured_at = elapsed;
-        let off = reference.0.saturating_sub(self.base.load(Ordering::Relaxed) + micros(elapsed));
-        self.base.fetch_add(off.clamp(-step_max, step_max), Ordering::Relaxed);
+        let off = reference
+            .0
+            .saturating_sub(self.base.load(Ordering::Relaxed) + micros(elapsed));
+        self.base
+            .fetch_add(off.clamp(-step_max, step_max), Ordering::Relaxed);
+        self.off.store(off, Ordering::Relaxed);
         off
+    }
+
+    /// How far off it was at the last measurement: above
+    /// `limits::CLOCK_OFF_MAX` the process is not ready.
+    pub fn off(&self) -> Duration {
+        Duration::from_micros(self.off.load(Ordering::Relaxed).unsigned_abs())
+    }
+
+    /// Follows this machine's civil time until a stop: for a database that is a file
+    /// of it.
+    pub async fn follow_wall(self: Arc<Self>, tasks: Tasks) {
+        loop {
+            tokio::select! {
+                () = tasks.stopped() => return,
+                () = tokio::time::sleep(limits::CLOCK_INTERVAL) => {}
+            }
+            self.follow(Self::wall());
+        }
     }
 }
 
@@ -76,7 +110,10 @@ impl Clock for SystemClock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the machine's clock"
+)]
 fn monotonic_now() -> Instant {
     Instant::now()
 }

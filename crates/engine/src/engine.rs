@@ -33,7 +33,11 @@ pub struct Roles {
 
 impl Roles {
     /// Everything in one process.
-    pub const ALL: Self = Self { api: true, worker: true, rescue: true };
+    pub const ALL: Self = Self {
+        api: true,
+        worker: true,
+        rescue: true,
+    };
 }
 
 /// What an engine works with.
@@ -127,8 +131,17 @@ impl Engine {
             Arc::clone(&meters),
             Arc::clone(&origin),
         ));
-        let mut engine =
-            Self { desk: None, relay: None, rescue: None, lanes, catalog: Arc::clone(&parts.catalog), meters, front, middle, back };
+        let mut engine = Self {
+            desk: None,
+            relay: None,
+            rescue: None,
+            lanes,
+            catalog: Arc::clone(&parts.catalog),
+            meters,
+            front,
+            middle,
+            back,
+        };
         if roles.api {
             engine.start_desk(&parts, &publisher);
         }
@@ -139,14 +152,20 @@ impl Engine {
         if roles.rescue {
             engine.start_rescue(&parts, &publisher);
         }
-        tracing::info!(api = roles.api, worker = roles.worker, rescue = roles.rescue, "the engine runs");
+        tracing::info!(
+            api = roles.api,
+            worker = roles.worker,
+            rescue = roles.rescue,
+            "the engine runs"
+        );
         Ok(engine)
     }
 
     fn start_desk(&mut self, parts: &EngineParts, publisher: &Arc<Publisher>) {
         if parts.options.has_relay {
             let meters = Arc::clone(&self.meters);
-            let (handle, relay) = Relay::new(Arc::clone(publisher), limits::RELAY_WAITING_MAX, meters);
+            let (handle, relay) =
+                Relay::new(Arc::clone(publisher), limits::RELAY_WAITING_MAX, meters);
             self.back.spawn(relay.run(self.back.clone()));
             self.relay = Some(handle);
         }
@@ -180,10 +199,12 @@ impl Engine {
                 seed: parts.options.seed,
                 options: parts.options.worker.clone(),
             };
-            self.middle.spawn(Worker::new(worker, self.middle.clone()).run());
+            self.middle
+                .spawn(Worker::new(worker, self.middle.clone()).run());
         }
         let (lanes, catalog) = (Arc::clone(&self.lanes), Arc::clone(&parts.catalog));
-        self.middle.spawn(refresh_lanes(lanes, catalog, self.middle.clone()));
+        self.middle
+            .spawn(refresh_lanes(lanes, catalog, self.middle.clone()));
     }
 
     fn start_rescue(&mut self, parts: &EngineParts, publisher: &Arc<Publisher>) {
@@ -241,13 +262,20 @@ impl Engine {
     pub async fn stop(self, deadline: Duration) -> StopReport {
         tracing::info!(?deadline, "the engine stops");
         let reserve = limits::STOP_RESERVE.min(deadline / 4);
-        let is_clean = tokio::time::timeout(deadline.saturating_sub(reserve), self.wind_down()).await.is_ok();
+        let is_clean = tokio::time::timeout(deadline.saturating_sub(reserve), self.wind_down())
+            .await
+            .is_ok();
         if !is_clean {
             for tasks in [&self.front, &self.middle, &self.back] {
                 tasks.abandon();
             }
-            if tokio::time::timeout(reserve, self.wind_down()).await.is_err() {
-                tracing::warn!("not everything was written down in time; leases end and others take it up");
+            if tokio::time::timeout(reserve, self.wind_down())
+                .await
+                .is_err()
+            {
+                tracing::warn!(
+                    "not everything was written down in time; leases end and others take it up"
+                );
             }
         }
         tracing::info!(is_clean, "the engine stopped");

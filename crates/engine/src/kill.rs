@@ -71,7 +71,10 @@ mod tests {
     #[test]
     fn point_is_named_alone_or_with_its_pass() {
         assert_eq!(parse("after_commit"), Some(("after_commit".to_owned(), 1)));
-        assert_eq!(parse("after_commit:3"), Some(("after_commit".to_owned(), 3)));
+        assert_eq!(
+            parse("after_commit:3"),
+            Some(("after_commit".to_owned(), 3))
+        );
         for text in ["", "after_commit:0", "after_commit:x", "somewhere"] {
             assert_eq!(parse(text), None, "{text}");
         }

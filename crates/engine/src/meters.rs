@@ -12,6 +12,9 @@ use tombola_core::decision::DecisionName;
 use tombola_core::limits;
 use tombola_core::ports::GroupPosition;
 
+/// The label of campaigns without a series of their own.
+pub(crate) const OTHER: &str = "other";
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -24,7 +27,8 @@ impl Counter {
 
     /// `count` more.
     pub fn add(&self, count: usize) {
-        self.0.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.0
+            .fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// How many.
@@ -90,8 +94,9 @@ impl PublishCounters {
 }
 
 /// Upper bounds of the buckets of [`Meters::draw_seconds`].
-pub const SECONDS: &[f64] =
-    &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+pub const SECONDS: &[f64] = &[
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
+];
 /// Upper bounds of the buckets of [`Meters::draw_batch_size`].
 pub const SIZES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
 
@@ -106,7 +111,11 @@ pub struct Histogram {
 impl Histogram {
     fn new(bounds: &'static [f64]) -> Self {
         let buckets = (0..=bounds.len()).map(|_| Counter::default()).collect();
-        Self { bounds, buckets, millionths: AtomicU64::new(0) }
+        Self {
+            bounds,
+            buckets,
+            millionths: AtomicU64::new(0),
+        }
     }
 
     /// Notes a span, in seconds.
@@ -129,10 +138,14 @@ impl Histogram {
     /// Upper bounds with the count at or below each, then the count of all.
     pub fn cumulative(&self) -> (Vec<(f64, u64)>, u64) {
         let mut sum = 0;
-        let below = self.bounds.iter().zip(&self.buckets).map(|(bound, bucket)| {
-            sum += bucket.get();
-            (*bound, sum)
-        });
+        let below = self
+            .bounds
+            .iter()
+            .zip(&self.buckets)
+            .map(|(bound, bucket)| {
+                sum += bucket.get();
+                (*bound, sum)
+            });
         let below: Vec<_> = below.collect();
         let all = sum + self.buckets.last().map_or(0, Counter::get);
         (below, all)
@@ -226,13 +239,20 @@ impl Meters {
         if let Some(counters) = draws.get(campaign) {
             return Arc::clone(counters);
         }
-        let label = if draws.len() < limits::CAMPAIGN_SERIES_MAX { Arc::clone(campaign) } else { Arc::from("other") };
+        let label = if draws.len() < limits::CAMPAIGN_SERIES_MAX {
+            Arc::clone(campaign)
+        } else {
+            Arc::from(OTHER)
+        };
         Arc::clone(draws.entry(label).or_default())
     }
 
     /// Draws by campaign; [`DrawCounters::each`] gives the outcomes.
     pub fn draws(&self) -> Vec<(Arc<str>, Arc<DrawCounters>)> {
-        locked(&self.draws).iter().map(|(campaign, counters)| (Arc::clone(campaign), Arc::clone(counters))).collect()
+        locked(&self.draws)
+            .iter()
+            .map(|(campaign, counters)| (Arc::clone(campaign), Arc::clone(counters)))
+            .collect()
     }
 
     /// Notes an attempt that ended.
@@ -244,7 +264,9 @@ impl Meters {
     pub fn attempts(&self) -> Vec<(Kind, DecisionName, u64)> {
         let of_kind = |kind: Kind| {
             let row = &self.attempts[kind as usize];
-            DecisionName::ALL.iter().map(move |decision| (kind, *decision, row[*decision as usize].get()))
+            DecisionName::ALL
+                .iter()
+                .map(move |decision| (kind, *decision, row[*decision as usize].get()))
         };
         Kind::ALL.iter().flat_map(|kind| of_kind(*kind)).collect()
     }
@@ -256,7 +278,10 @@ impl Meters {
 
     /// Late records by decision, zeros too.
     pub fn late_results(&self) -> Vec<(DecisionName, u64)> {
-        DecisionName::ALL.iter().map(|it| (*it, self.late_results[*it as usize].get())).collect()
+        DecisionName::ALL
+            .iter()
+            .map(|it| (*it, self.late_results[*it as usize].get()))
+            .collect()
     }
 
     /// Notes a row that rescue put back on the path.
@@ -266,7 +291,10 @@ impl Meters {
 
     /// Rescued rows by the state they came from, zeros too.
     pub fn rescued(&self) -> Vec<(State, u64)> {
-        State::ALL.iter().map(|it| (*it, self.rescued[*it as usize].get())).collect()
+        State::ALL
+            .iter()
+            .map(|it| (*it, self.rescued[*it as usize].get()))
+            .collect()
     }
 
     /// The topic's breaker: 0 closed, 1 half-open, 2 open.
@@ -275,7 +303,8 @@ impl Meters {
     }
 
     pub(crate) fn set_topic_breaker(&self, state: BreakerState) {
-        self.topic_breaker.store(u64::from(state.code()), Ordering::Relaxed);
+        self.topic_breaker
+            .store(u64::from(state.code()), Ordering::Relaxed);
     }
 
     /// The lanes as they stood at the last look.
@@ -331,7 +360,11 @@ mod tests {
         assert_eq!(meters.late_results().len(), 6);
         assert_eq!(meters.rescued().len(), 7);
         meters.attempt(Kind::External, DecisionName::Hold);
-        let one: Vec<_> = meters.attempts().into_iter().filter(|it| it.2 == 1).collect();
+        let one: Vec<_> = meters
+            .attempts()
+            .into_iter()
+            .filter(|it| it.2 == 1)
+            .collect();
         assert_eq!(one, [(Kind::External, DecisionName::Hold, 1)]);
     }
 

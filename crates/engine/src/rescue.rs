@@ -34,7 +34,9 @@ use tokio::sync::Notify;
 use tombola_core::Timestamp;
 use tombola_core::award::State;
 use tombola_core::limits;
-use tombola_core::ports::{AwardPath, Clock, DueCursor, DuePage, DueQuery, GroupPosition, StoreResult, Topic};
+use tombola_core::ports::{
+    AwardPath, Clock, DueCursor, DuePage, DueQuery, GroupPosition, StoreResult, Topic,
+};
 
 /// What rescue works with.
 #[derive(Clone)]
@@ -99,7 +101,13 @@ pub struct Rescuer {
 impl Rescuer {
     /// Begins at the beginning of every lane.
     pub fn new(parts: RescuerParts) -> Self {
-        Self { parts, handle: RescueHandle::default(), cursors: HashMap::new(), turn: 0, asked_at: Duration::ZERO }
+        Self {
+            parts,
+            handle: RescueHandle::default(),
+            cursors: HashMap::new(),
+            turn: 0,
+            asked_at: Duration::ZERO,
+        }
     }
 
     /// Wakes this rescuer.
@@ -132,7 +140,9 @@ impl Rescuer {
         if round.has_more {
             return limits::RESCUE_INTERVAL_MIN;
         }
-        let due_in = round.next_due.map_or(limits::RESCUE_INTERVAL, |due| due.since(self.parts.clock.now()));
+        let due_in = round.next_due.map_or(limits::RESCUE_INTERVAL, |due| {
+            due.since(self.parts.clock.now())
+        });
         due_in.clamp(limits::RESCUE_INTERVAL_MIN, limits::RESCUE_INTERVAL)
     }
 
@@ -140,7 +150,10 @@ impl Rescuer {
     pub async fn run_once(&mut self) -> StoreResult<RescueRound> {
         let now = self.parts.clock.now();
         let due = self.parts.path.due_lanes(now).await?;
-        let mut round = RescueRound { next_due: due.next, ..RescueRound::default() };
+        let mut round = RescueRound {
+            next_due: due.next,
+            ..RescueRound::default()
+        };
         let pass = self.parts.publisher.pass();
         let is_topic_probe = pass == Pass::Probe;
         if due.due.is_empty() || matches!(pass, Pass::No { .. }) {
@@ -158,7 +171,9 @@ impl Rescuer {
         if is_topic_probe {
             lanes.truncate(1);
         }
-        let worked = self.work(lanes, group.as_ref(), is_topic_probe, &mut round).await;
+        let worked = self
+            .work(lanes, group.as_ref(), is_topic_probe, &mut round)
+            .await;
         if is_topic_probe && round.published == 0 {
             self.parts.publisher.give_probe_back();
         }
@@ -183,11 +198,16 @@ impl Rescuer {
     ) -> StoreResult<()> {
         let mut idle: HashMap<i64, usize> = HashMap::new();
         for _ in 0..limits::RESCUE_STEPS_MAX {
-            let Some(lane) = lanes.pop_front() else { return Ok(()) };
+            let Some(lane) = lanes.pop_front() else {
+                return Ok(());
+            };
             let state = self.parts.lanes.breaker_state(lane);
             let is_probe = is_topic_probe || state == BreakerState::HalfOpen;
-            let page = self.page(lane, group, is_probe, state == BreakerState::Open).await?;
-            let is_idle = page.handoffs.is_empty() && page.rescued.is_empty() && page.ended.is_empty();
+            let page = self
+                .page(lane, group, is_probe, state == BreakerState::Open)
+                .await?;
+            let is_idle =
+                page.handoffs.is_empty() && page.rescued.is_empty() && page.ended.is_empty();
             let next = page.next;
             self.note(lane, &page, round);
             let handoffs = page.handoffs;
@@ -220,7 +240,11 @@ impl Rescuer {
         let query = DueQuery {
             lane,
             after: self.cursors.get(&lane).copied(),
-            limit: if is_probe { limits::RESCUE_PROBE_ROWS } else { limits::RESCUE_BATCH_MAX },
+            limit: if is_probe {
+                limits::RESCUE_PROBE_ROWS
+            } else {
+                limits::RESCUE_BATCH_MAX
+            },
             now: self.parts.clock.now(),
             group: group.cloned(),
             is_breaker_open,

@@ -79,6 +79,9 @@ mod tests {
     fn jitter_covers_its_whole_range_and_no_more() {
         let mut rolls = Seed::Number(1).generator(0);
         let seen: Vec<u16> = (0..100_000).map(|_| rolls.jitter().0).collect();
-        assert_eq!((seen.iter().min(), seen.iter().max()), (Some(&0), Some(&1000)));
+        assert_eq!(
+            (seen.iter().min(), seen.iter().max()),
+            (Some(&0), Some(&1000))
+        );
     }
 }

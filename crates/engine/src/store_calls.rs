@@ -16,16 +16,24 @@ pub(crate) type StoreCall<T> = Pin<Box<dyn Future<Output = StoreResult<T>> + Sen
 
 /// Turns a panic of the store into an error of the row: halving then finds the one
 /// that causes it.
-pub(crate) async fn kept_from_panic<T>(call: impl Future<Output = StoreResult<T>> + Send) -> StoreResult<T> {
+pub(crate) async fn kept_from_panic<T>(
+    call: impl Future<Output = StoreResult<T>> + Send,
+) -> StoreResult<T> {
     let panicked = |_| Err(StoreError::Row("the store panicked".to_owned()));
-    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)
+    AssertUnwindSafe(call)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(panicked)
 }
 
 /// Whether the same call may go through later, unchanged.
 pub(crate) const fn is_passing(error: &StoreError) -> bool {
     match error {
         StoreError::Unavailable(_) | StoreError::Overloaded => true,
-        StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Schema(_) | StoreError::Closed => false,
+        StoreError::Row(_)
+        | StoreError::Inconsistent(_)
+        | StoreError::Schema(_)
+        | StoreError::Closed => false,
     }
 }
 
@@ -33,7 +41,10 @@ pub(crate) const fn is_passing(error: &StoreError) -> bool {
 const fn is_of_a_member(error: &StoreError) -> bool {
     match error {
         StoreError::Row(_) | StoreError::Inconsistent(_) => true,
-        StoreError::Unavailable(_) | StoreError::Overloaded | StoreError::Schema(_) | StoreError::Closed => false,
+        StoreError::Unavailable(_)
+        | StoreError::Overloaded
+        | StoreError::Schema(_)
+        | StoreError::Closed => false,
     }
 }
 
@@ -127,7 +138,11 @@ pub(crate) async fn halved<T: Clone + Sync, R>(
             }
             Err(error) => {
                 let what = error.to_string();
-                let what = if is_of_a_member(&error) { NoAnswer::Member(what) } else { NoAnswer::Store(what) };
+                let what = if is_of_a_member(&error) {
+                    NoAnswer::Member(what)
+                } else {
+                    NoAnswer::Store(what)
+                };
                 answers.extend(part.iter().map(|_| Err(what.clone())));
             }
         }

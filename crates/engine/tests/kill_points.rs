@@ -13,7 +13,11 @@ fn names_in(folder: &Path, names: &mut Vec<String>) {
         } else if path.extension().is_some_and(|it| it == "rs") {
             let text = fs::read_to_string(&path).unwrap();
             let calls = text.split("kill::point(\"").skip(1);
-            names.extend(calls.filter_map(|call| call.split_once('"')).map(|(name, _)| name.to_owned()));
+            names.extend(
+                calls
+                    .filter_map(|call| call.split_once('"'))
+                    .map(|(name, _)| name.to_owned()),
+            );
         }
     }
 }
@@ -21,9 +25,41 @@ fn names_in(folder: &Path, names: &mut Vec<String>) {
 #[test]
 fn every_point_of_the_list_is_in_the_sources_once_and_no_other_is() {
     let mut names = Vec::new();
-    names_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+    names_in(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut names,
+    );
     names.sort_unstable();
     let mut listed: Vec<&str> = POINTS.to_vec();
     listed.sort_unstable();
     assert_eq!(names, listed);
+}
+
+/// Ends the process at the named point and pass, and nowhere else.
+#[cfg(feature = "kill-points")]
+#[test]
+fn process_ends_at_the_named_pass_of_the_named_point() {
+    let run = |point: &str| {
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "every_point_is_passed_twice"])
+            .env(tombola_engine::kill::VARIABLE, point)
+            .output()
+            .unwrap()
+            .status
+    };
+    for (point, survives) in [
+        ("after_commit", false),
+        ("after_record:2", false),
+        ("after_record:3", true),
+        ("nowhere", true),
+    ] {
+        assert_eq!(run(point).success(), survives, "{point}");
+    }
+}
+
+#[test]
+fn every_point_is_passed_twice() {
+    for point in POINTS.iter().chain(POINTS) {
+        tombola_engine::kill::point(point);
+    }
 }

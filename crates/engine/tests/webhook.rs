@@ -20,7 +20,9 @@ async fn call(endpoint: &Endpoint) -> (CallAnswer, Option<String>) {
 }
 
 async fn decision(endpoint: &Endpoint) -> DecisionName {
-    judge(call(endpoint).await.0, endpoint.conflict_means_delivered).decision.name()
+    judge(call(endpoint).await.0, endpoint.conflict_means_delivered)
+        .decision
+        .name()
 }
 
 #[tokio::test]
@@ -53,7 +55,10 @@ async fn every_answer_of_the_contract_gives_its_decision() {
     ] {
         assert_eq!(decision(&receiver.endpoint(path)).await, expected, "{path}");
     }
-    let conflict = Endpoint { conflict_means_delivered: true, ..receiver.endpoint("/409") };
+    let conflict = Endpoint {
+        conflict_means_delivered: true,
+        ..receiver.endpoint("/409")
+    };
     assert_eq!(decision(&conflict).await, D::Delivered);
 }
 
@@ -68,10 +73,17 @@ async fn redirect_is_answered_as_it_is_and_never_followed() {
 }
 
 #[tokio::test]
-async fn signature_verifies_with_the_reference_code_for_each_secret_of_a_rotation_and_for_no_other() {
+async fn signature_verifies_with_the_reference_code_for_each_secret_of_a_rotation_and_for_no_other()
+{
     let receiver = Receiver::start().await;
-    let secrets = vec!["whsec_bmV3bmV3bmV3bmV3bmV3bmV3".to_owned(), "whsec_b2xkb2xkb2xkb2xkb2xkb2xk".to_owned()];
-    let endpoint = Endpoint { secrets: secrets.clone(), ..receiver.endpoint("/200") };
+    let secrets = vec![
+        "whsec_bmV3bmV3bmV3bmV3bmV3bmV3".to_owned(),
+        "whsec_b2xkb2xkb2xkb2xkb2xkb2xk".to_owned(),
+    ];
+    let endpoint = Endpoint {
+        secrets: secrets.clone(),
+        ..receiver.endpoint("/200")
+    };
     call(&endpoint).await;
     let Seen { headers, body, .. } = receiver.seen().remove(0);
     for secret in &secrets {
@@ -80,7 +92,10 @@ async fn signature_verifies_with_the_reference_code_for_each_secret_of_a_rotatio
     }
     let other = standardwebhooks::Webhook::new("whsec_b3RoZXJvdGhlcm90aGVyb3RoZXI=").unwrap();
     assert!(other.verify(&body, &headers).is_err());
-    let old_only = Endpoint { secrets: secrets[..1].to_vec(), ..endpoint };
+    let old_only = Endpoint {
+        secrets: secrets[..1].to_vec(),
+        ..endpoint
+    };
     call(&old_only).await;
     let after = receiver.seen().remove(1);
     let hook = standardwebhooks::Webhook::new(&secrets[1]).unwrap();
@@ -92,8 +107,14 @@ async fn webhook_id_is_the_delivery_key_and_the_body_is_the_same_on_every_attemp
     let receiver = Receiver::start().await;
     let webhook = webhook();
     for attempts in 1..=3 {
-        let claim = tombola_core::ports::Claim { attempts, lease: 10 + i64::from(attempts), ..claim() };
-        webhook.deliver(&receiver.endpoint("/500"), &claim, &message()).await;
+        let claim = tombola_core::ports::Claim {
+            attempts,
+            lease: 10 + i64::from(attempts),
+            ..claim()
+        };
+        webhook
+            .deliver(&receiver.endpoint("/500"), &claim, &message())
+            .await;
     }
     let seen = receiver.seen();
     assert_eq!(seen.len(), 3);
@@ -112,15 +133,28 @@ async fn webhook_id_is_the_delivery_key_and_the_body_is_the_same_on_every_attemp
 async fn private_address_is_never_called_as_literal_or_name_unless_allowed() {
     let receiver = Receiver::start().await;
     let port = receiver.port();
-    for host in ["127.0.0.1", "localhost", "[::1]", "2130706433", "[::ffff:127.0.0.1]"] {
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "[::1]",
+        "2130706433",
+        "[::ffff:127.0.0.1]",
+    ] {
         let url = format!("http://{host}:{port}/200");
-        let endpoint = Endpoint { url, allow_private: false, ..receiver.endpoint("/") };
+        let endpoint = Endpoint {
+            url,
+            allow_private: false,
+            ..receiver.endpoint("/")
+        };
         let (answer, error) = call(&endpoint).await;
         assert_eq!(answer, CallAnswer::NotConnected, "{host}");
         assert!(error.unwrap().contains("private"), "{host}");
     }
     assert_eq!(receiver.seen().len(), 0);
-    let allowed = Endpoint { url: format!("http://localhost:{port}/200"), ..receiver.endpoint("/") };
+    let allowed = Endpoint {
+        url: format!("http://localhost:{port}/200"),
+        ..receiver.endpoint("/")
+    };
     assert_eq!(decision(&allowed).await, DecisionName::Delivered);
 }
 
@@ -128,18 +162,40 @@ async fn private_address_is_never_called_as_literal_or_name_unless_allowed() {
 async fn failure_before_the_first_byte_is_not_connected_and_later_ones_are_broken() {
     let receiver = Receiver::start().await;
     let short = Duration::from_millis(400);
-    let no_secret = Endpoint { secrets: vec![], ..receiver.endpoint("/200") };
-    let no_name = Endpoint { url: "http://nowhere.invalid/".to_owned(), ..receiver.endpoint("/") };
-    let no_tls = Endpoint { url: format!("https://127.0.0.1:{}/", receiver.port()), ..receiver.endpoint("/") };
-    let nobody = Endpoint { url: format!("http://127.0.0.1:{}/", receiver::closed_port().await), ..receiver.endpoint("/") };
+    let no_secret = Endpoint {
+        secrets: vec![],
+        ..receiver.endpoint("/200")
+    };
+    let no_name = Endpoint {
+        url: "http://nowhere.invalid/".to_owned(),
+        ..receiver.endpoint("/")
+    };
+    let no_tls = Endpoint {
+        url: format!("https://127.0.0.1:{}/", receiver.port()),
+        ..receiver.endpoint("/")
+    };
+    let nobody = Endpoint {
+        url: format!("http://127.0.0.1:{}/", receiver::closed_port().await),
+        ..receiver.endpoint("/")
+    };
     for endpoint in [no_secret, no_name, no_tls, nobody] {
         let (answer, error) = call(&endpoint).await;
         assert_eq!(answer, CallAnswer::NotConnected, "{}", endpoint.url);
         assert!(error.is_some_and(|error| !error.is_empty()));
     }
-    for raw in [receiver::Raw::HangUp, receiver::Raw::HalfBody, receiver::Raw::HalfHead, receiver::Raw::Silence, receiver::Raw::Drip] {
+    for raw in [
+        receiver::Raw::HangUp,
+        receiver::Raw::HalfBody,
+        receiver::Raw::HalfHead,
+        receiver::Raw::Silence,
+        receiver::Raw::Drip,
+    ] {
         let url = format!("http://127.0.0.1:{}/", receiver::raw(raw).await);
-        let endpoint = Endpoint { url, timeout: short, ..receiver.endpoint("/") };
+        let endpoint = Endpoint {
+            url,
+            timeout: short,
+            ..receiver.endpoint("/")
+        };
         let (answer, error) = call(&endpoint).await;
         assert_eq!(answer, CallAnswer::Broken, "{raw:?}");
         assert!(error.is_some_and(|error| !error.is_empty()), "{raw:?}");
@@ -150,27 +206,52 @@ async fn failure_before_the_first_byte_is_not_connected_and_later_ones_are_broke
 async fn answer_is_read_up_to_its_bound_and_a_receipt_is_kept() {
     let receiver = Receiver::start().await;
     let (answer, _) = call(&receiver.endpoint("/receipt")).await;
-    let expected = CallAnswer::Status { status: 201, retry_after: None, receipt: Some("r-7".to_owned()) };
+    let expected = CallAnswer::Status {
+        status: 201,
+        retry_after: None,
+        receipt: Some("r-7".to_owned()),
+    };
     assert_eq!(answer, expected);
     let (answer, _) = call(&receiver.endpoint("/large")).await;
-    assert_eq!(answer, CallAnswer::Status { status: 200, retry_after: None, receipt: None });
+    assert_eq!(
+        answer,
+        CallAnswer::Status {
+            status: 200,
+            retry_after: None,
+            receipt: None
+        }
+    );
 }
 
 #[tokio::test]
 async fn retry_after_comes_through_as_seconds_and_as_a_date() {
     let receiver = Receiver::start().await;
     let (answer, _) = call(&receiver.endpoint("/retry-after")).await;
-    assert!(matches!(answer, CallAnswer::Status { status: 429, retry_after: Some(wait), .. } if wait == Duration::from_secs(7)));
+    assert!(
+        matches!(answer, CallAnswer::Status { status: 429, retry_after: Some(wait), .. } if wait == Duration::from_secs(7))
+    );
     let (answer, _) = call(&receiver.endpoint("/retry-at")).await;
-    let CallAnswer::Status { retry_after: Some(wait), .. } = answer else { panic!("{answer:?}") };
-    assert!(wait > Duration::from_secs(100) && wait <= Duration::from_secs(120), "{wait:?}");
+    let CallAnswer::Status {
+        retry_after: Some(wait),
+        ..
+    } = answer
+    else {
+        panic!("{answer:?}")
+    };
+    assert!(
+        wait > Duration::from_secs(100) && wait <= Duration::from_secs(120),
+        "{wait:?}"
+    );
 }
 
 #[tokio::test]
 async fn endpoint_that_is_not_idempotent_gets_a_new_connection_for_each_call() {
     for (is_idempotent, connections) in [(true, 1), (false, 4)] {
         let receiver = Receiver::start().await;
-        let endpoint = Endpoint { is_idempotent, ..receiver.endpoint("/200") };
+        let endpoint = Endpoint {
+            is_idempotent,
+            ..receiver.endpoint("/200")
+        };
         let webhook = webhook();
         for _ in 0..4 {
             webhook.deliver(&endpoint, &claim(), &message()).await;
@@ -184,8 +265,15 @@ async fn endpoint_that_is_not_idempotent_gets_a_new_connection_for_each_call() {
 #[tokio::test]
 async fn error_of_a_call_never_names_its_url() {
     let receiver = Receiver::start().await;
-    let url = format!("http://127.0.0.1:{}/hook?token=hush", receiver::closed_port().await);
-    let (_, error) = call(&Endpoint { url, ..receiver.endpoint("/") }).await;
+    let url = format!(
+        "http://127.0.0.1:{}/hook?token=hush",
+        receiver::closed_port().await
+    );
+    let (_, error) = call(&Endpoint {
+        url,
+        ..receiver.endpoint("/")
+    })
+    .await;
     assert!(!error.unwrap().contains("hush"));
 }
 
@@ -194,8 +282,15 @@ async fn timestamp_of_the_attempt_is_in_the_header_and_that_of_the_draw_in_the_b
     let receiver = Receiver::start().await;
     call(&endpoint(&receiver.url("/200"))).await;
     let seen = receiver.seen().remove(0);
-    let header: i64 = seen.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
+    let header: i64 = seen.headers["webhook-timestamp"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!((SystemClock::wall().0 / 1_000_000 - header).abs() < 60);
     let body: serde_json::Value = serde_json::from_slice(&seen.body).unwrap();
-    assert_eq!(body["timestamp"], Timestamp(message().drawn_at.0).to_string());
+    assert_eq!(
+        body["timestamp"],
+        Timestamp(message().drawn_at.0).to_string()
+    );
 }

@@ -16,6 +16,7 @@ use crate::directory::{Directory, DirectoryLock};
 use crate::http::auth::KeyRing;
 use crate::http::error::{ApiError, Code};
 use crate::http::{HttpCounts, Replays};
+use crate::import::ImportTurn;
 use axum::Router;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -59,6 +60,7 @@ struct Inner {
     engine: tokio::sync::Mutex<Option<Engine>>,
     running: RwLock<Running>,
     audit_turn: tokio::sync::Mutex<()>,
+    imports: Arc<tokio::sync::RwLock<()>>,
     audit_violations: AtomicU64,
     clock_off: AtomicI64,
     exports_gauges: AtomicBool,
@@ -103,6 +105,7 @@ impl App {
             ..self.engine_options()
         };
         let mut engine = self.0.engine.lock().await;
+        self.stop_engine(&mut engine).await; // one that only drew for a command
         self.begin(&mut engine, roles.engine(), options).await?;
         self.0
             .exports_gauges
@@ -189,10 +192,8 @@ impl App {
     pub async fn stop(&self) {
         let deadline = self.0.config.http.stop_deadline.0;
         self.0.tasks.stop();
-        if let Some(engine) = self.0.engine.lock().await.take() {
-            engine.stop(deadline).await;
-        }
-        if tokio::time::timeout(deadline, self.0.tasks.ended())
+        self.stop_engine(&mut *self.0.engine.lock().await).await;
+        if tokio::time::timeout(deadline / 4, self.0.tasks.ended())
             .await
             .is_err()
         {
@@ -210,6 +211,13 @@ impl App {
                 .unwrap_or_else(PoisonError::into_inner)
                 .take(),
         );
+    }
+
+    /// Half of the deadline is the engine's: calls under way take the longest.
+    async fn stop_engine(&self, slot: &mut Option<Engine>) {
+        if let Some(engine) = slot.take() {
+            engine.stop(self.0.config.http.stop_deadline.0 / 2).await;
+        }
     }
 
     /// The settings.
@@ -283,6 +291,16 @@ impl App {
 
     pub(crate) async fn audit_turn(&self) -> MutexGuard<'_, ()> {
         self.0.audit_turn.lock().await
+    }
+
+    /// Held by an import while it runs.
+    pub(crate) async fn import_turn(&self) -> ImportTurn {
+        Arc::clone(&self.0.imports).read_owned().await
+    }
+
+    /// Keeps imports from beginning, if none runs.
+    pub(crate) fn no_import_runs(&self) -> Option<tokio::sync::RwLockWriteGuard<'_, ()>> {
+        self.0.imports.try_write().ok()
     }
 
     pub(crate) fn audited(&self, report: &AuditReport) {

@@ -4,9 +4,11 @@
 
 use crate::app::App;
 use axum::body::Body;
-use futures_util::TryStreamExt;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use std::io::{self, BufRead, BufReader, Read};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tombola_core::limits;
@@ -14,8 +16,18 @@ use tombola_core::ports::{Catalog, CodesAdded, ImportId, StoreError};
 
 /// Steps read ahead of the store.
 const STEPS_AHEAD: usize = 4;
+/// How long the next piece of a file may take to come.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of one line: a code, quotes around it, the end of the line.
 const LINE_BYTES_MAX: u64 = 4096;
+
+/// How long an answer waits for the removal of an import that failed.
+const REMOVAL_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Time between two steps of the removal of leftovers, so that draws go first.
+const LEFTOVERS_PAUSE: Duration = Duration::from_millis(10);
+
+/// Held by an import while it runs.
+pub(crate) type ImportTurn = tokio::sync::OwnedRwLockReadGuard<()>;
 
 /// What an import did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,17 +74,24 @@ struct Step {
     lines: Vec<u64>,
 }
 
-/// Runs an import that was begun, to its end or to its removal.
+/// Runs an import that was begun, to its end or to its removal. `turn` keeps the
+/// removal of leftovers away meanwhile.
 pub(crate) async fn run(
     app: App,
     import: ImportId,
     body: Body,
     skip_duplicates: bool,
+    turn: ImportTurn,
 ) -> Result<Imported, Wrong> {
     let done = add_all(&app, import, body, skip_duplicates).await;
     if done.is_err() {
-        remove(&app, import).await;
+        // Its codes are invisible already; a large one is removed behind the answer.
+        let removal = app.tasks().spawn(remove(app.clone(), import));
+        match tokio::time::timeout(REMOVAL_WAIT_MAX, removal).await {
+            Ok(_) | Err(_) => {}
+        }
     }
+    drop(turn);
     done
 }
 
@@ -83,9 +102,7 @@ async fn add_all(
     skip_duplicates: bool,
 ) -> Result<Imported, Wrong> {
     let (steps, mut read) = mpsc::channel::<Step>(STEPS_AHEAD);
-    let reader = Hashing::new(SyncIoBridge::new(StreamReader::new(
-        body.into_data_stream().map_err(io::Error::other),
-    )));
+    let reader = Hashing::new(SyncIoBridge::new(StreamReader::new(Box::pin(chunks(body)))));
     let reading = tokio::task::spawn_blocking(move || read_codes(reader, &steps));
     let mut skipped_count = 0;
     while let Some(Step { codes, lines }) = read.recv().await {
@@ -117,10 +134,21 @@ async fn add_all(
     })
 }
 
+/// The body as it comes; one that stands still for too long has broken off.
+fn chunks(body: Body) -> impl Stream<Item = io::Result<Bytes>> {
+    futures_util::stream::unfold(body.into_data_stream(), async |mut body| {
+        let chunk = match tokio::time::timeout(CHUNK_TIMEOUT, body.next()).await {
+            Ok(chunk) => chunk?.map_err(io::Error::other),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        Some((chunk, body))
+    })
+}
+
 /// Removes an import in steps. What is left of it stays invisible, and the next
 /// start of the server goes on.
-async fn remove(app: &App, import: ImportId) {
-    loop {
+async fn remove(app: App, import: ImportId) {
+    while !app.tasks().is_stopped() {
         match app.store().remove_import(Some(import)).await {
             Ok(true) => return,
             Ok(false) => {}
@@ -132,16 +160,21 @@ async fn remove(app: &App, import: ImportId) {
     }
 }
 
-/// Removes what a dead process left unfinished.
+/// Removes what a dead process left unfinished, whenever no import runs: the store
+/// cannot tell one that runs from one that was left.
 pub(crate) async fn remove_leftovers(app: App) {
-    while !app.tasks().is_stopped() {
-        match app.store().remove_import(None).await {
+    loop {
+        let is_done = match app.no_import_runs() {
+            Some(_turn) => app.store().remove_import(None).await,
+            None => Ok(false),
+        };
+        match is_done {
             Ok(true) => return,
             Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(%error, "unfinished imports not removed yet; the next start goes on");
-                return;
-            }
+            Err(error) => tracing::warn!(%error, "unfinished imports are removed later"),
+        }
+        if !app.waits(LEFTOVERS_PAUSE).await {
+            return;
         }
     }
 }
@@ -309,7 +342,9 @@ mod tests {
     fn line_of(text: &[u8]) -> u64 {
         match read(text).unwrap_err() {
             Wrong::Line { line, .. } => line,
-            Wrong::File(_) | Wrong::Replaced | Wrong::Store(_) | Wrong::Fault(_) => panic!("no line is named"),
+            Wrong::File(_) | Wrong::Replaced | Wrong::Store(_) | Wrong::Fault(_) => {
+                panic!("no line is named")
+            }
         }
     }
 

@@ -1,6 +1,10 @@
 //! The binary `tombola`: reads the command line and runs one command.
 
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long threads may take to end after the command has.
+const LINGER: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -14,5 +18,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(tombola_server::cli::run(std::env::args_os()))
+    let code = runtime.block_on(tombola_server::cli::run(std::env::args_os()));
+    // A thread that still waits for a client's bytes must not hold the process up.
+    runtime.shutdown_timeout(LINGER);
+    code
 }

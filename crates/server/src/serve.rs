@@ -78,7 +78,7 @@ impl Listening {
     }
 
     /// Takes no more connections and waits for the requests that are under way.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.ended().await;
         if let Err(error) = fs::remove_file(&self.socket) {

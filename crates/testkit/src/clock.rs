@@ -15,7 +15,9 @@ pub struct TestClock {
 impl TestClock {
     /// A clock that shows `now`.
     pub fn at(now: Timestamp) -> Self {
-        Self { hands: Mutex::new((now, Duration::ZERO)) }
+        Self {
+            hands: Mutex::new((now, Duration::ZERO)),
+        }
     }
 
     /// Time passes.
@@ -30,7 +32,9 @@ impl TestClock {
     }
 
     fn hands(&self) -> std::sync::MutexGuard<'_, (Timestamp, Duration)> {
-        self.hands.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.hands
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

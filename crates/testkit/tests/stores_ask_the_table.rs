@@ -12,17 +12,24 @@ use tombola_testkit::broken::steps;
 use tombola_testkit::{Laws, ModelStore};
 
 fn holds(case: &Case, bench: Arc<dyn Bench>) -> bool {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
     catch_unwind(AssertUnwindSafe(|| runtime.block_on(case.run(bench)))).is_ok()
 }
 
 fn model(step: StepFn) -> Arc<dyn Bench> {
-    let laws = Laws { step, ..Laws::default() };
+    let laws = Laws {
+        step,
+        ..Laws::default()
+    };
     Arc::new(ModelStore::with(laws, Schedule::default()))
 }
 
 fn sqlite(step: StepFn) -> Arc<dyn Bench> {
-    Arc::new(SqliteBench::open(StoreOptions { step, ..StoreOptions::default() }))
+    Arc::new(SqliteBench::open(StoreOptions {
+        step,
+        ..StoreOptions::default()
+    }))
 }
 
 #[test]
@@ -34,5 +41,8 @@ fn a_broken_table_breaks_the_sqlite_store_as_it_breaks_the_model() {
             sound.push(name);
         }
     }
-    assert!(sound.is_empty(), "the store has rules of its own where {sound:#?}");
+    assert!(
+        sound.is_empty(),
+        "the store has rules of its own where {sound:#?}"
+    );
 }

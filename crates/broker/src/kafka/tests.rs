@@ -2,7 +2,7 @@
 //! go away, errors of a broker, a producer that fails for good.
 
 use super::{KafkaOptions, KafkaTopic};
-use crate::suite::{PARTITIONS, Reader, World, outgoing, publish, taken};
+use crate::suite::{PARTITIONS, Reader, World, in_time, outgoing, publish, taken};
 use async_trait::async_trait;
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
@@ -121,10 +121,15 @@ async fn publish_is_unknown_while_the_broker_is_away_and_taken_when_it_is_back()
         .await;
     assert!(matches!(reports[0], Report::Unknown(_)), "{:?}", reports[0]);
     world.order(|cluster| cluster.broker_up(-1).unwrap());
-    let mut reports = world.topic.publish_batch(vec![outgoing(0, "after")]).await;
-    while !matches!(reports[0], Report::Taken { .. }) {
-        reports = world.topic.publish_batch(vec![outgoing(0, "after")]).await;
-    }
+    in_time(async {
+        loop {
+            let reports = world.topic.publish_batch(vec![outgoing(0, "after")]).await;
+            if matches!(reports[0], Report::Taken { .. }) {
+                break;
+            }
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -181,11 +186,15 @@ async fn commit_while_the_broker_is_away_is_unavailable_and_good_when_it_is_back
     let away = reader.member.commit(&[(0, 1)]).await;
     assert!(matches!(away, Err(TopicError::Unavailable(_))), "{away:?}");
     world.order(|cluster| cluster.broker_up(-1).unwrap());
-    let mut back = reader.member.commit(&[(0, 1)]).await;
-    while matches!(back, Err(TopicError::Unavailable(_))) {
-        back = reader.member.commit(&[(0, 1)]).await;
-    }
-    assert_eq!(back, Ok(()));
+    let back = in_time(async {
+        loop {
+            let back = reader.member.commit(&[(0, 1)]).await;
+            if !matches!(back, Err(TopicError::Unavailable(_))) {
+                break back;
+            }
+        }
+    });
+    assert_eq!(back.await, Ok(()));
     let position = world.topic.group_position("g").await.unwrap();
     assert_eq!(position.partitions[0].committed, 1);
 }

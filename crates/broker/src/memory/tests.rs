@@ -2,7 +2,9 @@
 //! trimmed head, crashes that are noticed at once, members that are expelled.
 
 use super::{MemoryOptions, MemoryTopic};
-use crate::suite::{PARTITIONS, Reader, World, outgoing, publish, publish_everywhere, taken};
+use crate::suite::{
+    PARTITIONS, Reader, World, in_time, outgoing, publish, publish_everywhere, taken,
+};
 use async_trait::async_trait;
 use std::future::Future;
 use std::pin::pin;
@@ -250,7 +252,7 @@ async fn deep_partition_starves_nobody() {
     let mut reader = Reader::alone(&world, "g").await;
     let mut seen = Vec::new();
     for _ in 0..2 {
-        let Ok(Polled::Messages(messages)) = reader.member.poll(10).await else {
+        let Ok(Polled::Messages(messages)) = in_time(reader.member.poll(10)).await else {
             panic!()
         };
         seen.extend(messages.iter().map(|message| message.partition));
@@ -266,7 +268,7 @@ async fn closed_topic_says_so_to_everybody() {
         tokio::task::yield_now().await; // the reader waits by now
         world.0.close();
     };
-    let (polled, ()) = tokio::join!(reader.member.poll(1), closing);
+    let (polled, ()) = tokio::join!(in_time(reader.member.poll(1)), closing);
     assert_eq!(polled, Err(TopicError::Closed));
     assert_eq!(reader.member.commit(&[]).await, Err(TopicError::Closed));
     assert_eq!(world.0.subscribe("g").await.err(), Some(TopicError::Closed));

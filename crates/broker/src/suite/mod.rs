@@ -42,9 +42,13 @@ pub trait World {
 /// Runs a case; used by [`topic_suite!`](crate::topic_suite).
 pub async fn run<W: World>(case: impl AsyncFnOnce(&dyn World)) {
     let world = W::open().await;
-    tokio::time::timeout(CASE_TIMEOUT, case(&world))
-        .await
-        .expect("a case ends in time");
+    in_time(case(&world)).await;
+}
+
+/// Ends a case that waits for what never comes.
+pub async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(CASE_TIMEOUT, future).await;
+    done.expect("nothing takes longer than a case may")
 }
 
 macro_rules! cases {

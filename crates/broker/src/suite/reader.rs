@@ -1,7 +1,7 @@
 //! A member under test: it polls, keeps the books that a worker keeps, and checks
 //! on the way what holds at every step.
 
-use super::{CASE_TIMEOUT, World};
+use super::{World, in_time};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -82,11 +82,8 @@ impl Reader {
 
     /// One poll; what nobody ever sees ends the case.
     pub async fn step(&mut self) -> Polled {
-        let polled = self.member.poll(limits::WORKER_POLL_MAX);
-        let polled = tokio::time::timeout(CASE_TIMEOUT, polled).await;
-        let polled = polled
-            .expect("there is something to see")
-            .expect("the topic is open");
+        let polled = in_time(self.member.poll(limits::WORKER_POLL_MAX)).await;
+        let polled = polled.expect("the topic is open");
         self.note(&polled);
         polled
     }

@@ -11,29 +11,33 @@ use tombola_core::retry::{Jitter, Schedule};
 use tombola_core::{AwardId, Timestamp};
 
 /// The instant of every case.
-pub const NOW: Timestamp = Timestamp(1_771_000_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_771_000_000_000_000);
 /// The lease of every row.
-pub const LEASE: i64 = 7;
+pub(crate) const LEASE: i64 = 7;
 /// When a lane would take a row again, and the date of a requeue.
-pub const LATER: Timestamp = Timestamp(NOW.0 + 90_000_000);
+pub(crate) const LATER: Timestamp = Timestamp(NOW.0 + 90_000_000);
 
 /// A row, what happens to it, and what is known beside.
 #[derive(Debug)]
-pub struct Case<'a> {
-    pub row: &'a Row,
-    pub event: &'a Event,
-    pub terms: &'a Terms,
-    pub schedule: &'a Schedule,
-    pub now: Timestamp,
+pub(crate) struct Case<'a> {
+    pub(crate) row: &'a Row,
+    pub(crate) event: &'a Event,
+    pub(crate) terms: &'a Terms,
+    pub(crate) schedule: &'a Schedule,
+    pub(crate) now: Timestamp,
 }
 
 impl Case<'_> {
-    pub fn step(&self) -> Step {
-        let at = Context { now: self.now, schedule: self.schedule, terms: self.terms };
+    pub(crate) fn step(&self) -> Step {
+        let at = Context {
+            now: self.now,
+            schedule: self.schedule,
+            terms: self.terms,
+        };
         step(self.row, self.event, at)
     }
 
-    pub fn is_by_a_person(&self) -> bool {
+    pub(crate) fn is_by_a_person(&self) -> bool {
         matches!(
             self.event,
             Event::End { .. }
@@ -46,13 +50,19 @@ impl Case<'_> {
     }
 }
 
-pub fn each_case(mut check: impl FnMut(&Case<'_>)) {
+pub(crate) fn each_case(mut check: impl FnMut(&Case<'_>)) {
     let schedule = Schedule::default();
     let (rows, events, terms) = (rows(&schedule), events(), terms());
     for row in &rows {
         for event in &events {
             for terms in &terms {
-                check(&Case { row, event, terms, schedule: &schedule, now: NOW });
+                check(&Case {
+                    row,
+                    event,
+                    terms,
+                    schedule: &schedule,
+                    now: NOW,
+                });
             }
         }
     }
@@ -62,7 +72,11 @@ fn terms() -> Vec<Terms> {
     let mut all = Vec::new();
     for is_idempotent in [false, true] {
         for return_stock in [false, true] {
-            all.push(Terms { is_idempotent, return_stock, ..Terms::default() });
+            all.push(Terms {
+                is_idempotent,
+                return_stock,
+                ..Terms::default()
+            });
         }
     }
     all
@@ -90,17 +104,29 @@ fn states() -> Vec<(State, Option<HoldReason>, Option<DeadReason>)> {
 }
 
 /// Local, outside, two steps, and read by others.
-const KINDS: [(Kind, i64); 4] =
-    [(Kind::Text, 0), (Kind::Webhook, 3), (Kind::Physical, 0), (Kind::External, 0)];
+const KINDS: [(Kind, i64); 4] = [
+    (Kind::Text, 0),
+    (Kind::Webhook, 3),
+    (Kind::Physical, 0),
+    (Kind::External, 0),
+];
 
 fn rows(schedule: &Schedule) -> Vec<Row> {
     let long_ago = NOW.minus(schedule.redelivery_max + Duration::from_secs(1));
     let dates = [long_ago, NOW, NOW.plus(Duration::from_secs(1))];
-    let position = Position { epoch: 1, partition: 0, offset: 9 };
+    let position = Position {
+        epoch: 1,
+        partition: 0,
+        offset: 9,
+    };
     let mut all = Vec::new();
     for (kind, lane) in KINDS {
         for (state, hold_reason, dead_reason) in states() {
-            let dates: &[Timestamp] = if state.is_final() { &dates[..1] } else { &dates };
+            let dates: &[Timestamp] = if state.is_final() {
+                &dates[..1]
+            } else {
+                &dates
+            };
             for due_at in dates {
                 for bits in 0..16_u8 {
                     let is = |bit: u8| bits & (1 << bit) != 0;
@@ -119,7 +145,11 @@ fn rows(schedule: &Schedule) -> Vec<Row> {
                         dead_reason,
                         held_at: hold_reason.map(|_| since.unwrap_or(NOW)),
                         deferred_since: since,
-                        mq_state: if is(2) { MqState::Sent } else { MqState::NotSent },
+                        mq_state: if is(2) {
+                            MqState::Sent
+                        } else {
+                            MqState::NotSent
+                        },
                         position: is(2).then_some(position),
                     });
                 }
@@ -130,13 +160,20 @@ fn rows(schedule: &Schedule) -> Vec<Row> {
 }
 
 fn events() -> Vec<Event> {
-    let position = Position { epoch: 2, partition: 1, offset: 4 };
+    let position = Position {
+        epoch: 2,
+        partition: 1,
+        offset: 4,
+    };
     let mut all = Vec::new();
     for lease in [LEASE, LEASE - 1] {
         for mark in [Mark::Taken(position), Mark::Failed, Mark::Refused] {
             all.push(Event::Mark { lease, mark });
         }
-        all.push(Event::Fail { lease, jitter: Jitter::NONE });
+        all.push(Event::Fail {
+            lease,
+            jitter: Jitter::NONE,
+        });
         all.push(Event::GiveBack { lease });
         for decision in decisions() {
             for has_hold_ended in [false, true] {
@@ -151,20 +188,34 @@ fn events() -> Vec<Event> {
         }
     }
     let early = NOW.minus(Duration::from_secs(1));
-    for gate in
-        [Gate::Permit, Gate::NoPermit { until: LATER }, Gate::NoPermit { until: early }, Gate::Paused]
-    {
+    for gate in [
+        Gate::Permit,
+        Gate::NoPermit { until: LATER },
+        Gate::NoPermit { until: early },
+        Gate::Paused,
+    ] {
         all.push(Event::Copy { position, gate });
     }
     for bits in 0..8_u8 {
         let is = |bit: u8| bits & (1 << bit) != 0;
-        let sight = Sight { is_lagging: is(0), is_breaker_open: is(1), has_hold_ended: is(2) };
+        let sight = Sight {
+            is_lagging: is(0),
+            is_breaker_open: is(1),
+            has_hold_ended: is(2),
+        };
         all.push(Event::Rescue { sight });
     }
-    all.extend(HoldReason::ALL.iter().map(|reason| Event::End { reason: *reason }));
+    all.extend(
+        HoldReason::ALL
+            .iter()
+            .map(|reason| Event::End { reason: *reason }),
+    );
     all.extend([Event::Hold, Event::Ship, Event::Confirm]);
     for word in [false, true] {
-        all.push(Event::Requeue { not_delivered: word, due_at: LATER });
+        all.push(Event::Requeue {
+            not_delivered: word,
+            due_at: LATER,
+        });
         all.push(Event::Cancel { return_stock: word });
     }
     all
@@ -174,7 +225,9 @@ fn decisions() -> Vec<Decision> {
     let mut all = vec![
         Decision::Delivered { receipt: None },
         Decision::Retry { after: None },
-        Decision::Retry { after: Some(Duration::from_hours(2)) },
+        Decision::Retry {
+            after: Some(Duration::from_hours(2)),
+        },
         Decision::Refuse,
         Decision::Unknown,
         Decision::Defer,

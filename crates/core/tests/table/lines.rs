@@ -1,20 +1,27 @@
 //! The table of the architecture, written down once more, line by line and apart
 //! from the code that it is compared with. Every case is named by one line.
 
+use crate::asks::{
+    CANCELLABLE, UNHELD, ends_hold, fails, gives_back, is_out_of_place, lost, mine, stays_held,
+};
 use crate::cases::Case;
 use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::award::{Event, Gate, Mark, Refusal, State, Step};
-use tombola_core::campaign::Kind;
 use tombola_core::decision::Decision;
 use tombola_core::reason::{DeadReason, HoldReason};
 use tombola_core::retry::Jitter;
 
 /// What becomes of a row.
 #[derive(Debug, PartialEq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// In this state, with this reason, due then; published, unit back, alert.
-    To { state: State, why: Why, due: Option<Timestamp>, also: &'static [&'static str] },
+    To {
+        state: State,
+        why: Why,
+        due: Option<Timestamp>,
+        also: &'static [&'static str],
+    },
     /// Logged, not written.
     Late,
     /// Nothing.
@@ -25,14 +32,14 @@ pub enum Outcome {
 
 /// The reason of a hold or of a dead letter.
 #[derive(Debug, PartialEq)]
-pub enum Why {
+pub(crate) enum Why {
     None,
     Hold(HoldReason),
     Dead(DeadReason),
 }
 
 impl Outcome {
-    pub fn of(step: &Step) -> Self {
+    pub(crate) fn of(step: &Step) -> Self {
         match step {
             Step::Late => Self::Late,
             Step::Same => Self::Same,
@@ -51,17 +58,22 @@ impl Outcome {
                     (false, false, true) => &["alert"],
                     odd => panic!("two at a time: {odd:?}"),
                 };
-                Self::To { state: it.row.state, why, due: it.row.due_at, also }
+                Self::To {
+                    state: it.row.state,
+                    why,
+                    due: it.row.due_at,
+                    also,
+                }
             }
         }
     }
 }
 
 /// One line of the table.
-pub struct Line {
-    pub says: &'static str,
-    pub when: fn(&Case<'_>) -> bool,
-    pub then: fn(&Case<'_>) -> Outcome,
+pub(crate) struct Line {
+    pub(crate) says: &'static str,
+    pub(crate) when: fn(&Case<'_>) -> bool,
+    pub(crate) then: fn(&Case<'_>) -> Outcome,
 }
 
 const fn line(
@@ -73,159 +85,52 @@ const fn line(
 }
 
 const fn to(state: State, due: Timestamp) -> Outcome {
-    Outcome::To { state, why: Why::None, due: Some(due), also: &[] }
+    Outcome::To {
+        state,
+        why: Why::None,
+        due: Some(due),
+        also: &[],
+    }
 }
 
 const fn published(due: Timestamp) -> Outcome {
-    Outcome::To { state: State::Pending, why: Why::None, due: Some(due), also: &["publish"] }
+    Outcome::To {
+        state: State::Pending,
+        why: Why::None,
+        due: Some(due),
+        also: &["publish"],
+    }
 }
 
 const fn held(reason: HoldReason, due: Timestamp) -> Outcome {
-    Outcome::To { state: State::Held, why: Why::Hold(reason), due: Some(due), also: &[] }
+    Outcome::To {
+        state: State::Held,
+        why: Why::Hold(reason),
+        due: Some(due),
+        also: &[],
+    }
 }
 
 const fn dead(reason: DeadReason) -> Outcome {
-    Outcome::To { state: State::Dead, why: Why::Dead(reason), due: None, also: &[] }
+    Outcome::To {
+        state: State::Dead,
+        why: Why::Dead(reason),
+        due: None,
+        also: &[],
+    }
 }
 
 const fn over(state: State, is_stock_back: bool) -> Outcome {
     let also: &[&str] = if is_stock_back { &["stock back"] } else { &[] };
-    Outcome::To { state, why: Why::None, due: None, also }
-}
-
-/// What the lines ask of a case.
-impl Case<'_> {
-    fn is(&self, state: State) -> bool {
-        self.row.state == state
-    }
-
-    fn is_one_of(&self, states: &[State]) -> bool {
-        states.contains(&self.row.state)
-    }
-
-    fn is_held_for(&self, reason: HoldReason) -> bool {
-        self.row.hold_reason == Some(reason)
-    }
-
-    fn is_due(&self) -> bool {
-        self.row.due_at.is_some_and(|due| due <= self.now)
-    }
-
-    /// `pending`, or `retryable` past its time.
-    fn is_takeable(&self) -> bool {
-        self.is(State::Pending) || (self.is(State::Retryable) && self.is_due())
-    }
-
-    fn has_attempts_left(&self) -> bool {
-        self.row.attempts < self.schedule.attempts_max
-    }
-
-    fn after(&self, span: Duration) -> Timestamp {
-        self.now.plus(span)
-    }
-
-    fn next_grace(&self) -> Timestamp {
-        self.after(self.schedule.grace(self.row.publishes + 1))
-    }
-
-    fn review(&self) -> Timestamp {
-        self.after(self.schedule.hold_review)
-    }
-
-    fn is_mark(&self, is_meant: fn(Mark) -> bool) -> bool {
-        matches!(self.event, Event::Mark { mark, .. } if is_meant(*mark))
-    }
-
-    fn is_copy(&self, is_meant: fn(Gate) -> bool) -> bool {
-        matches!(self.event, Event::Copy { gate, .. } if is_meant(*gate))
-    }
-
-    fn is_rescue(&self) -> bool {
-        matches!(self.event, Event::Rescue { .. })
-    }
-
-    /// Rescue looks at what is due, in one of these states.
-    fn is_rescue_of(&self, states: &[State]) -> bool {
-        self.is_rescue() && self.is_due() && self.is_one_of(states)
-    }
-
-    fn sees(&self) -> tombola_core::award::Sight {
-        match self.event {
-            Event::Rescue { sight } => *sight,
-            other => panic!("not rescue: {other:?}"),
-        }
-    }
-
-    /// A row that only waits: it lags, and not for longer than `redelivery_max`.
-    fn only_waits(&self) -> bool {
-        let overdue = self.row.due_at.map(|due| self.now.since(due));
-        self.is(State::Pending)
-            && self.sees().is_lagging
-            && overdue < Some(self.schedule.redelivery_max)
-    }
-
-    fn is_hold_over(&self) -> bool {
-        self.is_held_for(HoldReason::Scheduled) || self.sees().has_hold_ended
-    }
-
-    fn confirm_ends(&self) -> Timestamp {
-        self.row.held_at.map(|at| at.plus(self.terms.confirm_within)).unwrap_or(self.now)
-    }
-
-    /// The decision of a call, recorded by the holder of the claim.
-    fn decides(&self, is_meant: fn(&Decision) -> bool) -> bool {
-        match self.event {
-            Event::Decide { lease, decision, .. } => {
-                self.is(State::Delivering) && *lease == self.row.lease && is_meant(decision)
-            }
-            _ => false,
-        }
-    }
-
-    fn has_hold_ended(&self) -> bool {
-        matches!(self.event, Event::Decide { has_hold_ended: true, .. })
-    }
-
-    /// Retry, or an unknown that may be repeated.
-    fn decides_again(&self) -> bool {
-        self.decides(|it| matches!(it, Decision::Retry { .. }))
-            || (self.decides(|it| matches!(it, Decision::Unknown)) && self.terms.is_idempotent)
-    }
-
-    fn is_fault_too_long(&self) -> bool {
-        let since = self.row.deferred_since.unwrap_or(self.now);
-        self.now.since(since) >= self.schedule.defer_max
-    }
-
-    fn is_confirmable(&self) -> bool {
-        let is_external = self.row.kind == Kind::External
-            && self.is_one_of(&[State::Pending, State::Retryable, State::Held]);
-        self.is_held_for(HoldReason::Shipment)
-            || (self.is(State::Dead) && self.row.in_doubt)
-            || is_external
-    }
-
-    fn is_requeue(&self) -> bool {
-        matches!(self.event, Event::Requeue { .. }) && self.is(State::Dead)
-    }
-
-    /// In doubt, not at an idempotent endpoint, and without the word.
-    fn lacks_the_word(&self) -> bool {
-        let is_idempotent = self.row.lane != 0 && self.terms.is_idempotent;
-        let has_word = matches!(self.event, Event::Requeue { not_delivered: true, .. });
-        self.row.in_doubt && !is_idempotent && !has_word
-    }
-
-    /// An operator's event other than the end of a hold.
-    fn is_operator(&self) -> bool {
-        self.is_by_a_person() && !matches!(self.event, Event::End { .. })
+    Outcome::To {
+        state,
+        why: Why::None,
+        due: None,
+        also,
     }
 }
 
-const UNHELD: [State; 2] = [State::Pending, State::Retryable];
-const CANCELLABLE: [State; 4] = [State::Pending, State::Retryable, State::Held, State::Dead];
-
-pub const LINES: &[Line] = &[
+pub(crate) const LINES: &[Line] = &[
     line(
         "pending: the broker took the message",
         |c| mine(c) && c.is_mark(|it| matches!(it, Mark::Taken(_))),
@@ -234,16 +139,23 @@ pub const LINES: &[Line] = &[
     line(
         "pending: the publish failed or is unknown",
         |c| mine(c) && c.is_mark(|it| it == Mark::Failed),
-        |c| to(State::Pending, c.after(c.schedule.publish_backoff(c.row.publishes, Jitter::NONE))),
+        |c| {
+            to(
+                State::Pending,
+                c.after(c.schedule.publish_backoff(c.row.publishes, Jitter::NONE)),
+            )
+        },
     ),
     line(
         "pending: the message is refused for good",
         |c| mine(c) && c.is_mark(|it| it == Mark::Refused),
         |_| dead(DeadReason::Unpublishable),
     ),
-    line("any other state or lease: a late mark", |c| c.is_mark(|_| true) && !mine(c), |_| {
-        Outcome::Late
-    }),
+    line(
+        "any other state or lease: a late mark",
+        |c| c.is_mark(|_| true) && !mine(c),
+        |_| Outcome::Late,
+    ),
     line(
         "takeable: a copy and a permit",
         |c| c.is_takeable() && c.is_copy(|it| it == Gate::Permit),
@@ -253,9 +165,10 @@ pub const LINES: &[Line] = &[
         "takeable: a copy and no permit",
         |c| c.is_takeable() && c.is_copy(|it| matches!(it, Gate::NoPermit { .. })),
         |c| match c.event {
-            Event::Copy { gate: Gate::NoPermit { until }, .. } => {
-                to(State::Retryable, c.now.max(*until))
-            }
+            Event::Copy {
+                gate: Gate::NoPermit { until },
+                ..
+            } => to(State::Retryable, c.now.max(*until)),
             other => panic!("{other:?}"),
         },
     ),
@@ -264,9 +177,11 @@ pub const LINES: &[Line] = &[
         |c| c.is_takeable() && c.is_copy(|it| it == Gate::Paused),
         |c| held(HoldReason::Paused, c.review()),
     ),
-    line("any other: a copy is dropped", |c| c.is_copy(|_| true) && !c.is_takeable(), |_| {
-        Outcome::Same
-    }),
+    line(
+        "any other: a copy is dropped",
+        |c| c.is_copy(|_| true) && !c.is_takeable(),
+        |_| Outcome::Same,
+    ),
     line(
         "takeable: its own transaction failed, attempts left",
         |c| fails(c) && c.row.attempts + 1 < c.schedule.attempts_max,
@@ -295,7 +210,10 @@ pub const LINES: &[Line] = &[
         |c| c.decides_again() && c.has_attempts_left(),
         |c| {
             let asked = match c.event {
-                Event::Decide { decision: Decision::Retry { after: Some(after) }, .. } => *after,
+                Event::Decide {
+                    decision: Decision::Retry { after: Some(after) },
+                    ..
+                } => *after,
                 _ => Duration::ZERO,
             };
             let wait = c.schedule.backoff(c.row.attempts, Jitter::NONE);
@@ -331,7 +249,11 @@ pub const LINES: &[Line] = &[
         "delivering: held",
         |c| c.decides(|it| matches!(it, Decision::Hold(_))) && !c.has_hold_ended(),
         |c| {
-            let Event::Decide { decision: Decision::Hold(reason), .. } = c.event else {
+            let Event::Decide {
+                decision: Decision::Hold(reason),
+                ..
+            } = c.event
+            else {
                 panic!("{c:?}")
             };
             let due = match reason {
@@ -357,13 +279,19 @@ pub const LINES: &[Line] = &[
         |c| matches!(c.event, Event::Decide { .. }) && !c.decides(|_| true),
         |_| Outcome::Late,
     ),
-    line("delivering: given back", gives_back, |c| to(State::Pending, c.now)),
+    line("delivering: given back", gives_back, |c| {
+        to(State::Pending, c.now)
+    }),
     line(
         "any other state or lease: given back late",
         |c| matches!(c.event, Event::GiveBack { .. }) && !gives_back(c),
         |_| Outcome::Late,
     ),
-    line("rescue: not due, or over", |c| c.is_rescue() && !c.is_due(), |_| Outcome::Same),
+    line(
+        "rescue: not due, or over",
+        |c| c.is_rescue() && !c.is_due(),
+        |_| Outcome::Same,
+    ),
     line(
         "rescue: on its way, and it only waits or the breaker is open",
         |c| c.is_rescue_of(&UNHELD) && (c.sees().is_breaker_open || c.only_waits()),
@@ -428,7 +356,9 @@ pub const LINES: &[Line] = &[
             also: &["alert"],
         },
     ),
-    line("held: what it waited for has come", ends_hold, |c| to(State::Pending, c.now)),
+    line("held: what it waited for has come", ends_hold, |c| {
+        to(State::Pending, c.now)
+    }),
     line(
         "any other: nothing that was waited for",
         |c| matches!(c.event, Event::End { .. }) && !ends_hold(c),
@@ -472,49 +402,15 @@ pub const LINES: &[Line] = &[
         |c| matches!(c.event, Event::Cancel { .. }) && c.is_one_of(&CANCELLABLE),
         |c| {
             let is_entry = *c.event == Event::Cancel { return_stock: true };
-            over(State::Cancelled, is_entry || (c.terms.return_stock && !c.row.in_doubt))
+            over(
+                State::Cancelled,
+                is_entry || (c.terms.return_stock && !c.row.in_doubt),
+            )
         },
     ),
-    line("any other: an act of a person is refused", is_out_of_place, |c| {
-        Outcome::Refused(Refusal::WrongState { state: c.row.state })
-    }),
+    line(
+        "any other: an act of a person is refused",
+        is_out_of_place,
+        |c| Outcome::Refused(Refusal::WrongState { state: c.row.state }),
+    ),
 ];
-
-/// The holder of the hand-off speaks of a row that is still where it was.
-fn mine(c: &Case<'_>) -> bool {
-    matches!(c.event, Event::Mark { lease, .. } if *lease == c.row.lease) && c.is(State::Pending)
-}
-
-fn fails(c: &Case<'_>) -> bool {
-    matches!(c.event, Event::Fail { lease, .. } if *lease == c.row.lease) && c.is_takeable()
-}
-
-fn gives_back(c: &Case<'_>) -> bool {
-    matches!(c.event, Event::GiveBack { lease } if *lease == c.row.lease)
-        && c.is(State::Delivering)
-}
-
-fn lost(c: &Case<'_>) -> bool {
-    c.is_rescue_of(&[State::Delivering])
-}
-
-fn stays_held(c: &Case<'_>) -> bool {
-    c.is_rescue_of(&[State::Held]) && !c.is_hold_over()
-}
-
-fn ends_hold(c: &Case<'_>) -> bool {
-    matches!(c.event, Event::End { reason } if c.is_held_for(*reason))
-}
-
-/// No line of the table allows this act in this state, and no worker has the award.
-fn is_out_of_place(c: &Case<'_>) -> bool {
-    let is_allowed = match c.event {
-        Event::Hold => c.is_one_of(&UNHELD),
-        Event::Ship => c.is_held_for(HoldReason::Shipment),
-        Event::Confirm => c.is_confirmable(),
-        Event::Requeue { .. } => c.is(State::Dead),
-        Event::Cancel { .. } => c.is_one_of(&CANCELLABLE),
-        _ => true,
-    };
-    !is_allowed && !c.is(State::Delivering)
-}

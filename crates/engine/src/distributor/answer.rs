@@ -28,9 +28,14 @@ pub(super) fn receipt(body: &[u8]) -> Option<String> {
     let mut text = match answer.get("receipt")? {
         Value::Null => return None,
         Value::String(text) => text.clone(),
-        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other.to_string()
+        }
     };
-    let end = (0..=limits::RECEIPT_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=limits::RECEIPT_BYTES_MAX)
+        .rev()
+        .find(|end| text.is_char_boundary(*end))
+        .unwrap_or(0);
     text.truncate(end);
     Some(text)
 }
@@ -69,7 +74,10 @@ mod tests {
     #[test]
     fn receipt_is_kept_as_text_and_cut_between_characters() {
         assert_eq!(receipt(br#"{"receipt":"r-1"}"#).as_deref(), Some("r-1"));
-        assert_eq!(receipt(br#"{"receipt":{"n":1}}"#).as_deref(), Some(r#"{"n":1}"#));
+        assert_eq!(
+            receipt(br#"{"receipt":{"n":1}}"#).as_deref(),
+            Some(r#"{"n":1}"#)
+        );
         for body in [&b""[..], b"thanks", b"[]", b"{}", br#"{"receipt":null}"#] {
             assert_eq!(receipt(body), None);
         }

@@ -24,8 +24,15 @@ struct Data<'a> {
 
 /// The bytes that are signed and posted.
 pub(super) fn encode(message: &Message, delivery_key: &str) -> Vec<u8> {
-    let data = Data { message, delivery_key };
-    let body = Body { what: "award.deliver", timestamp: message.drawn_at, data };
+    let data = Data {
+        message,
+        delivery_key,
+    };
+    let body = Body {
+        what: "award.deliver",
+        timestamp: message.drawn_at,
+        data,
+    };
     serde_json::to_vec(&body).expect("a struct of strings and integers always serialises")
 }
 

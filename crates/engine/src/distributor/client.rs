@@ -37,7 +37,10 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn new() -> Self {
-        Self { tls: tls(), made: Mutex::default() }
+        Self {
+            tls: tls(),
+            made: Mutex::default(),
+        }
     }
 
     /// The client for an endpoint.
@@ -62,7 +65,9 @@ impl Clients {
     fn builder(&self, way: Way) -> ClientBuilder {
         Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
-            .dns_resolver(GuardedResolver { allow_private: way.allow_private })
+            .dns_resolver(GuardedResolver {
+                allow_private: way.allow_private,
+            })
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -95,7 +100,8 @@ fn tls() -> ClientConfig {
 }
 
 fn trusting_the_machine(provider: &Arc<CryptoProvider>) -> Result<ClientConfig, rustls::Error> {
-    let builder = ClientConfig::builder_with_provider(Arc::clone(provider)).with_safe_default_protocol_versions()?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()?;
     Ok(builder.with_platform_verifier()?.with_no_client_auth())
 }
 

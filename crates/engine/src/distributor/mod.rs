@@ -23,5 +23,10 @@ use tombola_core::ports::Claim;
 pub trait Distributor: Send + Sync {
     /// Makes one call, within `endpoint.timeout`. Beside the answer: why, for the
     /// timeline, with no secret and no payload in it.
-    async fn deliver(&self, endpoint: &Endpoint, claim: &Claim, message: &Message) -> (CallAnswer, Option<String>);
+    async fn deliver(
+        &self,
+        endpoint: &Endpoint,
+        claim: &Claim,
+        message: &Message,
+    ) -> (CallAnswer, Option<String>);
 }

@@ -22,12 +22,19 @@ pub enum SignError {
 }
 
 /// The header `webhook-signature`: `v1,…` for each secret, the newest first.
-pub fn sign(secrets: &[String], id: &str, timestamp: i64, body: &[u8]) -> Result<String, SignError> {
+pub fn sign(
+    secrets: &[String],
+    id: &str,
+    timestamp: i64,
+    body: &[u8],
+) -> Result<String, SignError> {
     if secrets.is_empty() {
         return Err(SignError::NoSecret);
     }
-    let signatures: Result<Vec<String>, SignError> =
-        secrets.iter().map(|secret| sign_one(secret, id, timestamp, body)).collect();
+    let signatures: Result<Vec<String>, SignError> = secrets
+        .iter()
+        .map(|secret| sign_one(secret, id, timestamp, body))
+        .collect();
     Ok(signatures?.join(" "))
 }
 
@@ -37,7 +44,10 @@ fn sign_one(secret: &str, id: &str, timestamp: i64, body: &[u8]) -> Result<Strin
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| SignError::BadSecret)?;
     mac.update(format!("{id}.{timestamp}.").as_bytes());
     mac.update(body);
-    Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+    Ok(format!(
+        "v1,{}",
+        STANDARD.encode(mac.finalize().into_bytes())
+    ))
 }
 
 #[cfg(test)]
@@ -49,7 +59,12 @@ mod tests {
         let secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()];
         let body = br#"{"test": 2432232314}"#;
         assert_eq!(
-            sign(&secrets, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body),
+            sign(
+                &secrets,
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                1_614_265_330,
+                body
+            ),
             Ok("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=".to_owned())
         );
     }
@@ -58,7 +73,11 @@ mod tests {
     fn missing_or_odd_secret_signs_nothing() {
         assert_eq!(sign(&[], "a", 1, b""), Err(SignError::NoSecret));
         for secret in ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_***"] {
-            assert_eq!(sign(&[secret.to_owned()], "a", 1, b""), Err(SignError::BadSecret), "{secret}");
+            assert_eq!(
+                sign(&[secret.to_owned()], "a", 1, b""),
+                Err(SignError::BadSecret),
+                "{secret}"
+            );
         }
     }
 }

@@ -38,12 +38,23 @@ pub struct WebhookDistributor {
 impl WebhookDistributor {
     /// One for the whole process: connections are kept in it.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clients: Clients::new(), clock }
+        Self {
+            clients: Clients::new(),
+            clock,
+        }
     }
 
     /// Everything before the first byte.
-    fn prepare(&self, endpoint: &Endpoint, claim: &Claim, message: &Message) -> Result<RequestBuilder, String> {
-        let url: Url = endpoint.url.parse().map_err(|_| "the endpoint's url cannot be read".to_owned())?;
+    fn prepare(
+        &self,
+        endpoint: &Endpoint,
+        claim: &Claim,
+        message: &Message,
+    ) -> Result<RequestBuilder, String> {
+        let url: Url = endpoint
+            .url
+            .parse()
+            .map_err(|_| "the endpoint's url cannot be read".to_owned())?;
         if is_refused_literal(&url, endpoint.allow_private) {
             return Err(PRIVATE.to_owned());
         }
@@ -69,16 +80,31 @@ impl WebhookDistributor {
             Ok(body) => {
                 let receipt = body.as_deref().and_then(receipt);
                 let error = (!(200..300).contains(&status)).then(|| format!("HTTP {status}"));
-                (CallAnswer::Status { status, retry_after, receipt }, error)
+                (
+                    CallAnswer::Status {
+                        status,
+                        retry_after,
+                        receipt,
+                    },
+                    error,
+                )
             }
-            Err(error) => (CallAnswer::Broken, Some(format!("HTTP {status}, then {}", said(&error)))),
+            Err(error) => (
+                CallAnswer::Broken,
+                Some(format!("HTTP {status}, then {}", said(&error))),
+            ),
         }
     }
 }
 
 #[async_trait]
 impl Distributor for WebhookDistributor {
-    async fn deliver(&self, endpoint: &Endpoint, claim: &Claim, message: &Message) -> (CallAnswer, Option<String>) {
+    async fn deliver(
+        &self,
+        endpoint: &Endpoint,
+        claim: &Claim,
+        message: &Message,
+    ) -> (CallAnswer, Option<String>) {
         let request = match self.prepare(endpoint, claim, message) {
             Ok(request) => request,
             Err(error) => return (CallAnswer::NotConnected, Some(error)),
@@ -97,7 +123,11 @@ impl Distributor for WebhookDistributor {
 
 /// What an error says, its causes too, without the URL, which may hold a secret.
 fn said(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "timed out".to_owned() } else { String::new() };
+    let mut text = if error.is_timeout() {
+        "timed out".to_owned()
+    } else {
+        String::new()
+    };
     let mut cause = error.source();
     while let Some(error) = cause {
         if !text.is_empty() {
@@ -109,7 +139,10 @@ fn said(error: &reqwest::Error) -> String {
     if text.is_empty() {
         text.push_str("the call failed");
     }
-    let end = (0..=ERROR_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=ERROR_BYTES_MAX)
+        .rev()
+        .find(|end| text.is_char_boundary(*end))
+        .unwrap_or(0);
     text.truncate(end);
     text
 }

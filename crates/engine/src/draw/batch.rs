@@ -5,16 +5,18 @@
 use super::lines::Standing;
 use super::{Answer, DeskAnswer, DeskError, DrawAsk};
 use crate::kill;
-use crate::meters::{DrawCounters, Meters};
+use crate::meters::{DrawCounters, Meters, OTHER};
 use crate::relay::RelayHandle;
 use crate::store_calls::kept_from_panic;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tombola_core::Timestamp;
-use tombola_core::draw::{DrawRequest, Ticket};
+use tombola_core::draw::{DrawRefusal, DrawRequest, Ticket};
 use tombola_core::limits;
-use tombola_core::ports::{AwardPath, Clock, DrawAnswer, DrawBatch, Handoff, StoreError, StoreResult};
+use tombola_core::ports::{
+    AwardPath, Clock, DrawAnswer, DrawBatch, Handoff, StoreError, StoreResult,
+};
 
 /// Requests of one campaign, each with its tickets.
 pub(super) struct Batch {
@@ -29,13 +31,19 @@ struct Member {
 }
 
 impl Batch {
-    pub(super) fn new(campaign: Arc<str>, standing: impl Iterator<Item = (Standing, Vec<Ticket>)>) -> Self {
+    pub(super) fn new(
+        campaign: Arc<str>,
+        standing: impl Iterator<Item = (Standing, Vec<Ticket>)>,
+    ) -> Self {
         let members = standing.map(|(one, tickets)| Member {
             request: request(one.ask, tickets),
             answer: one.answer,
             since: one.since,
         });
-        Self { campaign, members: members.collect() }
+        Self {
+            campaign,
+            members: members.collect(),
+        }
     }
 }
 
@@ -83,7 +91,6 @@ impl Committer {
     /// before the callers are answered, so that the store is never idle meanwhile.
     pub(super) async fn run(self: Arc<Self>, batch: Batch, free: FreeLine) {
         let Batch { campaign, members } = batch;
-        let counters = self.meters.draws_of(&campaign);
         let mut free = Some(free);
         let mut parts = vec![members];
         while let Some(mut part) = parts.pop() {
@@ -95,14 +102,14 @@ impl Committer {
                     if parts.is_empty() {
                         free = None;
                     }
-                    self.answer(part, answers, &counters);
+                    self.answer(part, answers, &campaign);
                 }
                 Err(StoreError::Row(_)) if part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
                     parts.push(second);
                     parts.push(part);
                 }
-                Err(error) => fail(part, error, &campaign, &counters),
+                Err(error) => fail(part, error, &campaign, &self.meters.draws_of(&campaign)),
             }
         }
         drop(free);
@@ -152,13 +159,16 @@ impl Committer {
     }
 
     /// Answers each caller, then hands the messages over.
-    fn answer(&self, part: Vec<Member>, answers: Vec<DrawAnswer>, counters: &DrawCounters) {
+    fn answer(&self, part: Vec<Member>, answers: Vec<DrawAnswer>, campaign: &Arc<str>) {
+        let counters = self.counters(campaign, &answers);
         let now = self.clock.monotonic();
         let mut messages = Vec::new();
         let mut draws = 0;
         for (member, answer) in part.into_iter().zip(answers) {
-            self.meters.draw_seconds.observe_span(now.saturating_sub(member.since));
-            let answer = count(answer, counters, &mut draws, &mut messages);
+            self.meters
+                .draw_seconds
+                .observe_span(now.saturating_sub(member.since));
+            let answer = count(answer, &counters, &mut draws, &mut messages);
             // A client that hung up hears it when it asks again with its key.
             drop(member.answer.send(Ok(answer)));
         }
@@ -166,6 +176,19 @@ impl Committer {
         kill::point("before_handoff");
         if let Some(relay) = &self.relay {
             relay.offer(messages);
+        }
+    }
+
+    /// A campaign that nobody made has no series of its own.
+    fn counters(&self, campaign: &Arc<str>, answers: &[DrawAnswer]) -> Arc<DrawCounters> {
+        let is_unknown = matches!(
+            answers.first(),
+            Some(DrawAnswer::Refused(DrawRefusal::CampaignNotFound))
+        );
+        if is_unknown {
+            self.meters.draws_of(&Arc::from(OTHER))
+        } else {
+            self.meters.draws_of(campaign)
         }
     }
 
@@ -178,9 +201,17 @@ impl Committer {
     }
 }
 
-fn count(answer: DrawAnswer, counters: &DrawCounters, draws: &mut u32, messages: &mut Vec<Handoff>) -> DeskAnswer {
+fn count(
+    answer: DrawAnswer,
+    counters: &DrawCounters,
+    draws: &mut u32,
+    messages: &mut Vec<Handoff>,
+) -> DeskAnswer {
     match answer {
-        DrawAnswer::Drawn { draws: facts, handoffs } => {
+        DrawAnswer::Drawn {
+            draws: facts,
+            handoffs,
+        } => {
             let won = facts.iter().filter(|fact| fact.prize.is_some()).count();
             counters.won.add(won);
             counters.nothing.add(facts.len() - won);

@@ -38,7 +38,12 @@ impl DeskTask {
         // A batch holds at least the largest request.
         options.batch_draws_max = options.batch_draws_max.max(limits::DRAWS_PER_REQUEST_MAX);
         let (blocks_in, blocks) = mpsc::channel(1);
-        tasks.spawn(reserve_ids(Arc::clone(&parts.path), options.id_block, blocks_in, tasks.clone()));
+        tasks.spawn(reserve_ids(
+            Arc::clone(&parts.path),
+            options.id_block,
+            blocks_in,
+            tasks.clone(),
+        ));
         // A line is freed once for each time it was busy, so there is always room.
         let (free, freed) = mpsc::channel(options.lines_max.max(1));
         let mut expiry = interval(options.wait_max / 8);
@@ -90,7 +95,12 @@ impl DeskTask {
     fn take_in(&mut self, arrived: &mut Vec<Waiting>) {
         let since = self.clock.monotonic();
         for Waiting { ask, answer, place } in arrived.drain(..) {
-            let standing = Standing { ask, answer, since, _place: place };
+            let standing = Standing {
+                ask,
+                answer,
+                since,
+                _place: place,
+            };
             if let Err(one) = self.lines.push(standing) {
                 self.committer.turn_away(*one, DeskError::OVERLOADED);
             }
@@ -105,9 +115,12 @@ impl DeskTask {
                 return;
             }
             let draws_max = self.options.batch_draws_max.min(left);
-            let Some((campaign, standing)) = self.lines.take_batch(draws_max) else { return };
+            let Some((campaign, standing)) = self.lines.take_batch(draws_max) else {
+                return;
+            };
             let oldest = self.oldest_allowed();
-            let (late, on_time): (Vec<_>, Vec<_>) = standing.into_iter().partition(|one| one.since < oldest);
+            let (late, on_time): (Vec<_>, Vec<_>) =
+                standing.into_iter().partition(|one| one.since < oldest);
             for one in late {
                 self.committer.turn_away(one, DeskError::OVERLOADED);
             }
@@ -118,7 +131,8 @@ impl DeskTask {
                 (one, tickets)
             });
             let batch = Batch::new(campaign, batch);
-            self.tasks.spawn(Arc::clone(&self.committer).run(batch, free));
+            self.tasks
+                .spawn(Arc::clone(&self.committer).run(batch, free));
         }
     }
 
@@ -146,7 +160,12 @@ impl DeskTask {
 }
 
 /// Keeps one block of ids reserved ahead.
-async fn reserve_ids(path: Arc<dyn AwardPath>, count: u32, blocks: mpsc::Sender<IdBlock>, tasks: Tasks) {
+async fn reserve_ids(
+    path: Arc<dyn AwardPath>,
+    count: u32,
+    blocks: mpsc::Sender<IdBlock>,
+    tasks: Tasks,
+) {
     let mut backoff = Backoff::new();
     loop {
         let place = tokio::select! {

@@ -33,12 +33,17 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(campaigns_max: usize, standing_max: usize) -> Self {
-        Self { by_campaign: HashMap::new(), ready: VecDeque::new(), campaigns_max, standing_max }
+        Self {
+            by_campaign: HashMap::new(),
+            ready: VecDeque::new(),
+            campaigns_max,
+            standing_max,
+        }
     }
 
-    /// Whether nobody stands anywhere.
+    /// Whether no campaign has a line.
     pub(super) fn is_empty(&self) -> bool {
-        self.by_campaign.values().all(|line| line.standing.is_empty())
+        self.by_campaign.is_empty()
     }
 
     /// Puts a request at the end of its line, or gives it back if there is no room.
@@ -47,7 +52,8 @@ impl Lines {
             if self.by_campaign.len() >= self.campaigns_max {
                 return Err(Box::new(one));
             }
-            self.by_campaign.insert(Arc::clone(&one.ask.campaign), Line::default());
+            self.by_campaign
+                .insert(Arc::clone(&one.ask.campaign), Line::default());
         }
         let Some(line) = self.by_campaign.get_mut(&one.ask.campaign) else {
             return Err(Box::new(one));
@@ -77,11 +83,14 @@ impl Lines {
         let line = self.by_campaign.get_mut(&campaign)?;
         line.has_batch = true;
         let mut keys: HashSet<(Arc<str>, Arc<str>)> = HashSet::new();
-        let mut batch: Vec<Standing> = Vec::with_capacity(line.standing.len().min(draws_max as usize));
+        let mut batch: Vec<Standing> =
+            Vec::with_capacity(line.standing.len().min(draws_max as usize));
         let (mut later, mut draws) = (Vec::new(), 0);
         // Those left for later are as many as a batch at most, however many wait.
         while later.len() < draws_max as usize
-            && let Some(one) = line.standing.pop_front_if(|one| draws + one.ask.count <= draws_max)
+            && let Some(one) = line
+                .standing
+                .pop_front_if(|one| draws + one.ask.count <= draws_max)
         {
             if keys.insert((Arc::clone(&one.ask.client), Arc::clone(&one.ask.key))) {
                 draws += one.ask.count;
@@ -117,7 +126,8 @@ impl Lines {
             }
         }
         if !expired.is_empty() {
-            self.by_campaign.retain(|_, line| line.has_batch || !line.standing.is_empty());
+            self.by_campaign
+                .retain(|_, line| line.has_batch || !line.standing.is_empty());
             let lines = &self.by_campaign;
             self.ready.retain(|campaign| lines.contains_key(campaign));
         }

@@ -88,7 +88,9 @@ pub enum DeskError {
 }
 
 impl DeskError {
-    const OVERLOADED: Self = Self::Overloaded { retry_after: limits::DESK_RETRY_AFTER };
+    const OVERLOADED: Self = Self::Overloaded {
+        retry_after: limits::DESK_RETRY_AFTER,
+    };
 }
 
 /// The bounds of a desk.
@@ -151,10 +153,18 @@ impl Desk {
     /// Starts the desk's task.
     pub fn start(parts: DeskParts, tasks: &Tasks) -> Self {
         let (intake, asked) = mpsc::channel(parts.options.waiting_max.max(1));
-        let places = Places { taken: Arc::default(), max: parts.options.waiting_max };
+        let places = Places {
+            taken: Arc::default(),
+            max: parts.options.waiting_max,
+        };
         let meters = Arc::clone(&parts.meters);
         tasks.spawn(desk::DeskTask::new(parts, asked, tasks.clone()).run());
-        Self { intake, places, tasks: tasks.clone(), meters }
+        Self {
+            intake,
+            places,
+            tasks: tasks.clone(),
+            meters,
+        }
     }
 
     /// Draws. Dropping the future takes nothing back: what is committed is committed,
@@ -187,7 +197,9 @@ impl Desk {
 
 /// The batch ended without a word, so nobody knows whether it was committed.
 fn lost_batch() -> DeskError {
-    DeskError::Store(Arc::new(StoreError::Unavailable("the batch was lost".to_owned())))
+    DeskError::Store(Arc::new(StoreError::Unavailable(
+        "the batch was lost".to_owned(),
+    )))
 }
 
 type Answer = oneshot::Sender<Result<DeskAnswer, DeskError>>;
@@ -209,7 +221,9 @@ struct Places {
 impl Places {
     fn take(&self) -> Option<Place> {
         let one_more = |taken: usize| (taken < self.max).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()?;
         Some(Place(Arc::clone(&self.taken)))
     }
 }

@@ -29,7 +29,12 @@ impl World {
             meters: Arc::clone(&meters),
             options,
         };
-        Self { desk: Desk::start(parts, &tasks), path, tasks, meters }
+        Self {
+            desk: Desk::start(parts, &tasks),
+            path,
+            tasks,
+            meters,
+        }
     }
 
     /// Asks, and lets the desk take it in.
@@ -62,7 +67,10 @@ fn ask(campaign: &str, key: &str) -> DrawAsk {
 }
 
 fn many(key: &str, count: u32) -> DrawAsk {
-    DrawAsk { count, ..ask("fair", key) }
+    DrawAsk {
+        count,
+        ..ask("fair", key)
+    }
 }
 
 fn drawn(answer: Result<DeskAnswer, DeskError>) -> Vec<DrawFact> {
@@ -86,8 +94,14 @@ async fn requests_that_arrive_while_a_batch_commits_form_the_next() {
     assert_eq!(world.path.batch_keys(), [["k1"]]);
     world.path.allow_commits(2);
     let answers = join_all(asked).await;
-    assert_eq!(world.path.batch_keys(), [vec!["k1"], vec!["k2", "k3", "k4"]]);
-    let mut ids: Vec<i64> = answers.into_iter().map(|answer| drawn(answer.unwrap())[0].id.0).collect();
+    assert_eq!(
+        world.path.batch_keys(),
+        [vec!["k1"], vec!["k2", "k3", "k4"]]
+    );
+    let mut ids: Vec<i64> = answers
+        .into_iter()
+        .map(|answer| drawn(answer.unwrap())[0].id.0)
+        .collect();
     ids.dedup();
     assert_eq!(ids.len(), 4);
 }
@@ -108,12 +122,18 @@ async fn equal_keys_never_share_a_batch_and_keep_nobody_else_out_of_it() {
     for key in ["a", "a", "b", "a"] {
         asked.push(world.ask(ask("fair", key)).await);
     }
-    let other = DrawAsk { client: Arc::from("app"), ..ask("fair", "a") };
+    let other = DrawAsk {
+        client: Arc::from("app"),
+        ..ask("fair", "a")
+    };
     asked.push(world.ask(other).await);
     world.path.allow_commits(9);
     join_all(asked).await;
     let batches = world.path.batch_keys();
-    assert_eq!(batches, [vec!["first"], vec!["a", "b", "a"], vec!["a"], vec!["a"]]);
+    assert_eq!(
+        batches,
+        [vec!["first"], vec!["a", "b", "a"], vec!["a"], vec!["a"]]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,14 +145,30 @@ async fn batch_holds_no_more_draws_than_its_bound_and_no_request_is_torn() {
     }
     world.path.allow_commits(9);
     join_all(asked).await;
-    let draws = |batch: &DrawBatch| batch.requests.iter().map(|it| it.tickets.len()).sum::<usize>();
-    let sizes: Vec<usize> = world.path.batches.lock().unwrap().iter().map(draws).collect();
+    let draws = |batch: &DrawBatch| {
+        batch
+            .requests
+            .iter()
+            .map(|it| it.tickets.len())
+            .sum::<usize>()
+    };
+    let sizes: Vec<usize> = world
+        .path
+        .batches
+        .lock()
+        .unwrap()
+        .iter()
+        .map(draws)
+        .collect();
     assert_eq!(sizes, [1, 960, 540]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn desk_with_as_many_waiting_as_its_bound_answers_overloaded_at_once() {
-    let options = DeskOptions { waiting_max: 5, ..DeskOptions::default() };
+    let options = DeskOptions {
+        waiting_max: 5,
+        ..DeskOptions::default()
+    };
     let world = World::with(FakePath::blocked(), options);
     // The first one leaves its place when its batch begins.
     let _first = world.ask(ask("fair", "first")).await;
@@ -144,12 +180,18 @@ async fn desk_with_as_many_waiting_as_its_bound_answers_overloaded_at_once() {
     world.path.allow_commits(2);
     settle().await;
     assert_eq!(world.desk.waiting(), 0);
-    assert_eq!(world.meters.draws_of(&Arc::from("fair")).overloaded.get(), 1);
+    assert_eq!(
+        world.meters.draws_of(&Arc::from("fair")).overloaded.get(),
+        1
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn line_with_as_many_waiting_as_its_bound_turns_away_its_own_campaign_only() {
-    let options = DeskOptions { waiting_per_campaign_max: 3, ..DeskOptions::default() };
+    let options = DeskOptions {
+        waiting_per_campaign_max: 3,
+        ..DeskOptions::default()
+    };
     let world = World::with(FakePath::blocked(), options);
     for n in 0..4 {
         drop(world.ask(ask("fair", &format!("k{n}"))).await);
@@ -162,7 +204,10 @@ async fn line_with_as_many_waiting_as_its_bound_turns_away_its_own_campaign_only
 
 #[tokio::test(start_paused = true)]
 async fn campaign_beyond_the_bound_of_lines_is_overloaded_until_a_line_is_free() {
-    let options = DeskOptions { lines_max: 2, ..DeskOptions::default() };
+    let options = DeskOptions {
+        lines_max: 2,
+        ..DeskOptions::default()
+    };
     let world = World::with(FakePath::blocked(), options);
     let one = world.ask(ask("a", "k1")).await;
     let two = world.ask(ask("b", "k2")).await;
@@ -206,16 +251,23 @@ async fn batch_whose_commit_is_unknown_runs_again_unchanged_and_is_answered_once
     let batches = world.path.batches.lock().unwrap();
     assert_eq!(batches.len(), 3);
     for batch in &*batches {
-        assert_eq!((&batch.requests, batch.now), (&batches[0].requests, batches[0].now));
+        assert_eq!(
+            (&batch.requests, batch.now),
+            (&batches[0].requests, batches[0].now)
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn batch_of_a_store_that_stays_away_runs_a_bounded_number_of_times() {
     let world = World::new(FakePath::new());
-    FakePath::say(&world.path.on_commit, |_: &DrawBatch| Err(StoreError::Unavailable("cut".to_owned())));
+    FakePath::say(&world.path.on_commit, |_: &DrawBatch| {
+        Err(StoreError::Unavailable("cut".to_owned()))
+    });
     let error = world.desk.draw(ask("fair", "k1")).await.unwrap_err();
-    assert!(matches!(error, DeskError::Store(error) if matches!(*error, StoreError::Unavailable(_))));
+    assert!(
+        matches!(error, DeskError::Store(error) if matches!(*error, StoreError::Unavailable(_)))
+    );
     let runs = u32::try_from(world.path.batches.lock().unwrap().len()).unwrap();
     assert_eq!(runs, limits::DESK_COMMIT_TRIES_MAX);
     assert_eq!(world.meters.draws_of(&Arc::from("fair")).failed.get(), 1);
@@ -240,10 +292,16 @@ async fn one_bad_request_is_found_by_halving_and_the_others_go_through() {
         asked.push(world.ask(ask("fair", key)).await);
     }
     world.path.allow_commits(50);
-    let answers: Vec<_> = join_all(asked).await.into_iter().map(Result::unwrap).collect();
+    let answers: Vec<_> = join_all(asked)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
     let failed: Vec<usize> = (0..7).filter(|n| answers[*n].is_err()).collect();
     assert_eq!(failed, [3]);
-    assert!(matches!(&answers[3], Err(DeskError::Store(error)) if matches!(**error, StoreError::Row(_))));
+    assert!(
+        matches!(&answers[3], Err(DeskError::Store(error)) if matches!(**error, StoreError::Row(_)))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -267,9 +325,15 @@ async fn store_that_panics_fails_its_batch_and_the_line_goes_on() {
         runs += 1;
         assert!(runs > 1, "the first batch panics");
         let request = &batch.requests[0];
-        Ok(vec![DrawAnswer::Refused(DrawRefusal::UserBlocked); usize::from(request.user.len() == 2)])
+        Ok(vec![
+            DrawAnswer::Refused(DrawRefusal::UserBlocked);
+            usize::from(request.user.len() == 2)
+        ])
     });
-    assert!(matches!(world.desk.draw(ask("fair", "k1")).await, Err(DeskError::Store(_))));
+    assert!(matches!(
+        world.desk.draw(ask("fair", "k1")).await,
+        Err(DeskError::Store(_))
+    ));
     // The lock of the fake is poisoned, as its line must not be: a second campaign and
     // a second request of the first are still served by a sound store.
     world.path.on_commit.clear_poison();
@@ -284,7 +348,10 @@ async fn stop_begins_nothing_answers_who_waits_and_finishes_what_is_in_flight() 
     let waiting = world.ask(ask("fair", "k2")).await;
     world.tasks.stop();
     assert!(matches!(waiting.await.unwrap(), Err(DeskError::Stopping)));
-    assert!(matches!(world.desk.draw(ask("fair", "k3")).await, Err(DeskError::Stopping)));
+    assert!(matches!(
+        world.desk.draw(ask("fair", "k3")).await,
+        Err(DeskError::Stopping)
+    ));
     world.path.allow_commits(9);
     drawn(in_flight.await.unwrap());
     world.tasks.ended().await;
@@ -293,13 +360,20 @@ async fn stop_begins_nothing_answers_who_waits_and_finishes_what_is_in_flight() 
 
 #[tokio::test(start_paused = true)]
 async fn ids_are_reserved_ahead_and_no_batch_waits_for_them() {
-    let options = DeskOptions { id_block: 1000, ..DeskOptions::default() };
+    let options = DeskOptions {
+        id_block: 1000,
+        ..DeskOptions::default()
+    };
     let world = World::with(FakePath::new(), options);
     settle().await;
     let mut reserving = 0;
     FakePath::say(&world.path.on_reserve, move |_| {
         reserving += 1;
-        if reserving < 4 { Err(StoreError::Unavailable("away".to_owned())) } else { Ok(()) }
+        if reserving < 4 {
+            Err(StoreError::Unavailable("away".to_owned()))
+        } else {
+            Ok(())
+        }
     });
     for n in 0..20 {
         drawn(world.desk.draw(many(&format!("k{n}"), 100)).await);
@@ -311,9 +385,21 @@ async fn ids_are_reserved_ahead_and_no_batch_waits_for_them() {
 async fn number_of_draws_beyond_the_bound_or_none_is_refused_before_it_waits() {
     let world = World::new(FakePath::new());
     for count in [0, limits::DRAWS_PER_REQUEST_MAX + 1] {
-        assert!(matches!(world.desk.draw(many("k1", count)).await, Err(DeskError::CountOutOfRange)));
+        assert!(matches!(
+            world.desk.draw(many("k1", count)).await,
+            Err(DeskError::CountOutOfRange)
+        ));
     }
-    assert_eq!(drawn(world.desk.draw(many("k1", limits::DRAWS_PER_REQUEST_MAX)).await).len(), 100);
+    assert_eq!(
+        drawn(
+            world
+                .desk
+                .draw(many("k1", limits::DRAWS_PER_REQUEST_MAX))
+                .await
+        )
+        .len(),
+        100
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -322,18 +408,37 @@ async fn messages_of_a_batch_are_handed_to_the_relay_after_its_commit() {
     let clock: Arc<dyn Clock> = TokioClock::new();
     let topic = FakeTopic::new();
     let dyn_path = Arc::clone(&path) as Arc<dyn AwardPath>;
-    let publisher =
-        Publisher::new(Arc::clone(&topic) as _, Arc::clone(&dyn_path), Arc::clone(&clock), Arc::clone(&meters), Arc::from("o"));
+    let publisher = Publisher::new(
+        Arc::clone(&topic) as _,
+        Arc::clone(&dyn_path),
+        Arc::clone(&clock),
+        Arc::clone(&meters),
+        Arc::from("o"),
+    );
     let (handle, mut relay) = Relay::new(Arc::new(publisher), 10, Arc::clone(&meters));
     let now = clock.now();
     FakePath::say(&path.on_commit, move |batch: &DrawBatch| {
         assert!(batch.has_relay);
         let request = &batch.requests[0];
-        let draws = vec![fact(request.tickets[0].id, &batch.campaign, &request.user, true)];
-        Ok(vec![DrawAnswer::Drawn { draws, handoffs: vec![handoff(1, now)] }])
+        let draws = vec![fact(
+            request.tickets[0].id,
+            &batch.campaign,
+            &request.user,
+            true,
+        )];
+        Ok(vec![DrawAnswer::Drawn {
+            draws,
+            handoffs: vec![handoff(1, now)],
+        }])
     });
-    let parts =
-        DeskParts { path: dyn_path, clock, seed: Seed::System, relay: Some(handle), meters, options: DeskOptions::default() };
+    let parts = DeskParts {
+        path: dyn_path,
+        clock,
+        seed: Seed::System,
+        relay: Some(handle),
+        meters,
+        options: DeskOptions::default(),
+    };
     let desk = Desk::start(parts, &tasks);
     drawn(desk.draw(ask("fair", "k1")).await);
     settle().await;

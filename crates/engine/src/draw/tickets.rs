@@ -16,12 +16,19 @@ pub(super) struct Tickets {
 impl Tickets {
     /// None in hand; with fewer than `low` another block is wanted.
     pub(super) fn new(rolls: Rolls, low: u32) -> Self {
-        Self { blocks: VecDeque::new(), rolls, low: u64::from(low) }
+        Self {
+            blocks: VecDeque::new(),
+            rolls,
+            low: u64::from(low),
+        }
     }
 
     /// Ids in hand.
     pub(super) fn left(&self) -> u64 {
-        self.blocks.iter().map(|block| u64::try_from(block.left()).unwrap_or(0)).sum()
+        self.blocks
+            .iter()
+            .map(|block| u64::try_from(block.left()).unwrap_or(0))
+            .sum()
     }
 
     /// Whether another block should be reserved now.

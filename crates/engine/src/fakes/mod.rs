@@ -17,8 +17,8 @@ use tombola_core::decision::CallAnswer;
 use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::message::Message;
 use tombola_core::ports::{
-    Actor, ApiKey, Catalog, Claim, Clock, CodesAdded, ImportBegun, ImportId, PutCampaign, StockChanged,
-    StoreError, StoreResult, Transitioned,
+    Actor, ApiKey, Catalog, Claim, Clock, CodesAdded, ImportBegun, ImportId, PutCampaign,
+    StockChanged, StoreError, StoreResult, Transitioned,
 };
 
 /// The database's uuid in these tests.
@@ -53,7 +53,10 @@ pub(crate) struct FakeCatalog {
 
 impl FakeCatalog {
     pub(crate) fn with(endpoints: Vec<Endpoint>) -> Arc<Self> {
-        Arc::new(Self { endpoints: Mutex::new(endpoints), disabled: Mutex::default() })
+        Arc::new(Self {
+            endpoints: Mutex::new(endpoints),
+            disabled: Mutex::default(),
+        })
     }
 }
 
@@ -83,27 +86,63 @@ impl Catalog for FakeCatalog {
     async fn origin(&self) -> StoreResult<String> {
         Ok(ORIGIN.to_owned())
     }
-    async fn put_campaign(&self, _: CampaignFile, _: Actor, _: Timestamp) -> StoreResult<PutCampaign> {
+    async fn put_campaign(
+        &self,
+        _: CampaignFile,
+        _: Actor,
+        _: Timestamp,
+    ) -> StoreResult<PutCampaign> {
         not_asked()
     }
-    async fn transition(&self, _: &str, _: Transition, _: Actor, _: Timestamp) -> StoreResult<Transitioned> {
+    async fn transition(
+        &self,
+        _: &str,
+        _: Transition,
+        _: Actor,
+        _: Timestamp,
+    ) -> StoreResult<Transitioned> {
         not_asked()
     }
-    async fn change_stock(&self, _: &str, _: &str, _: i64, _: Actor, _: Timestamp) -> StoreResult<StockChanged> {
+    async fn change_stock(
+        &self,
+        _: &str,
+        _: &str,
+        _: i64,
+        _: Actor,
+        _: Timestamp,
+    ) -> StoreResult<StockChanged> {
         not_asked()
     }
-    async fn put_endpoint(&self, _: EndpointSpec, _: String, _: Actor, _: Timestamp) -> StoreResult<Endpoint> {
+    async fn put_endpoint(
+        &self,
+        _: EndpointSpec,
+        _: String,
+        _: Actor,
+        _: Timestamp,
+    ) -> StoreResult<Endpoint> {
         not_asked()
     }
     async fn endpoints(&self) -> StoreResult<Vec<Endpoint>> {
         Ok(self.endpoints.lock().unwrap().clone())
     }
-    async fn enable_endpoint(&self, lane: i64, is_enabled: bool, _: Actor, _: Timestamp) -> StoreResult<bool> {
+    async fn enable_endpoint(
+        &self,
+        lane: i64,
+        is_enabled: bool,
+        _: Actor,
+        _: Timestamp,
+    ) -> StoreResult<bool> {
         assert!(!is_enabled, "the engine only disables");
         self.disabled.lock().unwrap().push(lane);
         Ok(true)
     }
-    async fn begin_import(&self, _: &str, _: &str, _: Actor, _: Timestamp) -> StoreResult<ImportBegun> {
+    async fn begin_import(
+        &self,
+        _: &str,
+        _: &str,
+        _: Actor,
+        _: Timestamp,
+    ) -> StoreResult<ImportBegun> {
         not_asked()
     }
     async fn add_codes(&self, _: ImportId, _: Vec<String>, _: bool) -> StoreResult<CodesAdded> {
@@ -162,14 +201,26 @@ impl FakeDistributor {
 
 /// A whole answer with that status.
 pub(crate) fn status(status: u16) -> CallAnswer {
-    CallAnswer::Status { status, retry_after: None, receipt: None }
+    CallAnswer::Status {
+        status,
+        retry_after: None,
+        receipt: None,
+    }
 }
 
 #[async_trait]
 impl crate::Distributor for FakeDistributor {
-    async fn deliver(&self, endpoint: &Endpoint, claim: &Claim, message: &Message) -> (CallAnswer, Option<String>) {
+    async fn deliver(
+        &self,
+        endpoint: &Endpoint,
+        claim: &Claim,
+        message: &Message,
+    ) -> (CallAnswer, Option<String>) {
         assert_eq!((endpoint.lane, message.award), (claim.lane, claim.award));
-        self.begun.lock().unwrap().push((self.clock.monotonic(), claim.lane));
+        self.begun
+            .lock()
+            .unwrap()
+            .push((self.clock.monotonic(), claim.lane));
         {
             let mut in_flight = self.in_flight.lock().unwrap();
             in_flight.0 += 1;

@@ -13,8 +13,8 @@ use tombola_core::draw::DrawFact;
 use tombola_core::ids::IdBlock;
 use tombola_core::message::Message;
 use tombola_core::ports::{
-    AwardPath, Claim, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, Handoff,
-    KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
+    AwardPath, Claim, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage,
+    DueQuery, Handoff, KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
 };
 use tombola_core::{AwardId, DrawId, Timestamp};
 
@@ -100,12 +100,21 @@ impl FakePath {
 
     /// Request keys of each batch that was run.
     pub(crate) fn batch_keys(&self) -> Vec<Vec<String>> {
-        let keys = |batch: &DrawBatch| batch.requests.iter().map(|request| request.key.to_string()).collect();
+        let keys = |batch: &DrawBatch| {
+            batch
+                .requests
+                .iter()
+                .map(|request| request.key.to_string())
+                .collect()
+        };
         self.batches.lock().unwrap().iter().map(keys).collect()
     }
 
     /// Says what an answer to the next such calls is.
-    pub(crate) fn say<T, R>(at: &Answers<T, R>, answer: impl FnMut(&T) -> StoreResult<R> + Send + 'static) {
+    pub(crate) fn say<T, R>(
+        at: &Answers<T, R>,
+        answer: impl FnMut(&T) -> StoreResult<R> + Send + 'static,
+    ) {
         *at.lock().unwrap() = Some(Box::new(answer));
     }
 }
@@ -148,7 +157,13 @@ pub(crate) fn message(award: i64) -> Message {
 }
 
 pub(crate) fn handoff(award: i64, at: Timestamp) -> Handoff {
-    Handoff { award: AwardId(award), lease: 1, message: message(award), traceparent: None, at }
+    Handoff {
+        award: AwardId(award),
+        lease: 1,
+        message: message(award),
+        traceparent: None,
+        at,
+    }
 }
 
 fn row(award: AwardId, state: State) -> Row {
@@ -176,7 +191,10 @@ impl AwardPath for FakePath {
     async fn reserve_ids(&self, count: u32) -> StoreResult<IdBlock> {
         check(&self.on_reserve, &count)?;
         let next = self.next_id.fetch_add(i64::from(count), Ordering::Relaxed);
-        Ok(IdBlock { next, end: next + i64::from(count) })
+        Ok(IdBlock {
+            next,
+            end: next + i64::from(count),
+        })
     }
 
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
@@ -186,8 +204,14 @@ impl AwardPath for FakePath {
             return answer;
         }
         let drawn = batch.requests.iter().map(|request| {
-            let facts = request.tickets.iter().map(|ticket| fact(ticket.id, &batch.campaign, &request.user, false));
-            DrawAnswer::Drawn { draws: facts.collect(), handoffs: vec![] }
+            let facts = request
+                .tickets
+                .iter()
+                .map(|ticket| fact(ticket.id, &batch.campaign, &request.user, false));
+            DrawAnswer::Drawn {
+                draws: facts.collect(),
+                handoffs: vec![],
+            }
         });
         Ok(drawn.collect())
     }
@@ -204,9 +228,16 @@ impl AwardPath for FakePath {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.deliveries_allowed.acquire().await.unwrap().forget();
         check(&self.on_deliver, &copies)?;
-        self.delivered.lock().unwrap().push(copies.iter().map(|copy| copy.award.0).collect());
+        self.delivered
+            .lock()
+            .unwrap()
+            .push(copies.iter().map(|copy| copy.award.0).collect());
         let said = self.copies.lock().unwrap();
-        let answer = |copy: &Copy| said.get(&copy.award).cloned().unwrap_or(CopyAnswer::Delivered { kind: Kind::Text });
+        let answer = |copy: &Copy| {
+            said.get(&copy.award)
+                .cloned()
+                .unwrap_or(CopyAnswer::Delivered { kind: Kind::Text })
+        };
         Ok(copies.iter().map(answer).collect())
     }
 
@@ -248,7 +279,10 @@ impl AwardPath for FakePath {
                 Decision::Hold(_) => State::Held,
                 Decision::Retry { .. } | Decision::Unknown | Decision::Defer => State::Retryable,
             };
-            Recorded { written: Written::Applied, row: row(record.award, state) }
+            Recorded {
+                written: Written::Applied,
+                row: row(record.award, state),
+            }
         });
         let recorded = recorded.collect();
         self.records.lock().unwrap().extend(records);
@@ -260,9 +294,16 @@ impl AwardPath for FakePath {
         overridden(&self.on_due, &query).unwrap_or_else(|| Ok(DuePage::default()))
     }
 
-    async fn give_back(&self, claims: Vec<(AwardId, i64)>, _: Timestamp) -> StoreResult<Vec<Written>> {
+    async fn give_back(
+        &self,
+        claims: Vec<(AwardId, i64)>,
+        _: Timestamp,
+    ) -> StoreResult<Vec<Written>> {
         let written = vec![Written::Applied; claims.len()];
-        self.given_back.lock().unwrap().extend(claims.into_iter().map(|(award, _)| award));
+        self.given_back
+            .lock()
+            .unwrap()
+            .extend(claims.into_iter().map(|(award, _)| award));
         Ok(written)
     }
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use tombola_core::ports::{
-    GroupPosition, Incoming, Member, Outgoing, Polled, Report, Topic, TopicDescription, TopicError, TopicSpec,
+    GroupPosition, Incoming, Member, Outgoing, Polled, Report, Topic, TopicDescription, TopicError,
+    TopicSpec,
 };
 
 /// What the broker says of every message.
@@ -64,8 +65,16 @@ impl FakeTopic {
     }
 
     /// Messages of these awards, one after the other from `offset`.
-    pub(crate) fn show_awards(&self, partition: i32, offset: i64, awards: impl IntoIterator<Item = i64>) {
-        let incoming = awards.into_iter().zip(offset..).map(|(award, offset)| incoming(partition, offset, award));
+    pub(crate) fn show_awards(
+        &self,
+        partition: i32,
+        offset: i64,
+        awards: impl IntoIterator<Item = i64>,
+    ) {
+        let incoming = awards
+            .into_iter()
+            .zip(offset..)
+            .map(|(award, offset)| incoming(partition, offset, award));
         self.show(Polled::Messages(incoming.collect()));
     }
 
@@ -73,7 +82,10 @@ impl FakeTopic {
     pub(crate) fn committed(&self, partition: i32) -> Option<i64> {
         let asked = self.asked.lock().unwrap();
         let commits = asked.iter().filter_map(|asked| match asked {
-            Asked::Committed(next) => next.iter().find(|(one, _)| *one == partition).map(|(_, next)| *next),
+            Asked::Committed(next) => next
+                .iter()
+                .find(|(one, _)| *one == partition)
+                .map(|(_, next)| *next),
             Asked::Paused(_) | Asked::Resumed(_) | Asked::Left => None,
         });
         commits.last()
@@ -108,7 +120,10 @@ impl Topic for FakeTopic {
         let report = |message| {
             published.push(message);
             match says {
-                Says::Taken => Report::Taken { partition: 3, offset: i64::try_from(published.len()).unwrap() - 1 },
+                Says::Taken => Report::Taken {
+                    partition: 3,
+                    offset: i64::try_from(published.len()).unwrap() - 1,
+                },
                 Says::NotTaken => Report::NotTaken("full".to_owned()),
                 Says::Nothing => Report::Unknown("timed out".to_owned()),
             }
@@ -119,14 +134,22 @@ impl Topic for FakeTopic {
     async fn subscribe(&self, _: &str) -> Result<Box<dyn Member>, TopicError> {
         let sees = self.sees.lock().unwrap().take().ok_or(TopicError::Closed)?;
         let (asked, commit_errors) = (Arc::clone(&self.asked), Arc::clone(&self.commit_errors));
-        Ok(Box::new(FakeMember { sees, left: vec![], asked, commit_errors }))
+        Ok(Box::new(FakeMember {
+            sees,
+            left: vec![],
+            asked,
+            commit_errors,
+        }))
     }
 
     async fn group_position(&self, _: &str) -> Result<GroupPosition, TopicError> {
         if *self.says.lock().unwrap() == Says::Nothing {
             return Err(TopicError::Unavailable("away".to_owned()));
         }
-        Ok(GroupPosition { epoch: self.epoch(), partitions: vec![] })
+        Ok(GroupPosition {
+            epoch: self.epoch(),
+            partitions: vec![],
+        })
     }
 
     async fn create(&self, _: &TopicSpec) -> Result<(), TopicError> {

@@ -8,14 +8,19 @@ use crate::breaker::{Breaker, BreakerSettings, BreakerState, Pass};
 use std::sync::Arc;
 use std::time::Duration;
 use tombola_core::endpoint::Endpoint;
+use tombola_core::limits;
 
-/// What a call is taken to last until one was measured.
-const CALL_GUESS: Duration = Duration::from_millis(100);
+/// What a call is taken to last until one was measured: little, for those that come
+/// too early are set aside once more, while those that come too late leave the lane
+/// idle.
+const CALL_GUESS: Duration = Duration::from_millis(5);
 /// A measured rate that is a little low would leave the lane idle; those that come
 /// too early are set aside once more.
 const EAGER_PERCENT: u32 = 110;
-/// The farthest that a copy is set aside for want of a permit.
-const ASIDE_MAX: Duration = Duration::from_hours(1);
+/// The farthest that a copy is set aside for want of a permit, the wait of an open
+/// breaker aside: so long may the lane be idle after it has become faster. Beyond it
+/// the dates begin anew, and a copy comes once in that time at most.
+const ASIDE_MAX: Duration = limits::GRACE_MAX;
 
 /// Why there is no permit now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +46,8 @@ pub(crate) struct Lane {
     endpoint: Arc<Endpoint>,
     pace: Option<Pace>,
     breaker: Breaker,
-    in_flight: u32,
+    /// When the calls in flight began, the oldest first.
+    in_flight: Vec<Duration>,
     /// A moving mean of how long calls last.
     call_time: Duration,
     /// The last date given to a copy that was set aside.
@@ -54,7 +60,7 @@ impl Lane {
             pace: endpoint.interval.map(Pace::new),
             endpoint: Arc::new(endpoint),
             breaker: Breaker::new(BreakerSettings::lane()),
-            in_flight: 0,
+            in_flight: Vec::new(),
             call_time: CALL_GUESS,
             aside_until: Duration::ZERO,
         }
@@ -64,8 +70,8 @@ impl Lane {
         &self.endpoint
     }
 
-    pub(crate) const fn in_flight(&self) -> u32 {
-        self.in_flight
+    pub(crate) fn in_flight(&self) -> u32 {
+        u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn breaker_state(&self, now: Duration) -> BreakerState {
@@ -89,12 +95,15 @@ impl Lane {
 
     /// Asked to be called no more.
     pub(crate) fn disable(&mut self) {
-        self.endpoint = Arc::new(Endpoint { is_enabled: false, ..Endpoint::clone(&self.endpoint) });
+        self.endpoint = Arc::new(Endpoint {
+            is_enabled: false,
+            ..Endpoint::clone(&self.endpoint)
+        });
     }
 
     /// Gives a permit whose turn is at most `ahead` away.
     pub(crate) fn take(&mut self, now: Duration, ahead: Duration) -> Result<Turn, Wait> {
-        if self.in_flight >= self.endpoint.concurrency {
+        if self.in_flight() >= self.endpoint.concurrency {
             return Err(Wait::ForACall);
         }
         let at = self.pace.as_ref().map_or(now, |pace| pace.next_turn(now));
@@ -109,7 +118,8 @@ impl Lane {
         if let Some(pace) = &mut self.pace {
             pace.take_turn(now);
         }
-        self.in_flight += 1;
+        let place = self.in_flight.partition_point(|begun| *begun <= at);
+        self.in_flight.insert(place, at);
         Ok(Turn { at, is_probe })
     }
 
@@ -120,18 +130,20 @@ impl Lane {
 
     /// A permit comes back. `word`: how its call ended and how long it lasted, `None`
     /// if there was none.
-    pub(crate) fn give(&mut self, is_probe: bool, word: Option<(bool, Duration)>, now: Duration) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    pub(crate) fn give(&mut self, turn: Turn, word: Option<(bool, Duration)>, now: Duration) {
+        if let Ok(place) = self.in_flight.binary_search(&turn.at) {
+            self.in_flight.remove(place);
+        }
         match word {
             Some((is_ok, lasted)) => {
                 self.call_time = (self.call_time * 7 + lasted) / 8;
-                if is_probe {
+                if turn.is_probe {
                     self.breaker.record_probe(is_ok, now);
                 } else {
                     self.breaker.record(is_ok, now);
                 }
             }
-            None if is_probe => self.breaker.give_probe_back(),
+            None if turn.is_probe => self.breaker.give_probe_back(),
             None => {}
         }
     }
@@ -143,8 +155,13 @@ impl Lane {
             Pass::Yes | Pass::Probe => now,
             Pass::No { until } => until,
         };
-        let next = self.aside_until.max(begins) + self.each();
-        self.aside_until = next.min(now + ASIDE_MAX);
+        let each = self.each(now);
+        let next = self.aside_until.max(begins) + each;
+        self.aside_until = if next > begins + ASIDE_MAX {
+            begins + each
+        } else {
+            next
+        };
         self.aside_until.saturating_sub(now)
     }
 
@@ -157,11 +174,18 @@ impl Lane {
         open.max(BreakerSettings::lane().open_first)
     }
 
-    /// The time between two calls that the lane was measured to take.
-    fn each(&self) -> Duration {
-        let by_calls = self.call_time / self.endpoint.concurrency.max(1);
+    /// The time between two calls that the lane was measured to take. A call that is
+    /// under way for longer than the mean says more than the mean.
+    fn each(&self, now: Duration) -> Duration {
+        let oldest = self
+            .in_flight
+            .first()
+            .map_or(Duration::ZERO, |begun| now.saturating_sub(*begun));
+        let by_calls = self.call_time.max(oldest) / self.endpoint.concurrency.max(1);
         let by_pace = self.pace.as_ref().map_or(Duration::ZERO, Pace::interval);
-        (by_calls * 100 / EAGER_PERCENT).max(by_pace).max(Duration::from_micros(1))
+        (by_calls * 100 / EAGER_PERCENT)
+            .max(by_pace)
+            .max(Duration::from_micros(1))
     }
 }
 

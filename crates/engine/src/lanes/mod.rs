@@ -46,8 +46,16 @@ struct Inner {
 impl Lanes {
     /// None known yet.
     pub fn new(clock: Arc<dyn Clock>, meters: Arc<Meters>) -> Self {
-        let inner = Mutex::new(Inner { lanes: HashMap::new(), calls: 0 });
-        Self { clock, meters, inner, calls_max: limits::CALLS_IN_FLIGHT_MAX }
+        let inner = Mutex::new(Inner {
+            lanes: HashMap::new(),
+            calls: 0,
+        });
+        Self {
+            clock,
+            meters,
+            inner,
+            calls_max: limits::CALLS_IN_FLIGHT_MAX,
+        }
     }
 
     /// Reads the endpoints anew: at the start, now and then, and after a change.
@@ -80,7 +88,10 @@ impl Lanes {
     /// How the breaker of a lane stands; that of a lane without calls is closed.
     pub fn breaker_state(&self, lane: i64) -> BreakerState {
         let now = self.clock.monotonic();
-        self.locked().lanes.get(&lane).map_or(BreakerState::Closed, |lane| lane.breaker_state(now))
+        self.locked()
+            .lanes
+            .get(&lane)
+            .map_or(BreakerState::Closed, |lane| lane.breaker_state(now))
     }
 
     /// Calls in flight, all lanes together.
@@ -121,7 +132,11 @@ impl Lanes {
         let now = self.clock.monotonic();
         let mut inner = self.locked();
         let is_full = inner.calls >= self.calls_max;
-        let Some(it) = inner.lanes.get_mut(&lane).filter(|it| it.endpoint().is_enabled) else {
+        let Some(it) = inner
+            .lanes
+            .get_mut(&lane)
+            .filter(|it| it.endpoint().is_enabled)
+        else {
             return Admission::Disabled;
         };
         if is_full {
@@ -131,7 +146,12 @@ impl Lanes {
             Ok(turn) => {
                 let endpoint = Arc::clone(it.endpoint());
                 inner.calls += 1;
-                Admission::Permit(Permit { lanes: Arc::clone(self), endpoint, turn, word: None })
+                Admission::Permit(Permit {
+                    lanes: Arc::clone(self),
+                    endpoint,
+                    turn,
+                    word: None,
+                })
             }
             Err(wait) => Admission::Wait(wait),
         }
@@ -140,27 +160,36 @@ impl Lanes {
     /// How long a copy without a permit is set aside.
     pub(crate) fn set_aside(&self, lane: i64) -> Duration {
         let now = self.clock.monotonic();
-        self.locked().lanes.get_mut(&lane).map_or(limits::RETRY_FIRST, |lane| lane.set_aside(now))
+        self.locked()
+            .lanes
+            .get_mut(&lane)
+            .map_or(limits::RETRY_FIRST, |lane| lane.set_aside(now))
     }
 
     /// When an award of this lane is looked at again after its endpoint's fault.
     pub(crate) fn again_in(&self, lane: i64) -> Duration {
         let now = self.clock.monotonic();
-        self.locked().lanes.get(&lane).map_or(limits::BREAKER_OPEN_FIRST, |lane| lane.again_in(now))
+        self.locked()
+            .lanes
+            .get(&lane)
+            .map_or(limits::BREAKER_OPEN_FIRST, |lane| lane.again_in(now))
     }
 
     fn begin(&self, lane: i64) -> Result<(), Duration> {
         let now = self.clock.monotonic();
-        self.locked().lanes.get_mut(&lane).map_or(Ok(()), |lane| lane.begin(now))
+        self.locked()
+            .lanes
+            .get_mut(&lane)
+            .map_or(Ok(()), |lane| lane.begin(now))
     }
 
-    fn give(&self, lane: i64, is_probe: bool, word: Option<(bool, Duration)>) {
+    fn give(&self, lane: i64, turn: Turn, word: Option<(bool, Duration)>) {
         let now = self.clock.monotonic();
         let mut inner = self.locked();
         inner.calls = inner.calls.saturating_sub(1);
         if let Some(it) = inner.lanes.get_mut(&lane) {
             let before = it.breaker_state(now);
-            it.give(is_probe, word, now);
+            it.give(turn, word, now);
             note_breaker(it.endpoint(), before, it.breaker_state(now));
         }
     }
@@ -176,10 +205,16 @@ fn note_breaker(endpoint: &Endpoint, before: BreakerState, after: BreakerState) 
     }
     match after {
         BreakerState::Open => {
-            tracing::warn!(endpoint = endpoint.name, "calls fail: the endpoint's breaker is open");
+            tracing::warn!(
+                endpoint = endpoint.name,
+                "calls fail: the endpoint's breaker is open"
+            );
         }
         BreakerState::Closed => {
-            tracing::info!(endpoint = endpoint.name, "calls work again: the endpoint's breaker is closed");
+            tracing::info!(
+                endpoint = endpoint.name,
+                "calls work again: the endpoint's breaker is closed"
+            );
         }
         BreakerState::HalfOpen => {}
     }
@@ -217,13 +252,16 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.lanes.give(self.endpoint.lane, self.turn.is_probe, self.word.take());
+        self.lanes
+            .give(self.endpoint.lane, self.turn, self.word.take());
     }
 }
 
 impl std::fmt::Debug for Permit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Permit").field("turn", &self.turn).finish_non_exhaustive()
+        f.debug_struct("Permit")
+            .field("turn", &self.turn)
+            .finish_non_exhaustive()
     }
 }
 

@@ -27,7 +27,8 @@ impl Pace {
     /// At most one call each `interval`.
     pub(crate) fn new(interval: Duration) -> Self {
         let interval = interval.max(Duration::from_nanos(1));
-        let per_second = (Duration::from_secs(1).as_nanos() / interval.as_nanos()).clamp(1, LOOK_BACK_MAX);
+        let per_second =
+            (Duration::from_secs(1).as_nanos() / interval.as_nanos()).clamp(1, LOOK_BACK_MAX);
         let calls = u32::try_from(per_second).unwrap_or(1);
         // Intervals are cut to whole nanoseconds; the window makes up for it.
         let window = interval * calls + Duration::from_nanos(u64::from(calls));
@@ -60,7 +61,10 @@ impl Pace {
     /// Notes that a call begins now, or says how long it has to wait still.
     pub(crate) fn begin(&mut self, now: Duration) -> Result<(), Duration> {
         if self.begun.len() >= self.window_calls {
-            let earliest = self.begun.front().map_or(Duration::ZERO, |first| *first + self.window);
+            let earliest = self
+                .begun
+                .front()
+                .map_or(Duration::ZERO, |first| *first + self.window);
             if let Some(wait) = earliest.checked_sub(now).filter(|wait| !wait.is_zero()) {
                 return Err(wait);
             }
@@ -97,14 +101,21 @@ mod tests {
     }
 
     fn most_in_a_window(begun: &[Duration], window: Duration) -> usize {
-        let inside = |first: &Duration| begun.iter().filter(|it| *it >= first && **it < *first + window).count();
+        let inside = |first: &Duration| {
+            begun
+                .iter()
+                .filter(|it| *it >= first && **it < *first + window)
+                .count()
+        };
         begun.iter().map(inside).max().unwrap_or(0)
     }
 
     #[test]
     fn turns_are_evenly_spaced_and_idle_time_is_not_saved_up() {
         let mut pace = Pace::new(SECOND / 50);
-        let turns: Vec<u128> = (0..3).map(|_| pace.take_turn(Duration::ZERO).as_millis()).collect();
+        let turns: Vec<u128> = (0..3)
+            .map(|_| pace.take_turn(Duration::ZERO).as_millis())
+            .collect();
         assert_eq!(turns, [0, 20, 40]);
         assert_eq!(pace.take_turn(10 * SECOND), 10 * SECOND);
         assert_eq!(pace.take_turn(10 * SECOND), 10 * SECOND + SECOND / 50);

@@ -18,13 +18,19 @@ fn permit(lanes: &Arc<Lanes>, lane: i64) -> Option<Permit> {
 
 #[tokio::test(start_paused = true)]
 async fn calls_of_all_lanes_together_are_bounded_and_a_dropped_permit_is_given_back() {
-    let many = |lane| Endpoint { concurrency: 1024, ..endpoint(lane) };
+    let many = |lane| Endpoint {
+        concurrency: 1024,
+        ..endpoint(lane)
+    };
     let lanes = lanes(vec![many(1), many(2)]);
     let mut permits: Vec<Permit> = (0..1000).map_while(|_| permit(&lanes, 1)).collect();
     while let Some(one) = permit(&lanes, 2) {
         permits.push(one);
     }
-    assert_eq!((permits.len(), lanes.calls()), (limits::CALLS_IN_FLIGHT_MAX, limits::CALLS_IN_FLIGHT_MAX));
+    assert_eq!(
+        (permits.len(), lanes.calls()),
+        (limits::CALLS_IN_FLIGHT_MAX, limits::CALLS_IN_FLIGHT_MAX)
+    );
     permits.pop();
     assert!(permit(&lanes, 2).is_some());
     drop(permits);
@@ -36,9 +42,15 @@ async fn lane_that_is_disabled_or_gone_is_never_called() {
     let lanes = lanes(vec![endpoint(1), endpoint(2)]);
     let in_flight = permit(&lanes, 1).unwrap();
     lanes.disable(2);
-    lanes.set(vec![Endpoint { is_enabled: false, ..endpoint(2) }]);
+    lanes.set(vec![Endpoint {
+        is_enabled: false,
+        ..endpoint(2)
+    }]);
     for lane in [1, 2, 3] {
-        assert!(matches!(lanes.admit(lane, Duration::ZERO), Admission::Disabled), "{lane}");
+        assert!(
+            matches!(lanes.admit(lane, Duration::ZERO), Admission::Disabled),
+            "{lane}"
+        );
     }
     in_flight.end(true, Duration::ZERO);
     assert_eq!(lanes.calls(), 0);
@@ -53,6 +65,10 @@ async fn meters_show_the_lanes_as_they_stand() {
     let _permit = permit(&lanes, 1).unwrap();
     lanes.show();
     let shown = lanes.meters.lanes();
-    let expected = LaneMeter { name: "endpoint-1".to_owned(), breaker: BreakerState::Closed, in_flight: 1 };
+    let expected = LaneMeter {
+        name: "endpoint-1".to_owned(),
+        breaker: BreakerState::Closed,
+        in_flight: 1,
+    };
     assert_eq!(shown.get(&1), Some(&expected));
 }

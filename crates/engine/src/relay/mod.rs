@@ -51,7 +51,10 @@ impl RelayHandle {
         if taken < offered {
             self.waiting.fetch_sub(offered - taken, Ordering::Relaxed);
             self.meters.handoffs_dropped.add(offered - taken);
-            tracing::warn!(dropped = offered - taken, "the relay is full; rescue will publish");
+            tracing::warn!(
+                dropped = offered - taken,
+                "the relay is full; rescue will publish"
+            );
         }
         if taken > 0 && self.queue.try_send(handoffs).is_err() {
             self.waiting.fetch_sub(taken, Ordering::Relaxed);
@@ -86,7 +89,11 @@ pub struct Relay {
 
 impl Relay {
     /// A relay that holds `waiting_max` messages, and its handle.
-    pub fn new(publisher: Arc<Publisher>, waiting_max: usize, meters: Arc<Meters>) -> (RelayHandle, Self) {
+    pub fn new(
+        publisher: Arc<Publisher>,
+        waiting_max: usize,
+        meters: Arc<Meters>,
+    ) -> (RelayHandle, Self) {
         // Each entry holds one message at least, so entries need no bound of their own.
         let (entry, queue) = mpsc::channel(waiting_max.max(1));
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -96,7 +103,16 @@ impl Relay {
             waiting_max,
             meters: Arc::clone(&meters),
         };
-        (handle, Self { queue, waiting, publisher, meters, left: Vec::new() })
+        (
+            handle,
+            Self {
+                queue,
+                waiting,
+                publisher,
+                meters,
+                left: Vec::new(),
+            },
+        )
     }
 
     /// Publishes and marks until a stop; then what waits is still published, for its
@@ -105,7 +121,9 @@ impl Relay {
         let (marks, written) = mpsc::channel(limits::RELAY_MARKS_WAITING_MAX);
         let marker = tasks.spawn(write_marks(Arc::clone(&self.publisher), written));
         while let Some(batch) = self.next_batch(&tasks).await {
-            let Some(fresh) = self.fresh(batch) else { continue };
+            let Some(fresh) = self.fresh(batch) else {
+                continue;
+            };
             let published = self.publisher.publish(fresh).await;
             // The marker ends after this loop, so it takes what comes.
             if marks.send(published).await.is_err() {
@@ -123,8 +141,16 @@ impl Relay {
         }
         let batch = self.take_batch();
         let taken = batch.len();
-        let Some(fresh) = self.fresh(batch) else { return RelayStep { published: 0, dropped: taken } };
-        let step = RelayStep { published: fresh.len(), dropped: taken - fresh.len() };
+        let Some(fresh) = self.fresh(batch) else {
+            return RelayStep {
+                published: 0,
+                dropped: taken,
+            };
+        };
+        let step = RelayStep {
+            published: fresh.len(),
+            dropped: taken - fresh.len(),
+        };
         let marks = self.publisher.publish(fresh).await;
         self.publisher.mark(marks).await;
         step
@@ -145,14 +171,18 @@ impl Relay {
             };
             self.left = first?;
         }
-        while self.left.len() < limits::RELAY_BATCH_MAX && let Ok(more) = self.queue.try_recv() {
+        while self.left.len() < limits::RELAY_BATCH_MAX
+            && let Ok(more) = self.queue.try_recv()
+        {
             self.left.extend(more);
         }
         Some(self.take_batch())
     }
 
     fn take_batch(&mut self) -> Vec<Handoff> {
-        let rest = self.left.split_off(self.left.len().min(limits::RELAY_BATCH_MAX));
+        let rest = self
+            .left
+            .split_off(self.left.len().min(limits::RELAY_BATCH_MAX));
         let batch = std::mem::replace(&mut self.left, rest);
         self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
         batch
@@ -161,7 +191,11 @@ impl Relay {
     /// Those that rescue does not own yet; none while the breaker is not closed.
     fn fresh(&self, batch: Vec<Handoff>) -> Option<Vec<Handoff>> {
         let offered = batch.len();
-        let fresh = if self.publisher.is_closed() { self.publisher.without_expired(batch) } else { Vec::new() };
+        let fresh = if self.publisher.is_closed() {
+            self.publisher.without_expired(batch)
+        } else {
+            Vec::new()
+        };
         self.meters.handoffs_dropped.add(offered - fresh.len());
         (!fresh.is_empty()).then_some(fresh)
     }

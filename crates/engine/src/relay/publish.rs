@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tombola_core::award::{Mark, Position};
 use tombola_core::limits;
-use tombola_core::ports::{AwardPath, Clock, Handoff, MarkOf, Outgoing, Report, StoreResult, Topic, Written};
+use tombola_core::ports::{
+    AwardPath, Clock, Handoff, MarkOf, Outgoing, Report, StoreResult, Topic, Written,
+};
 
 /// How long a broker may hold its reports back before they count as unknown; above
 /// the broker's own time-out.
@@ -35,7 +37,14 @@ impl Publisher {
         origin: Arc<str>,
     ) -> Self {
         let breaker = Mutex::new(Breaker::new(BreakerSettings::topic()));
-        Self { topic, path, clock, meters, origin, breaker }
+        Self {
+            topic,
+            path,
+            clock,
+            meters,
+            origin,
+            breaker,
+        }
     }
 
     /// Whether everything may pass.
@@ -81,21 +90,31 @@ impl Publisher {
         // of a life that is over, and rescue does not take it for lag.
         let epoch = self.topic.epoch();
         kill::point("before_publish");
-        let messages: Vec<Outgoing> = handoffs.iter().map(|handoff| self.outgoing(handoff)).collect();
+        let messages: Vec<Outgoing> = handoffs
+            .iter()
+            .map(|handoff| self.outgoing(handoff))
+            .collect();
         let reports = self.reports(messages).await;
         kill::point("after_publish");
         self.note(&reports, is_probe);
         let marks = handoffs.into_iter().zip(reports).map(|(handoff, report)| {
             let (mark, error) = mark(report, epoch);
-            MarkOf { award: handoff.award, lease: handoff.lease, mark, error }
+            MarkOf {
+                award: handoff.award,
+                lease: handoff.lease,
+                mark,
+                error,
+            }
         });
         marks.collect()
     }
 
     /// One report for each message. What is too large is never given to the broker.
     async fn reports(&self, messages: Vec<Outgoing>) -> Vec<Report> {
-        let is_large: Vec<bool> =
-            messages.iter().map(|message| message.value.len() > limits::MESSAGE_BYTES_MAX).collect();
+        let is_large: Vec<bool> = messages
+            .iter()
+            .map(|message| message.value.len() > limits::MESSAGE_BYTES_MAX)
+            .collect();
         let fit: Vec<Outgoing> = messages
             .into_iter()
             .zip(&is_large)
@@ -104,14 +123,18 @@ impl Publisher {
         let answered = if fit.is_empty() {
             Vec::new()
         } else {
-            tokio::time::timeout(REPORT_TIMEOUT, self.topic.publish_batch(fit)).await.unwrap_or_default()
+            tokio::time::timeout(REPORT_TIMEOUT, self.topic.publish_batch(fit))
+                .await
+                .unwrap_or_default()
         };
         let mut answered = answered.into_iter();
         let report = |is_large| {
             if is_large {
                 Report::Refused("the message is too large".to_owned())
             } else {
-                answered.next().unwrap_or_else(|| Report::Unknown("no report came".to_owned()))
+                answered
+                    .next()
+                    .unwrap_or_else(|| Report::Unknown("no report came".to_owned()))
             }
         };
         is_large.into_iter().map(report).collect()
@@ -163,14 +186,18 @@ impl Publisher {
             }
         }
         if is_probe {
-            let is_ok = !reports.iter().any(|it| matches!(it, Report::NotTaken(_) | Report::Unknown(_)));
+            let is_ok = !reports
+                .iter()
+                .any(|it| matches!(it, Report::NotTaken(_) | Report::Unknown(_)));
             breaker.record_probe(is_ok, now);
         }
         let after = breaker.state(now);
         drop(breaker);
         self.meters.set_topic_breaker(after);
         if before == BreakerState::Closed && after == BreakerState::Open {
-            tracing::warn!("publishing fails: the topic's breaker is open; draws go on, rescue publishes later");
+            tracing::warn!(
+                "publishing fails: the topic's breaker is open; draws go on, rescue publishes later"
+            );
         } else if before != after && after == BreakerState::Closed {
             tracing::info!("publishing works again: the topic's breaker is closed");
         }
@@ -183,7 +210,10 @@ impl Publisher {
         }
         let now = self.clock.now();
         let path = Arc::clone(&self.path);
-        let answers = halved(&marks, move |part| Box::pin(mark_part(Arc::clone(&path), part, now))).await;
+        let answers = halved(&marks, move |part| {
+            Box::pin(mark_part(Arc::clone(&path), part, now))
+        })
+        .await;
         kill::point("after_mark");
         for (mark, answer) in marks.iter().zip(answers) {
             match answer {
@@ -222,9 +252,14 @@ async fn mark_part(
 
 fn mark(report: Report, epoch: i64) -> (Mark, Option<String>) {
     match report {
-        Report::Taken { partition, offset } => {
-            (Mark::Taken(Position { epoch, partition, offset }), None)
-        }
+        Report::Taken { partition, offset } => (
+            Mark::Taken(Position {
+                epoch,
+                partition,
+                offset,
+            }),
+            None,
+        ),
         Report::NotTaken(error) | Report::Unknown(error) => (Mark::Failed, Some(error)),
         Report::Refused(error) => (Mark::Refused, Some(error)),
     }

@@ -29,16 +29,31 @@ impl World {
             Arc::from(ORIGIN),
         ));
         let (handle, relay) = Relay::new(Arc::clone(&publisher), waiting_max, Arc::clone(&meters));
-        Self { handle, relay, publisher, path, topic, clock, meters }
+        Self {
+            handle,
+            relay,
+            publisher,
+            path,
+            topic,
+            clock,
+            meters,
+        }
     }
 
     fn offer(&self, awards: std::ops::Range<i64>) {
         let now = self.clock.now();
-        self.handle.offer(awards.map(|award| handoff(award, now)).collect());
+        self.handle
+            .offer(awards.map(|award| handoff(award, now)).collect());
     }
 
     fn marks(&self) -> Vec<(i64, Mark)> {
-        self.path.marks.lock().unwrap().iter().map(|mark| (mark.award.0, mark.mark)).collect()
+        self.path
+            .marks
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|mark| (mark.award.0, mark.mark))
+            .collect()
     }
 }
 
@@ -49,16 +64,29 @@ async fn settle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn message_is_published_with_its_key_and_headers_and_marked_with_the_epoch_before_the_publish() {
+async fn message_is_published_with_its_key_and_headers_and_marked_with_the_epoch_before_the_publish()
+ {
     let mut world = World::new(10);
     let mut one = handoff(7, world.clock.now());
     one.traceparent = Some(Arc::from("00-1-2-01"));
     world.handle.offer(vec![one.clone()]);
-    assert_eq!(world.relay.run_once().await, RelayStep { published: 1, dropped: 0 });
+    assert_eq!(
+        world.relay.run_once().await,
+        RelayStep {
+            published: 1,
+            dropped: 0
+        }
+    );
     let published = world.topic.published.lock().unwrap();
-    assert_eq!((published[0].key.as_str(), &*published[0].value), ("u1", &*one.message.encode()));
-    let headers: Vec<(&str, &str)> =
-        published[0].headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(
+        (published[0].key.as_str(), &*published[0].value),
+        ("u1", &*one.message.encode())
+    );
+    let headers: Vec<(&str, &str)> = published[0]
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     assert_eq!(
         headers,
         [
@@ -68,7 +96,17 @@ async fn message_is_published_with_its_key_and_headers_and_marked_with_the_epoch
             ("traceparent", "00-1-2-01"),
         ]
     );
-    assert_eq!(world.marks(), [(7, Mark::Taken(Position { epoch: 9, partition: 3, offset: 0 }))]);
+    assert_eq!(
+        world.marks(),
+        [(
+            7,
+            Mark::Taken(Position {
+                epoch: 9,
+                partition: 3,
+                offset: 0
+            })
+        )]
+    );
     assert_eq!(world.handle.waiting(), 0);
 }
 
@@ -77,7 +115,10 @@ async fn handoffs_beyond_the_bound_are_dropped_and_counted() {
     let mut world = World::new(5);
     world.offer(0..3);
     world.offer(3..9);
-    assert_eq!((world.handle.waiting(), world.meters.handoffs_dropped.get()), (5, 4));
+    assert_eq!(
+        (world.handle.waiting(), world.meters.handoffs_dropped.get()),
+        (5, 4)
+    );
     assert_eq!(world.relay.run_once().await.published, 5);
     world.offer(9..10);
     assert_eq!(world.relay.run_once().await.published, 1);
@@ -89,7 +130,13 @@ async fn handoff_that_rescue_may_own_is_dropped() {
     world.offer(0..2);
     tokio::time::advance(tombola_core::limits::HANDOFF_AGE_MAX).await;
     world.offer(2..3);
-    assert_eq!(world.relay.run_once().await, RelayStep { published: 1, dropped: 2 });
+    assert_eq!(
+        world.relay.run_once().await,
+        RelayStep {
+            published: 1,
+            dropped: 2
+        }
+    );
     assert_eq!(world.meters.handoffs_dropped.get(), 2);
 }
 
@@ -114,7 +161,13 @@ async fn failures_open_the_breaker_and_then_handoffs_are_dropped_without_asking_
     assert_eq!(world.meters.topic_breaker(), 2);
     world.topic.say(Says::Taken);
     world.offer(10..20);
-    assert_eq!(world.relay.run_once().await, RelayStep { published: 0, dropped: 10 });
+    assert_eq!(
+        world.relay.run_once().await,
+        RelayStep {
+            published: 0,
+            dropped: 10
+        }
+    );
     // Half-open is rescue's: the relay goes on only when a probe has closed it.
     tokio::time::advance(Duration::from_secs(5)).await;
     world.offer(20..30);
@@ -127,10 +180,17 @@ async fn message_too_large_for_the_topic_is_refused_alone_and_never_given_to_the
     let mut world = World::new(10);
     let mut large = handoff(2, world.clock.now());
     large.message.name = "x".repeat(tombola_core::limits::MESSAGE_BYTES_MAX);
-    world.handle.offer(vec![handoff(1, world.clock.now()), large, handoff(3, world.clock.now())]);
+    world.handle.offer(vec![
+        handoff(1, world.clock.now()),
+        large,
+        handoff(3, world.clock.now()),
+    ]);
     world.relay.run_once().await;
     let marks = world.marks();
-    assert!(matches!(marks[..], [(1, Mark::Taken(_)), (2, Mark::Refused), (3, Mark::Taken(_))]));
+    assert!(matches!(
+        marks[..],
+        [(1, Mark::Taken(_)), (2, Mark::Refused), (3, Mark::Taken(_))]
+    ));
     assert_eq!(world.topic.published.lock().unwrap().len(), 2);
     assert!(world.publisher.is_closed());
 }
@@ -149,8 +209,16 @@ async fn broker_that_says_nothing_leaves_the_publish_unknown_before_rescue_owns_
 
 #[tokio::test(start_paused = true)]
 async fn next_batch_is_published_while_the_last_is_marked_up_to_a_bound() {
-    let World { handle, relay, path, topic, clock, .. } = World::new(10_000);
-    path.marks_allowed.forget_permits(tokio::sync::Semaphore::MAX_PERMITS);
+    let World {
+        handle,
+        relay,
+        path,
+        topic,
+        clock,
+        ..
+    } = World::new(10_000);
+    path.marks_allowed
+        .forget_permits(tokio::sync::Semaphore::MAX_PERMITS);
     let tasks = Tasks::new();
     tasks.spawn(relay.run(tasks.clone()));
     for n in 0..10 {
@@ -158,7 +226,10 @@ async fn next_batch_is_published_while_the_last_is_marked_up_to_a_bound() {
         settle().await;
     }
     // One is being marked, two wait for it, one waits for room.
-    assert_eq!(topic.batches.lock().unwrap().len(), tombola_core::limits::RELAY_MARKS_WAITING_MAX + 2);
+    assert_eq!(
+        topic.batches.lock().unwrap().len(),
+        tombola_core::limits::RELAY_MARKS_WAITING_MAX + 2
+    );
     path.marks_allowed.add_permits(100);
     settle().await;
     assert_eq!(path.marks.lock().unwrap().len(), 10);
@@ -177,14 +248,21 @@ async fn marks_of_a_store_that_is_away_are_tried_a_few_times_and_then_left_to_re
     });
     world.offer(0..1);
     world.relay.run_once().await;
-    assert_eq!(tries.load(Ordering::Relaxed), tombola_core::limits::MARK_TRIES_MAX as usize);
+    assert_eq!(
+        tries.load(Ordering::Relaxed),
+        tombola_core::limits::MARK_TRIES_MAX as usize
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn mark_that_cannot_be_written_does_not_keep_the_others_from_it() {
     let mut world = World::new(100);
     FakePath::say(&world.path.on_mark, |marks: &Vec<MarkOf>| {
-        if marks.iter().any(|mark| mark.award == AwardId(5)) { Err(StoreError::Row("5".to_owned())) } else { Ok(()) }
+        if marks.iter().any(|mark| mark.award == AwardId(5)) {
+            Err(StoreError::Row("5".to_owned()))
+        } else {
+            Ok(())
+        }
     });
     world.offer(0..9);
     world.relay.run_once().await;
@@ -194,7 +272,13 @@ async fn mark_that_cannot_be_written_does_not_keep_the_others_from_it() {
 
 #[tokio::test(start_paused = true)]
 async fn stop_still_publishes_what_was_handed_over() {
-    let World { handle, relay, path, clock, .. } = World::new(10_000);
+    let World {
+        handle,
+        relay,
+        path,
+        clock,
+        ..
+    } = World::new(10_000);
     handle.offer((0..1500).map(|award| handoff(award, clock.now())).collect());
     let tasks = Tasks::new();
     tasks.stop();

@@ -20,8 +20,14 @@ impl World {
         let (path, topic, clock) = (FakePath::new(), FakeTopic::new(), TokioClock::new());
         let meters = Arc::new(Meters::new());
         let lanes = Arc::new(Lanes::new(Arc::clone(&clock) as _, Arc::clone(&meters)));
-        lanes.reload(&*FakeCatalog::with(vec![endpoint(1), endpoint(2)])).await.unwrap();
-        *path.lanes.lock().unwrap() = DueLanes { due: due.to_vec(), next: None };
+        lanes
+            .reload(&*FakeCatalog::with(vec![endpoint(1), endpoint(2)]))
+            .await
+            .unwrap();
+        *path.lanes.lock().unwrap() = DueLanes {
+            due: due.to_vec(),
+            next: None,
+        };
         let publisher = Publisher::new(
             Arc::clone(&topic) as _,
             Arc::clone(&path) as _,
@@ -38,11 +44,24 @@ impl World {
             clock: Arc::clone(&clock) as _,
             meters: Arc::clone(&meters),
         });
-        Self { rescuer, path, topic, lanes, clock, meters }
+        Self {
+            rescuer,
+            path,
+            topic,
+            lanes,
+            clock,
+            meters,
+        }
     }
 
     fn lanes_asked(&self) -> Vec<i64> {
-        self.path.queries.lock().unwrap().iter().map(|query| query.lane).collect()
+        self.path
+            .queries
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|query| query.lane)
+            .collect()
     }
 
     /// Calls of lane 1 fail until its breaker opens.
@@ -50,22 +69,35 @@ impl World {
         for _ in 0..limits::BREAKER_FAILURES_IN_ROW {
             match self.lanes.admit(1, Duration::ZERO) {
                 crate::lanes::Admission::Permit(permit) => permit.end(false, Duration::ZERO),
-                other @ (crate::lanes::Admission::Disabled | crate::lanes::Admission::Wait(_)) => panic!("{other:?}"),
+                other @ (crate::lanes::Admission::Disabled | crate::lanes::Admission::Wait(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
     }
 }
 
 fn cursor(n: i64) -> DueCursor {
-    DueCursor { due_at: Timestamp(n), award: AwardId(n) }
+    DueCursor {
+        due_at: Timestamp(n),
+        award: AwardId(n),
+    }
 }
 
 /// Page number `n` of a lane, of `pages`, one message each.
 fn page(after: Option<DueCursor>, pages: i64, with_message: bool) -> DuePage {
     let n = after.map_or(0, |cursor| cursor.award.0) + 1;
     DuePage {
-        handoffs: if with_message { vec![handoff(n, Timestamp(0))] } else { vec![] },
-        rescued: if with_message { vec![(AwardId(n), State::Pending)] } else { vec![] },
+        handoffs: if with_message {
+            vec![handoff(n, Timestamp(0))]
+        } else {
+            vec![]
+        },
+        rescued: if with_message {
+            vec![(AwardId(n), State::Pending)]
+        } else {
+            vec![]
+        },
         seen: 1,
         next: (n < pages).then(|| cursor(n)),
         ..DuePage::default()
@@ -75,10 +107,15 @@ fn page(after: Option<DueCursor>, pages: i64, with_message: bool) -> DuePage {
 #[tokio::test(start_paused = true)]
 async fn lanes_are_served_in_turn_page_by_page_until_nothing_more_is_due() {
     let mut world = World::new(&[0, 1]).await;
-    FakePath::say(&world.path.on_due, |query: &DueQuery| Ok(page(query.after, if query.lane == 0 { 3 } else { 2 }, true)));
+    FakePath::say(&world.path.on_due, |query: &DueQuery| {
+        Ok(page(query.after, if query.lane == 0 { 3 } else { 2 }, true))
+    });
     let round = world.rescuer.run_once().await.unwrap();
     assert_eq!(world.lanes_asked(), [0, 1, 0, 1, 0]);
-    assert_eq!((round.published, round.rescued, round.seen, round.has_more), (5, 5, 5, false));
+    assert_eq!(
+        (round.published, round.rescued, round.seen, round.has_more),
+        (5, 5, 5, false)
+    );
     assert_eq!(world.path.marks.lock().unwrap().len(), 5);
     assert!(world.meters.rescued().contains(&(State::Pending, 5)));
     world.path.queries.lock().unwrap().clear();
@@ -89,37 +126,56 @@ async fn lanes_are_served_in_turn_page_by_page_until_nothing_more_is_due() {
 #[tokio::test(start_paused = true)]
 async fn rows_that_only_wait_are_passed_by_and_the_next_round_goes_on_behind_them() {
     let mut world = World::new(&[0]).await;
-    FakePath::say(&world.path.on_due, |query: &DueQuery| Ok(page(query.after, 20, false)));
+    FakePath::say(&world.path.on_due, |query: &DueQuery| {
+        Ok(page(query.after, 20, false))
+    });
     let round = world.rescuer.run_once().await.unwrap();
     assert!(round.has_more);
     assert_eq!(world.lanes_asked().len(), limits::RESCUE_IDLE_STEPS_MAX);
     let round = world.rescuer.run_once().await.unwrap();
     assert!(!round.has_more);
     let queries = world.path.queries.lock().unwrap();
-    assert_eq!(queries[limits::RESCUE_IDLE_STEPS_MAX].after, Some(cursor(16)));
+    assert_eq!(
+        queries[limits::RESCUE_IDLE_STEPS_MAX].after,
+        Some(cursor(16))
+    );
     assert_eq!(queries.len(), 20);
-    assert!(queries.iter().all(|query| query.limit == limits::RESCUE_BATCH_MAX));
+    assert!(
+        queries
+            .iter()
+            .all(|query| query.limit == limits::RESCUE_BATCH_MAX)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn round_is_bounded_in_steps_and_says_that_there_is_more() {
     let mut world = World::new(&[0]).await;
-    FakePath::say(&world.path.on_due, |query: &DueQuery| Ok(page(query.after, i64::MAX, true)));
+    FakePath::say(&world.path.on_due, |query: &DueQuery| {
+        Ok(page(query.after, i64::MAX, true))
+    });
     let round = world.rescuer.run_once().await.unwrap();
     assert!(round.has_more);
-    assert_eq!((world.lanes_asked().len(), round.published), (limits::RESCUE_STEPS_MAX, limits::RESCUE_STEPS_MAX));
+    assert_eq!(
+        (world.lanes_asked().len(), round.published),
+        (limits::RESCUE_STEPS_MAX, limits::RESCUE_STEPS_MAX)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn open_breaker_of_a_lane_is_told_to_the_store_and_half_open_lets_a_probe_batch_through() {
     let mut world = World::new(&[1, 2]).await;
-    FakePath::say(&world.path.on_due, |query: &DueQuery| Ok(page(query.after, 5, false)));
+    FakePath::say(&world.path.on_due, |query: &DueQuery| {
+        Ok(page(query.after, 5, false))
+    });
     world.break_lane();
     world.rescuer.run_once().await.unwrap();
     let asked = |world: &World| {
         let mut queries = world.path.queries.lock().unwrap();
-        let of_lane_1: Vec<_> =
-            queries.drain(..).filter(|it| it.lane == 1).map(|it| (it.is_breaker_open, it.limit)).collect();
+        let of_lane_1: Vec<_> = queries
+            .drain(..)
+            .filter(|it| it.lane == 1)
+            .map(|it| (it.is_breaker_open, it.limit))
+            .collect();
         of_lane_1
     };
     assert_eq!(asked(&world), [(true, limits::RESCUE_BATCH_MAX)]);
@@ -135,7 +191,12 @@ async fn while_the_topic_fails_one_probe_batch_goes_each_interval_and_no_other_r
     world.topic.say(Says::NotTaken);
     FakePath::say(&world.path.on_due, |query: &DueQuery| {
         let handoffs = (0..10).map(|n| handoff(n, Timestamp(0))).collect();
-        Ok(DuePage { handoffs, seen: 10, next: Some(cursor(query.lane)), ..DuePage::default() })
+        Ok(DuePage {
+            handoffs,
+            seen: 10,
+            next: Some(cursor(query.lane)),
+            ..DuePage::default()
+        })
     });
     world.rescuer.run_once().await.unwrap();
     assert_eq!(world.lanes_asked(), [0]);
@@ -146,7 +207,11 @@ async fn while_the_topic_fails_one_probe_batch_goes_each_interval_and_no_other_r
         assert_eq!(world.lanes_asked().len(), probes);
         tokio::time::advance(limits::RESCUE_PROBE_INTERVAL).await;
     }
-    assert!(world.path.queries.lock().unwrap()[1..].iter().all(|it| it.limit == limits::RESCUE_PROBE_ROWS));
+    assert!(
+        world.path.queries.lock().unwrap()[1..]
+            .iter()
+            .all(|it| it.limit == limits::RESCUE_PROBE_ROWS)
+    );
     world.topic.say(Says::Taken);
     world.rescuer.run_once().await.unwrap();
     assert!(world.rescuer.parts.publisher.is_closed());
@@ -158,7 +223,10 @@ async fn probe_of_the_topic_that_finds_nothing_to_publish_is_given_back() {
     world.topic.say(Says::NotTaken);
     FakePath::say(&world.path.on_due, |_| {
         let handoffs = (0..10).map(|n| handoff(n, Timestamp(0))).collect();
-        Ok(DuePage { handoffs, ..DuePage::default() })
+        Ok(DuePage {
+            handoffs,
+            ..DuePage::default()
+        })
     });
     world.rescuer.run_once().await.unwrap();
     tokio::time::advance(limits::RESCUE_PROBE_INTERVAL).await;
@@ -174,7 +242,14 @@ async fn group_that_nobody_can_speak_of_is_passed_on_as_unknown() {
     world.rescuer.run_once().await.unwrap();
     world.topic.say(Says::Nothing);
     world.rescuer.run_once().await.unwrap();
-    let known: Vec<bool> = world.path.queries.lock().unwrap().iter().map(|query| query.group.is_some()).collect();
+    let known: Vec<bool> = world
+        .path
+        .queries
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|query| query.group.is_some())
+        .collect();
     assert_eq!(known, [true, false]);
     assert_eq!(world.meters.group(), None);
 }
@@ -185,7 +260,11 @@ async fn store_that_is_away_ends_the_round_and_the_next_begins_anew() {
     let mut times = 0;
     FakePath::say(&world.path.on_due, move |query: &DueQuery| {
         times += 1;
-        if times == 2 { Err(StoreError::Unavailable("away".to_owned())) } else { Ok(page(query.after, 3, true)) }
+        if times == 2 {
+            Err(StoreError::Unavailable("away".to_owned()))
+        } else {
+            Ok(page(query.after, 3, true))
+        }
     });
     assert!(world.rescuer.run_once().await.is_err());
     let round = world.rescuer.run_once().await.unwrap();
@@ -195,14 +274,26 @@ async fn store_that_is_away_ends_the_round_and_the_next_begins_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn rescue_looks_at_the_next_due_date_but_within_its_interval() {
-    let World { rescuer, path, clock, .. } = World::new(&[]).await;
+    let World {
+        rescuer,
+        path,
+        clock,
+        ..
+    } = World::new(&[]).await;
     let (tasks, start) = (Tasks::new(), clock.now());
     let at = |millis| Some(start.plus(Duration::from_millis(millis)));
     path.lanes.lock().unwrap().next = at(300);
     let handle = rescuer.handle();
     tasks.spawn(rescuer.run(tasks.clone()));
     // (the next due date is said, time passes, looks so far)
-    for (next, passes, looks) in [(at(300), 299, 1), (at(310), 2, 2), (at(60_000), 49, 2), (at(60_000), 1, 3), (None, 999, 3), (None, 1, 4)] {
+    for (next, passes, looks) in [
+        (at(300), 299, 1),
+        (at(310), 2, 2),
+        (at(60_000), 49, 2),
+        (at(60_000), 1, 3),
+        (None, 999, 3),
+        (None, 1, 4),
+    ] {
         settle().await;
         tokio::time::advance(Duration::from_millis(passes)).await;
         path.lanes.lock().unwrap().next = next;

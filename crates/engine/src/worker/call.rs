@@ -42,17 +42,33 @@ pub(super) enum CallEnd {
 
 impl Shared {
     pub(super) async fn call(self: Arc<Self>, call: Call) -> CallEnd {
-        let Call { claimed: Claimed { claim, message, permit, lease_until }, jitter } = call;
+        let Call {
+            claimed:
+                Claimed {
+                    claim,
+                    message,
+                    permit,
+                    lease_until,
+                },
+            jitter,
+        } = call;
         let end = |decision, error| {
             let record = Record {
                 award: claim.award,
                 lease: claim.lease,
                 decision,
                 error,
-                lane_at: self.parts.clock.now().plus(jitter.spread(self.parts.lanes.again_in(claim.lane))),
+                lane_at: self
+                    .parts
+                    .clock
+                    .now()
+                    .plus(jitter.spread(self.parts.lanes.again_in(claim.lane))),
                 jitter,
             };
-            CallEnd::Record(Box::new(Due { record, lease_until }))
+            CallEnd::Record(Box::new(Due {
+                record,
+                lease_until,
+            }))
         };
         let Some(permit) = permit else {
             return end(Decision::Hold(HoldReason::EndpointDisabled), None);
@@ -66,8 +82,15 @@ impl Shared {
         kill::point("before_call");
         let (answer, error) = self.deliver_one(&endpoint, &claim, &message).await;
         kill::point("after_call_before_record");
-        let Judged { decision, is_breaker_failure, disable } = judge(answer, endpoint.conflict_means_delivered);
-        permit.end(!is_breaker_failure, self.parts.clock.monotonic().saturating_sub(began));
+        let Judged {
+            decision,
+            is_breaker_failure,
+            disable,
+        } = judge(answer, endpoint.conflict_means_delivered);
+        permit.end(
+            !is_breaker_failure,
+            self.parts.clock.monotonic().saturating_sub(began),
+        );
         note(&claim, &endpoint, &decision, error.as_deref());
         if disable {
             self.disable(&endpoint).await;
@@ -102,9 +125,15 @@ impl Shared {
 
     /// The distributor's word. One that panics, or does not come back, or is cut off by
     /// a stop, may have had its effect.
-    async fn deliver_one(&self, endpoint: &Endpoint, claim: &Claim, message: &Message) -> (CallAnswer, Option<String>) {
+    async fn deliver_one(
+        &self,
+        endpoint: &Endpoint,
+        claim: &Claim,
+        message: &Message,
+    ) -> (CallAnswer, Option<String>) {
         let broken = |why: &str| (CallAnswer::Broken, Some(why.to_owned()));
-        let call = AssertUnwindSafe(self.parts.distributor.deliver(endpoint, claim, message)).catch_unwind();
+        let call = AssertUnwindSafe(self.parts.distributor.deliver(endpoint, claim, message))
+            .catch_unwind();
         tokio::select! {
             answer = tokio::time::timeout(endpoint.timeout + OVERTIME, call) => match answer {
                 Ok(Ok(answer)) => answer,
@@ -119,13 +148,24 @@ impl Shared {
     /// they look. Its awards are held, and released when an operator enables it.
     async fn disable(&self, endpoint: &Endpoint) {
         self.parts.lanes.disable(endpoint.lane);
-        let by = Actor { name: "tombola".to_owned(), reason: Some("the endpoint answered 410".to_owned()) };
+        let by = Actor {
+            name: "tombola".to_owned(),
+            reason: Some("the endpoint answered 410".to_owned()),
+        };
         let mut wait = *limits::STORE_BACKOFF.start();
         for _ in 0..DISABLE_TRIES_MAX {
             let now = self.parts.clock.now();
-            match self.parts.catalog.enable_endpoint(endpoint.lane, false, by.clone(), now).await {
+            match self
+                .parts
+                .catalog
+                .enable_endpoint(endpoint.lane, false, by.clone(), now)
+                .await
+            {
                 Ok(_) => {
-                    tracing::error!(endpoint = endpoint.name, "the endpoint answered 410 and is disabled");
+                    tracing::error!(
+                        endpoint = endpoint.name,
+                        "the endpoint answered 410 and is disabled"
+                    );
                     return;
                 }
                 Err(error) => {
@@ -144,7 +184,11 @@ fn note(claim: &Claim, endpoint: &Endpoint, decision: &Decision, error: Option<&
         Decision::Delivered { .. } => {
             tracing::debug!(award.id = %award, delivery.attempt = attempt, endpoint, "delivered");
         }
-        Decision::Retry { .. } | Decision::Defer | Decision::Hold(_) | Decision::Unknown | Decision::Refuse => {
+        Decision::Retry { .. }
+        | Decision::Defer
+        | Decision::Hold(_)
+        | Decision::Unknown
+        | Decision::Refuse => {
             let decision = decision.name();
             tracing::warn!(award.id = %award, delivery.attempt = attempt, endpoint, %decision, error, "not delivered");
         }

@@ -34,12 +34,17 @@ impl Worker {
         {
             let size = self.queue.len().min(self.shared.parts.options.poll_max);
             let partitions = &self.partitions;
-            let fresh: Vec<Taken> =
-                self.queue.drain(..size).filter(|taken| partitions.is_current(taken.place)).collect();
+            let fresh: Vec<Taken> = self
+                .queue
+                .drain(..size)
+                .filter(|taken| partitions.is_current(taken.place))
+                .collect();
             let bad = std::mem::take(&mut self.bad);
             self.batches += 1;
             let shared = Arc::clone(&self.shared);
-            self.shared.tasks.spawn_on(&mut self.settling, shared.deliver(bad, fresh));
+            self.shared
+                .tasks
+                .spawn_on(&mut self.settling, shared.deliver(bad, fresh));
         }
     }
 
@@ -51,7 +56,8 @@ impl Worker {
         }
         for (lane, taken) in settled.outside {
             if self.partitions.is_current(taken.place) {
-                self.waiting.push(lane, taken, self.shared.parts.clock.monotonic());
+                self.waiting
+                    .push(lane, taken, self.shared.parts.clock.monotonic());
             }
         }
         for claimed in settled.claimed {
@@ -66,7 +72,10 @@ type Method<T, R> = fn(Arc<dyn AwardPath>, Vec<T>, Timestamp) -> StoreCall<Vec<R
 impl Shared {
     /// A batch of fresh copies.
     async fn deliver(self: Arc<Self>, bad: Vec<Bad>, taken: Vec<Taken>) -> Settled {
-        let mut settled = Settled { is_batch: true, ..Settled::default() };
+        let mut settled = Settled {
+            is_batch: true,
+            ..Settled::default()
+        };
         self.keep(bad, &mut settled).await;
         if !taken.is_empty() {
             kill::point("before_deliver");
@@ -94,7 +103,12 @@ impl Shared {
                 settled.done.push(taken.place);
                 // From here on the lease is counted by the monotonic clock.
                 let lease_until = monotonic + claim.lease_ends.since(now);
-                settled.claimed.push(Claimed { claim, message: taken.message, permit, lease_until });
+                settled.claimed.push(Claimed {
+                    claim,
+                    message: taken.message,
+                    permit,
+                    lease_until,
+                });
             } else {
                 others.0.push(taken);
                 others.1.push(answer);
@@ -107,8 +121,13 @@ impl Shared {
     /// Copies without a permit, and when their lane would take them.
     pub(super) async fn set_aside(self: Arc<Self>, aside: Vec<(Taken, Timestamp)>) -> Settled {
         let mut settled = Settled::default();
-        let deferrals: Vec<Deferral> =
-            aside.iter().map(|(taken, until)| Deferral { copy: taken.copy(), until: *until }).collect();
+        let deferrals: Vec<Deferral> = aside
+            .iter()
+            .map(|(taken, until)| Deferral {
+                copy: taken.copy(),
+                until: *until,
+            })
+            .collect();
         kill::point("before_defer");
         let answers = self.ask(&deferrals, defer).await;
         kill::point("after_defer");
@@ -135,7 +154,10 @@ impl Shared {
                     continue;
                 }
                 Ok(CopyAnswer::NotOurs(reason)) => {
-                    bad.push(Bad { place: taken.place, kept: taken.kept(reason) });
+                    bad.push(Bad {
+                        place: taken.place,
+                        kept: taken.kept(reason),
+                    });
                     continue;
                 }
                 // The store stays away and a stop has come: others read it again.
@@ -188,7 +210,11 @@ impl Shared {
                 Ok(()) => self.parts.meters.messages_kept.one(),
                 Err(NoAnswer::Member(error)) => {
                     let offset = bad.place.offset;
-                    tracing::error!(offset, error, "a dead-letter message cannot be kept; it is on the topic only");
+                    tracing::error!(
+                        offset,
+                        error,
+                        "a dead-letter message cannot be kept; it is on the topic only"
+                    );
                 }
                 Err(NoAnswer::Store(_)) => continue,
             }
@@ -199,14 +225,20 @@ impl Shared {
     /// Reads the endpoints anew if one of these lanes is not known: it is younger than
     /// the last look.
     async fn know_lanes(&self, outside: &[(i64, Taken)]) {
-        let is_known = outside.iter().all(|(lane, _)| self.parts.lanes.knows(*lane));
+        let is_known = outside
+            .iter()
+            .all(|(lane, _)| self.parts.lanes.knows(*lane));
         if !is_known && let Err(error) = self.parts.lanes.reload(&*self.parts.catalog).await {
             tracing::warn!(%error, "the endpoints could not be read");
         }
     }
 
     /// Asks the store, with patience, in halves where one member fails.
-    async fn ask<T, R>(self: &Arc<Self>, members: &[T], method: Method<T, R>) -> Vec<Result<R, NoAnswer>>
+    async fn ask<T, R>(
+        self: &Arc<Self>,
+        members: &[T],
+        method: Method<T, R>,
+    ) -> Vec<Result<R, NoAnswer>>
     where
         T: Clone + Send + Sync + 'static,
         R: Send + 'static,
@@ -214,7 +246,13 @@ impl Shared {
         let call = |part: Vec<T>| -> StoreCall<Vec<R>> {
             let shared = Arc::clone(self);
             Box::pin(async move {
-                let call = || method(Arc::clone(&shared.parts.path), part.clone(), shared.parts.clock.now());
+                let call = || {
+                    method(
+                        Arc::clone(&shared.parts.path),
+                        part.clone(),
+                        shared.parts.clock.now(),
+                    )
+                };
                 patiently(&shared.tasks, Patience::UntilStop, call).await
             })
         };
@@ -222,19 +260,39 @@ impl Shared {
     }
 }
 
-fn deliver_local(path: Arc<dyn AwardPath>, copies: Vec<Copy>, now: Timestamp) -> StoreCall<Vec<CopyAnswer>> {
+fn deliver_local(
+    path: Arc<dyn AwardPath>,
+    copies: Vec<Copy>,
+    now: Timestamp,
+) -> StoreCall<Vec<CopyAnswer>> {
     Box::pin(async move { path.deliver_local(copies, now).await })
 }
 
-fn claim(path: Arc<dyn AwardPath>, copies: Vec<Copy>, now: Timestamp) -> StoreCall<Vec<CopyAnswer>> {
+fn claim(
+    path: Arc<dyn AwardPath>,
+    copies: Vec<Copy>,
+    now: Timestamp,
+) -> StoreCall<Vec<CopyAnswer>> {
     Box::pin(async move { path.claim(copies, now).await })
 }
 
-fn defer(path: Arc<dyn AwardPath>, deferrals: Vec<Deferral>, now: Timestamp) -> StoreCall<Vec<CopyAnswer>> {
+fn defer(
+    path: Arc<dyn AwardPath>,
+    deferrals: Vec<Deferral>,
+    now: Timestamp,
+) -> StoreCall<Vec<CopyAnswer>> {
     Box::pin(async move { path.defer(deferrals, now).await })
 }
 
-fn keep_messages(path: Arc<dyn AwardPath>, messages: Vec<KeptMessage>, now: Timestamp) -> StoreCall<Vec<()>> {
+fn keep_messages(
+    path: Arc<dyn AwardPath>,
+    messages: Vec<KeptMessage>,
+    now: Timestamp,
+) -> StoreCall<Vec<()>> {
     let count = messages.len();
-    Box::pin(async move { path.keep_messages(messages, now).await.map(|()| vec![(); count]) })
+    Box::pin(async move {
+        path.keep_messages(messages, now)
+            .await
+            .map(|()| vec![(); count])
+    })
 }

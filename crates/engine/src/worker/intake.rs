@@ -45,29 +45,51 @@ pub(super) struct Bad {
 
 /// Reads a message. One without the header `origin` is judged by its `messageId`
 /// alone, which no other database can have given.
-pub(super) fn read(incoming: Incoming, place: Place, epoch: i64, origin: &str) -> Result<Taken, Box<Bad>> {
-    let other = incoming.headers.iter().any(|(name, value)| name == ORIGIN && value != origin);
+pub(super) fn read(
+    incoming: Incoming,
+    place: Place,
+    epoch: i64,
+    origin: &str,
+) -> Result<Taken, Box<Bad>> {
+    let other = incoming
+        .headers
+        .iter()
+        .any(|(name, value)| name == ORIGIN && value != origin);
     let message = match Message::decode(incoming.value.as_deref()) {
         Ok(_) if other => Err(KeptReason::Foreign),
         decoded => decoded,
     };
     match message {
-        Ok(message) => {
-            Ok(Taken { place, message: Arc::new(message), incoming: Arc::new(incoming), epoch })
-        }
-        Err(reason) => Err(Box::new(Bad { place, kept: kept(&incoming, epoch, reason) })),
+        Ok(message) => Ok(Taken {
+            place,
+            message: Arc::new(message),
+            incoming: Arc::new(incoming),
+            epoch,
+        }),
+        Err(reason) => Err(Box::new(Bad {
+            place,
+            kept: kept(&incoming, epoch, reason),
+        })),
     }
 }
 
 fn position(incoming: &Incoming, epoch: i64) -> Position {
-    Position { epoch, partition: incoming.partition, offset: incoming.offset }
+    Position {
+        epoch,
+        partition: incoming.partition,
+        offset: incoming.offset,
+    }
 }
 
 fn kept(incoming: &Incoming, epoch: i64, reason: KeptReason) -> KeptMessage {
     let cut = |value: &Arc<[u8]>| value[..value.len().min(limits::KEPT_MESSAGE_BYTES_MAX)].to_vec();
     KeptMessage {
         position: position(incoming, epoch),
-        key: incoming.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).map(str::to_owned),
+        key: incoming
+            .key
+            .as_deref()
+            .and_then(|key| std::str::from_utf8(key).ok())
+            .map(str::to_owned),
         value: incoming.value.as_ref().map(cut),
         headers: incoming.headers.clone(),
         reason,

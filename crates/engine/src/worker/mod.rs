@@ -113,7 +113,11 @@ impl WorkerOptions {
     /// For worlds whose clock is moved by hand: nothing waits in memory for a time
     /// that does not come by itself.
     pub fn stepped() -> Self {
-        Self { lane_wait: Duration::ZERO, call_ahead: Duration::ZERO, ..Self::default() }
+        Self {
+            lane_wait: Duration::ZERO,
+            call_ahead: Duration::ZERO,
+            ..Self::default()
+        }
     }
 }
 
@@ -235,8 +239,14 @@ impl Worker {
             self.commit_at = now + self.shared.parts.options.commit_interval;
             self.commit().await?;
         }
-        let (wake, room) = (self.wake_in(now), self.room());
-        let Some(member) = self.member.as_mut() else { return Ok(None) };
+        let mut wake = self.wake_in(now);
+        if !self.partitions.to_commit().is_empty() {
+            wake = wake.min(self.commit_at.saturating_sub(now));
+        }
+        let room = self.room();
+        let Some(member) = self.member.as_mut() else {
+            return Ok(None);
+        };
         // In no fixed order: polling must not starve behind results, nor they behind it.
         tokio::select! {
             () = tasks.stopped() => Ok(None),
@@ -284,14 +294,12 @@ impl Worker {
 
     /// How long nothing has to happen by itself.
     fn wake_in(&self, now: Duration) -> Duration {
-        let mut wake = limits::RESCUE_INTERVAL;
-        if !self.partitions.to_commit().is_empty() {
-            wake = wake.min(self.commit_at.saturating_sub(now));
-        }
-        if let Some(at) = self.waiting.next_look() {
-            wake = wake.min(at.saturating_sub(now).max(Duration::from_millis(1)));
-        }
-        wake
+        let look = self
+            .waiting
+            .next_look()
+            .map(|at| at.saturating_sub(now).max(Duration::from_millis(1)));
+        look.unwrap_or(limits::RESCUE_INTERVAL)
+            .min(limits::RESCUE_INTERVAL)
     }
 }
 

@@ -124,29 +124,43 @@ impl Worker {
     fn claim_and_set_aside(&mut self, mut sorted: Sorted) {
         let shared = &self.shared;
         while !sorted.admitted.is_empty() {
-            let rest = sorted.admitted.split_off(sorted.admitted.len().min(limits::STEP_ROWS_MAX));
+            let rest = sorted
+                .admitted
+                .split_off(sorted.admitted.len().min(limits::STEP_ROWS_MAX));
             let some = std::mem::replace(&mut sorted.admitted, rest);
-            shared.tasks.spawn_on(&mut self.settling, Arc::clone(shared).claim(some));
+            shared
+                .tasks
+                .spawn_on(&mut self.settling, Arc::clone(shared).claim(some));
         }
         let now = shared.parts.clock.now();
         let mut aside = Vec::with_capacity(sorted.aside.len());
         for (lane, taken) in sorted.aside {
-            let wait = self.rolls.jitter().spread(shared.parts.lanes.set_aside(lane));
+            let wait = self
+                .rolls
+                .jitter()
+                .spread(shared.parts.lanes.set_aside(lane));
             aside.push((taken, now.plus(wait)));
         }
         while !aside.is_empty() {
             let rest = aside.split_off(aside.len().min(limits::STEP_ROWS_MAX));
             let some = std::mem::replace(&mut aside, rest);
-            shared.tasks.spawn_on(&mut self.settling, Arc::clone(shared).set_aside(some));
+            shared
+                .tasks
+                .spawn_on(&mut self.settling, Arc::clone(shared).set_aside(some));
         }
     }
 
     /// A claim is durable: its call begins, in a task of its own.
     pub(super) fn begin_call(&mut self, claimed: Claimed) {
         self.step.calls += usize::from(claimed.permit.is_some());
-        let call = Call { claimed, jitter: self.rolls.jitter() };
+        let call = Call {
+            claimed,
+            jitter: self.rolls.jitter(),
+        };
         let shared = Arc::clone(&self.shared);
-        self.shared.tasks.spawn_on(&mut self.calls, shared.call(call));
+        self.shared
+            .tasks
+            .spawn_on(&mut self.calls, shared.call(call));
     }
 }
 

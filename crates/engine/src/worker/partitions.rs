@@ -32,7 +32,13 @@ impl Partitions {
         self.revoke(partitions);
         self.term += 1;
         for partition in partitions {
-            self.ours.insert(*partition, Ours { term: self.term, watermark: Watermark::default() });
+            self.ours.insert(
+                *partition,
+                Ours {
+                    term: self.term,
+                    watermark: Watermark::default(),
+                },
+            );
         }
     }
 
@@ -50,12 +56,20 @@ impl Partitions {
         let ours = self.ours.get_mut(&partition)?;
         let is_new = ours.watermark.begin(offset);
         self.in_hand += usize::from(is_new);
-        is_new.then_some(Place { partition, offset, term: ours.term })
+        is_new.then_some(Place {
+            partition,
+            offset,
+            term: ours.term,
+        })
     }
 
     /// What the copy asked of is durable.
     pub(super) fn end(&mut self, place: Place) {
-        if let Some(ours) = self.ours.get_mut(&place.partition).filter(|ours| ours.term == place.term) {
+        if let Some(ours) = self
+            .ours
+            .get_mut(&place.partition)
+            .filter(|ours| ours.term == place.term)
+        {
             let before = ours.watermark.in_hand();
             ours.watermark.end(place.offset);
             self.in_hand -= before - ours.watermark.in_hand();
@@ -64,7 +78,9 @@ impl Partitions {
 
     /// Whether the copy still counts.
     pub(super) fn is_current(&self, place: Place) -> bool {
-        self.ours.get(&place.partition).is_some_and(|ours| ours.term == place.term)
+        self.ours
+            .get(&place.partition)
+            .is_some_and(|ours| ours.term == place.term)
     }
 
     /// Copies read and not ended.

@@ -29,7 +29,10 @@ impl Worker {
     /// How many messages the next poll may give.
     pub(super) fn room(&self) -> usize {
         let options = &self.shared.parts.options;
-        options.in_hand_max.saturating_sub(self.partitions.in_hand()).clamp(1, options.poll_max)
+        options
+            .in_hand_max
+            .saturating_sub(self.partitions.in_hand())
+            .clamp(1, options.poll_max)
     }
 
     pub(super) fn take_in(&mut self, polled: Polled) {
@@ -37,7 +40,10 @@ impl Worker {
             Polled::Messages(messages) => {
                 kill::point("after_consume");
                 let epoch = self.shared.parts.topic.epoch();
-                self.step = WorkerStep { read: self.step.read + messages.len(), ..self.step };
+                self.step = WorkerStep {
+                    read: self.step.read + messages.len(),
+                    ..self.step
+                };
                 for incoming in messages {
                     self.take_message(incoming, epoch);
                 }
@@ -66,8 +72,13 @@ impl Worker {
 
     /// Pauses the partitions when too much is in hand, resumes them at half of it.
     pub(super) async fn keep_flow(&mut self) -> Result<(), TopicError> {
-        let (in_hand, max) = (self.partitions.in_hand(), self.shared.parts.options.in_hand_max);
-        let Some(member) = self.member.as_mut() else { return Ok(()) };
+        let (in_hand, max) = (
+            self.partitions.in_hand(),
+            self.shared.parts.options.in_hand_max,
+        );
+        let Some(member) = self.member.as_mut() else {
+            return Ok(());
+        };
         if (!self.is_paused && in_hand >= max) || self.came_unpaused {
             self.is_paused = true;
             self.came_unpaused = false;
@@ -83,7 +94,9 @@ impl Worker {
     /// Commits the offsets that have moved.
     pub(super) async fn commit(&mut self) -> Result<(), TopicError> {
         let next = self.partitions.to_commit();
-        let Some(member) = self.member.as_mut() else { return Ok(()) };
+        let Some(member) = self.member.as_mut() else {
+            return Ok(());
+        };
         if next.is_empty() {
             return Ok(());
         }
@@ -97,7 +110,9 @@ impl Worker {
             // The revocation is on its way; whoever owns them now reads them again.
             Ok(Err(TopicError::LostGeneration)) => Ok(()),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(TopicError::Unavailable("the offsets were not committed in time".to_owned())),
+            Err(_) => Err(TopicError::Unavailable(
+                "the offsets were not committed in time".to_owned(),
+            )),
         }
     }
 

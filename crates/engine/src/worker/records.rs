@@ -8,11 +8,11 @@ use crate::store_calls::{NoAnswer, Patience, StoreCall, halved, patiently};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tombola_core::AwardId;
 use tombola_core::award::State;
 use tombola_core::decision::DecisionName;
 use tombola_core::limits;
 use tombola_core::ports::{Record, Recorded, StoreError, Written};
-use tombola_core::AwardId;
 
 /// A record, and the monotonic reading until which it is worth writing.
 #[derive(Debug, Clone)]
@@ -47,7 +47,9 @@ impl Worker {
         match ended {
             Some(CallEnd::Record(due)) => self.records.due.push(*due),
             Some(CallEnd::GiveBack(award, lease)) => self.records.back.push((award, lease)),
-            None => tracing::error!("the task of a call was lost; its lease ends and rescue decides"),
+            None => {
+                tracing::error!("the task of a call was lost; its lease ends and rescue decides");
+            }
         }
     }
 
@@ -55,13 +57,20 @@ impl Worker {
     pub(super) fn write_records(&mut self) {
         let records = &mut self.records;
         while records.writing.len() < limits::RECORD_BATCHES_MAX && !records.due.is_empty() {
-            let rest = records.due.split_off(records.due.len().min(limits::RECORD_BATCH_MAX));
+            let rest = records
+                .due
+                .split_off(records.due.len().min(limits::RECORD_BATCH_MAX));
             let some = std::mem::replace(&mut records.due, rest);
-            self.shared.tasks.spawn_on(&mut records.writing, Arc::clone(&self.shared).record(some));
+            self.shared
+                .tasks
+                .spawn_on(&mut records.writing, Arc::clone(&self.shared).record(some));
         }
         if records.writing.len() < limits::RECORD_BATCHES_MAX && !records.back.is_empty() {
             let back = std::mem::take(&mut records.back);
-            self.shared.tasks.spawn_on(&mut records.writing, Arc::clone(&self.shared).give_back(back));
+            self.shared.tasks.spawn_on(
+                &mut records.writing,
+                Arc::clone(&self.shared).give_back(back),
+            );
         }
     }
 }
@@ -87,16 +96,30 @@ impl Shared {
 
     /// Tried again while the database is away, until the last lease of them is over.
     async fn record_part(self: Arc<Self>, part: Vec<Due>) -> Result<Vec<Recorded>, StoreError> {
-        let lease_until = part.iter().map(|due| due.lease_until).max().unwrap_or_default();
+        let lease_until = part
+            .iter()
+            .map(|due| due.lease_until)
+            .max()
+            .unwrap_or_default();
         let records: Vec<Record> = part.into_iter().map(|due| due.record).collect();
         let call = || -> StoreCall<Vec<Recorded>> {
             let (shared, records) = (Arc::clone(&self), records.clone());
-            Box::pin(async move { shared.parts.path.record(records, shared.parts.clock.now()).await })
+            Box::pin(async move {
+                shared
+                    .parts
+                    .path
+                    .record(records, shared.parts.clock.now())
+                    .await
+            })
         };
         let left = lease_until.saturating_sub(self.parts.clock.monotonic());
         tokio::time::timeout(left, patiently(&self.tasks, Patience::UntilAbandoned, call))
             .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable("not before the lease was over".to_owned())))
+            .unwrap_or_else(|_| {
+                Err(StoreError::Unavailable(
+                    "not before the lease was over".to_owned(),
+                ))
+            })
     }
 
     fn note_recorded(&self, due: &Due, recorded: &Recorded) {
@@ -109,7 +132,9 @@ impl Shared {
                 tracing::warn!(award.id = %award, %decision, "the record came late: the award had moved on");
             }
             Written::Applied if row.state == State::Dead => {
-                let reason = row.dead_reason.map_or("", tombola_core::reason::DeadReason::name);
+                let reason = row
+                    .dead_reason
+                    .map_or("", tombola_core::reason::DeadReason::name);
                 tracing::error!(award.id = %award, reason, "the award is a dead letter");
             }
             Written::Applied if decision != DecisionName::Delivered => {
@@ -123,14 +148,22 @@ impl Shared {
         kill::point("before_give_back");
         let call = || -> StoreCall<Vec<Written>> {
             let (shared, claims) = (Arc::clone(&self), claims.clone());
-            Box::pin(async move { shared.parts.path.give_back(claims, shared.parts.clock.now()).await })
+            Box::pin(async move {
+                shared
+                    .parts
+                    .path
+                    .give_back(claims, shared.parts.clock.now())
+                    .await
+            })
         };
         match patiently(&self.tasks, Patience::UntilAbandoned, call).await {
             Ok(written) => {
                 let applied = written.iter().filter(|it| **it == Written::Applied).count();
                 self.parts.meters.given_back.add(applied);
             }
-            Err(error) => tracing::warn!(%error, "claims could not be given back; their leases end"),
+            Err(error) => {
+                tracing::warn!(%error, "claims could not be given back; their leases end");
+            }
         }
         kill::point("after_give_back");
     }

@@ -22,7 +22,12 @@ impl Watermark {
     /// A copy was read; `false` if one at or above its offset was before, so that it
     /// is in hand already.
     pub(super) fn begin(&mut self, offset: i64) -> bool {
-        let is_new = self.seen.back().map_or(self.next.is_none_or(|next| offset >= next), |(last, _)| offset > *last);
+        let is_new = self
+            .seen
+            .back()
+            .map_or(self.next.is_none_or(|next| offset >= next), |(last, _)| {
+                offset > *last
+            });
         if is_new {
             self.seen.push_back((offset, false));
         }
@@ -94,7 +99,11 @@ mod tests {
 
     /// Each offset with whether it has ended; the run is counted from the start.
     fn naive(ended: &[(i64, bool)]) -> Option<i64> {
-        ended.iter().take_while(|(_, has_ended)| *has_ended).last().map(|(offset, _)| offset + 1)
+        ended
+            .iter()
+            .take_while(|(_, has_ended)| *has_ended)
+            .last()
+            .map(|(offset, _)| offset + 1)
     }
 
     proptest! {

@@ -72,7 +72,12 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     let path = uri.path().to_owned();
-    log.lock().unwrap().push(Seen { path: path.clone(), headers, body, from: from.port() });
+    log.lock().unwrap().push(Seen {
+        path: path.clone(),
+        headers,
+        body,
+        from: from.port(),
+    });
     match path.as_str() {
         "/receipt" => (StatusCode::CREATED, r#"{"receipt":"r-7"}"#).into_response(),
         "/large" => format!("{{\"receipt\":\"{}\"}}", "x".repeat(1 << 20)).into_response(),
@@ -81,22 +86,36 @@ async fn answer(
         other => {
             let code = other.trim_start_matches('/').parse().unwrap();
             let location = HeaderValue::from_static("/200");
-            (StatusCode::from_u16(code).unwrap(), [(header::LOCATION, location)]).into_response()
+            (
+                StatusCode::from_u16(code).unwrap(),
+                [(header::LOCATION, location)],
+            )
+                .into_response()
         }
     }
 }
 
 fn with_retry_after(text: &str) -> Response {
     let value = HeaderValue::from_str(text).unwrap();
-    (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, value)]).into_response()
+    (
+        StatusCode::TOO_MANY_REQUESTS,
+        [(header::RETRY_AFTER, value)],
+    )
+        .into_response()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the receiver is another machine, with a clock of its own")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the receiver is another machine, with a clock of its own"
+)]
 fn in_two_minutes() -> SystemTime {
     SystemTime::now() + Duration::from_secs(120)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the receiver ends with its test, no stop waits for it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the receiver ends with its test, no stop waits for it"
+)]
 fn serve(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
 }
@@ -152,7 +171,12 @@ async fn break_off(mut stream: TcpStream, how: Raw) {
 
 /// A port at which nobody listens.
 pub(crate) async fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// An endpoint that may be called here.

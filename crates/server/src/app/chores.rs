@@ -26,7 +26,7 @@ impl App {
     }
 
     /// Waits; `false` when it is time to stop.
-    async fn waits(&self, span: Duration) -> bool {
+    pub(crate) async fn waits(&self, span: Duration) -> bool {
         tokio::select! {
             () = self.tasks().stopped() => false,
             () = tokio::time::sleep(span) => true,

@@ -75,6 +75,7 @@ impl App {
             engine: tokio::sync::Mutex::new(None),
             running: RwLock::new(Running::default()),
             audit_turn: tokio::sync::Mutex::new(()),
+            imports: Arc::default(),
             audit_violations: AtomicU64::new(0),
             clock_off: AtomicI64::new(0),
             exports_gauges: AtomicBool::new(false),

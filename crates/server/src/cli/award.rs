@@ -91,6 +91,9 @@ pub struct ConfirmArgs {
     /// What the other side gave as a receipt
     #[arg(long)]
     receipt: Option<String>,
+    /// What is known of an unknown outcome; what was not delivered is requeued instead
+    #[arg(long, value_parser = ["delivered"])]
+    outcome: Option<String>,
 }
 
 /// What an operator found out about an unknown outcome.

@@ -50,27 +50,36 @@ pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Resul
         }
         opened => opened?,
     };
-    let served = serve(&app, roles, context, &mut signals).await;
+    let listening = begin(&app, roles, context).await;
+    if listening.is_ok() {
+        signals.next().await;
+        context.out.note("stopping; a second signal stops at once");
+    }
     // Also when the start failed half-way: what was opened is closed.
-    let stopping = app.stop();
     tokio::select! {
-        () = stopping => {}
+        () = end(&app, listening.as_ref().ok()) => {}
         () = signals.next() => {
-            context.out.note("stopped at once by a second signal; the next start takes up what was in hand");
+            context.out.note("stopped at once; the next start takes up what was in hand");
             return Ok(ExitCode::FAILURE);
         }
     }
-    served?;
-    Ok(ExitCode::SUCCESS)
+    listening.map(|_| ExitCode::SUCCESS)
 }
 
-/// From the start to the first signal, and until the requests under way are done.
-async fn serve(
-    app: &App,
-    roles: ServeRoles,
-    context: &Context,
-    signals: &mut Signals,
-) -> anyhow::Result<()> {
+/// Lets the requests under way finish, then everything else; each within its share
+/// of the deadline.
+async fn end(app: &App, listening: Option<&Listening>) {
+    if let Some(listening) = listening {
+        let share = app.config().http.stop_deadline.0 / 4;
+        if tokio::time::timeout(share, listening.stop()).await.is_err() {
+            tracing::warn!("requests under way are cut off");
+        }
+    }
+    app.stop().await;
+}
+
+/// Starts everything and says where it is.
+async fn begin(app: &App, roles: ServeRoles, context: &Context) -> anyhow::Result<Listening> {
     let out = context.out;
     let first = first_key(app, bootstrap_key()?).await?;
     app.start(roles.clone()).await?;
@@ -94,15 +103,7 @@ async fn serve(
             "tombola serves http://{address} from {directory} ({roles})"
         ));
     }
-    signals.next().await;
-    out.note("stopping; a second signal stops at once");
-    let deadline = app.config().http.stop_deadline.0;
-    tokio::select! {
-        () = listening.stop() => {}
-        () = tokio::time::sleep(deadline / 2) => tracing::warn!("requests under way are cut off"),
-        () = signals.next() => {}
-    }
-    Ok(())
+    Ok(listening)
 }
 
 /// `TOMBOLA_BOOTSTRAP_KEY`, or the file that `TOMBOLA_BOOTSTRAP_KEY_FILE` names.

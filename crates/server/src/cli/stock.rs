@@ -58,10 +58,10 @@ pub(super) async fn run(command: StockCommand, context: &mut Context) -> anyhow:
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            if error.may_have_happened() {
-                context.out.note(&format!(
-                    "nobody knows whether it was done; send the same again with --key {key}"
-                ));
+            if error.is_to_be_sent_again() {
+                context
+                    .out
+                    .note(&format!("no answer; send the same again with --key {key}"));
             }
             Err(error.into())
         }

@@ -42,13 +42,12 @@ impl ClientError {
         }
     }
 
-    /// Whether the call may have had its effect, so that it is to be sent again
-    /// under the same request key.
-    pub fn may_have_happened(&self) -> bool {
+    /// Whether the call is worth sending again under the same request key: it may
+    /// or may not have had its effect, or surely had none, and nobody said no.
+    pub fn is_to_be_sent_again(&self) -> bool {
         match self {
             Self::Problem { status, .. } => *status >= 500,
-            Self::Unknown(_) | Self::NotUnderstood(_) => true,
-            Self::Unreachable(_) => false,
+            Self::Unreachable(_) | Self::Unknown(_) | Self::NotUnderstood(_) => true,
         }
     }
 }

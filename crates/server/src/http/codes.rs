@@ -66,6 +66,7 @@ async fn import_codes(
             return done.replay(&import::fingerprint(body).await.map_err(of_wrong)?);
         }
     };
+    let turn = app.import_turn().await;
     let import = match app
         .store()
         .begin_import(&campaign, &prize, caller.actor(None), app.now())
@@ -74,7 +75,7 @@ async fn import_codes(
         ImportBegun::Begun(import) => import,
         ImportBegun::NotFound => return Err(Code::PrizeNotFound.into()),
     };
-    let task = import::run(app.clone(), import, body, query.skip_duplicates);
+    let task = import::run(app.clone(), import, body, query.skip_duplicates, turn);
     let done = app
         .tasks()
         .spawn(task)

@@ -9,6 +9,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::Instrument;
@@ -19,7 +21,14 @@ const REQUEST_ID: &str = "x-request-id";
 pub(super) async fn outermost(request: Request, next: Next) -> Response {
     let id = given_id(request.headers()).unwrap_or_else(new_id);
     let span = tracing::info_span!("request", request.id = %id, method = %request.method(), path = %request.uri().path());
-    let response = next.run(request).instrument(span).await;
+    let running = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let response = async {
+        match running.await {
+            Ok(response) => response,
+            Err(_) => error::ApiError::internal(&"the handler panicked").into_response(),
+        }
+    };
+    let response = response.instrument(span).await;
     let mut response = error::write_body(response, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -73,10 +82,9 @@ pub(super) async fn guard(
         }
         Err(error) => error.into_response(),
     };
-    guard
-        .app
-        .http_counts()
-        .count(guard.route, response.status());
+    let status = response.status();
+    guard.app.http_counts().count(guard.route, status);
+    tracing::debug!(route = guard.route, status = status.as_u16(), "answered");
     response
 }
 

@@ -57,7 +57,10 @@ fn expected() -> BTreeMap<(String, String), Vec<String>> {
         .filter(|line| !line.is_empty())
         .map(|line| {
             let mut words = line.split_whitespace().map(str::to_owned);
-            ((words.next().unwrap(), words.next().unwrap()), words.collect())
+            (
+                (words.next().unwrap(), words.next().unwrap()),
+                words.collect(),
+            )
         })
         .collect()
 }
@@ -70,9 +73,15 @@ async fn every_route_lets_in_exactly_the_roles_of_the_table() {
         keys.push((role, world.key(role, &format!("{role}-client")).await));
     }
     let expected = expected();
-    let routes: Vec<_> =
-        access_table().into_iter().map(|(method, path, _)| (method.to_string(), path.to_owned())).collect();
-    assert_eq!(routes.len(), expected.len(), "the table of this test names every route");
+    let routes: Vec<_> = access_table()
+        .into_iter()
+        .map(|(method, path, _)| (method.to_string(), path.to_owned()))
+        .collect();
+    assert_eq!(
+        routes.len(),
+        expected.len(),
+        "the table of this test names every route"
+    );
     for (route, may) in expected {
         assert!(routes.contains(&route), "{route:?}");
         let (method, path) = &route;
@@ -84,11 +93,22 @@ async fn every_route_lets_in_exactly_the_roles_of_the_table() {
             .replace("{id}", "9007199254740991");
         let nobody = world.send_as(None, method, &path, &[], "").await.status;
         let is_public = may.iter().any(|who| who == "*");
-        assert_eq!(nobody == StatusCode::UNAUTHORIZED, !is_public, "{route:?} nobody: {nobody}");
+        assert_eq!(
+            nobody == StatusCode::UNAUTHORIZED,
+            !is_public,
+            "{route:?} nobody: {nobody}"
+        );
         for (role, key) in &keys {
-            let status = world.send_with(key, method, &path, &Value::Null).await.status;
+            let status = world
+                .send_with(key, method, &path, &Value::Null)
+                .await
+                .status;
             let is_let_in = is_public || *role == "admin" || may.iter().any(|who| who == role);
-            assert_eq!(status != StatusCode::FORBIDDEN, is_let_in, "{route:?} {role}: {status}");
+            assert_eq!(
+                status != StatusCode::FORBIDDEN,
+                is_let_in,
+                "{route:?} {role}: {status}"
+            );
             assert_ne!(status, StatusCode::UNAUTHORIZED, "{route:?} {role}");
         }
     }
@@ -99,7 +119,9 @@ async fn wrong_keys_are_nobody_also_where_no_key_is_needed() {
     let world = World::new().await;
     for bearer in ["Bearer tmb_wrong", "Bearer", "Basic abc", "Bearer tmc_AAAA"] {
         for path in ["/v1/awards", "/livez"] {
-            let answer = world.send_as(None, "GET", path, &[("authorization", bearer)], "").await;
+            let answer = world
+                .send_as(None, "GET", path, &[("authorization", bearer)], "")
+                .await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path} {bearer}");
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         }
@@ -112,12 +134,21 @@ async fn key_is_good_at_once_and_gone_at_once() {
     let key = world.key("auditor", "books").await;
     let list = || world.send_with(&key, "GET", "/v1/campaigns", &Value::Null);
     assert_eq!(list().await.status, StatusCode::OK);
-    let id = world.get("/v1/keys").await.json()["items"][0]["id"].as_i64().unwrap();
-    let revoked = world.post(&format!("/v1/keys/{id}/revoke"), &json!({ "reason": "lost" })).await;
+    let id = world.get("/v1/keys").await.json()["items"][0]["id"]
+        .as_i64()
+        .unwrap();
+    let revoked = world
+        .post(
+            &format!("/v1/keys/{id}/revoke"),
+            &json!({ "reason": "lost" }),
+        )
+        .await;
     assert!(revoked.json()["revoked_at"].is_string());
     assert_eq!(list().await.status, StatusCode::UNAUTHORIZED);
     let world = world.reopen().await;
-    let again = world.send_with(&key, "GET", "/v1/campaigns", &Value::Null).await;
+    let again = world
+        .send_with(&key, "GET", "/v1/campaigns", &Value::Null)
+        .await;
     assert_eq!(again.status, StatusCode::UNAUTHORIZED);
 }
 
@@ -136,7 +167,10 @@ async fn two_mugs(world: &World, keys: [&str; 2]) -> (i64, String, i64) {
                     ("authorization", bearer.as_str()),
                 ];
                 let body = json!({ "user": user }).to_string();
-                let answer = world.send_as(None, "POST", "/v1/campaigns/fair/draws", &headers, &body).await.json();
+                let answer = world
+                    .send_as(None, "POST", "/v1/campaigns/fair/draws", &headers, &body)
+                    .await
+                    .json();
                 if answer["draws"][0]["prize"] == "mug" {
                     break 'found answer["draws"][0]["award"].clone();
                 }
@@ -146,38 +180,85 @@ async fn two_mugs(world: &World, keys: [&str; 2]) -> (i64, String, i64) {
         mugs.push(mug);
     }
     let token = mugs[0]["claim_token"].as_str().unwrap().to_owned();
-    (mugs[0]["id"].as_i64().unwrap(), token, mugs[1]["id"].as_i64().unwrap())
+    (
+        mugs[0]["id"].as_i64().unwrap(),
+        token,
+        mugs[1]["id"].as_i64().unwrap(),
+    )
 }
 
 #[tokio::test]
 async fn client_sees_its_own_awards_and_claim_token_one_award_only() {
     let world = World::with_fair().await;
-    let (app, shop) = (world.key("client", "app").await, world.key("client", "shop").await);
+    let (app, shop) = (
+        world.key("client", "app").await,
+        world.key("client", "shop").await,
+    );
     let (own, token, other) = two_mugs(&world, [&app, &shop]).await;
     let status = async |key: &str, id: i64| {
-        world.send_with(key, "GET", &format!("/v1/awards/{id}"), &Value::Null).await.status
+        world
+            .send_with(key, "GET", &format!("/v1/awards/{id}"), &Value::Null)
+            .await
+            .status
     };
     assert_eq!(status(&app, own).await, StatusCode::OK);
     assert_eq!(status(&app, other).await, StatusCode::NOT_FOUND);
     assert_eq!(status(&shop, own).await, StatusCode::NOT_FOUND);
     assert_eq!(status(&token, own).await, StatusCode::OK);
     assert_eq!(status(&token, other).await, StatusCode::FORBIDDEN);
-    let draw = world.send_with(&shop, "GET", &format!("/v1/draws/{own}"), &Value::Null).await;
+    let draw = world
+        .send_with(&shop, "GET", &format!("/v1/draws/{own}"), &Value::Null)
+        .await;
     assert_eq!(draw.code(), "draw_not_found");
 
     let deliverer = world.key("deliverer", "warehouse").await;
-    assert_eq!(status(&deliverer, own).await, StatusCode::NOT_FOUND, "a mug is not of kind external");
-    let confirm = world.send_with(&deliverer, "POST", &format!("/v1/awards/{own}/confirm"), &json!({})).await;
+    assert_eq!(
+        status(&deliverer, own).await,
+        StatusCode::NOT_FOUND,
+        "a mug is not of kind external"
+    );
+    let confirm = world
+        .send_with(
+            &deliverer,
+            "POST",
+            &format!("/v1/awards/{own}/confirm"),
+            &json!({}),
+        )
+        .await;
     assert_eq!(confirm.code(), "award_not_found");
-    let list = world.send_with(&deliverer, "GET", "/v1/awards?kind=physical", &Value::Null).await;
+    let list = world
+        .send_with(&deliverer, "GET", "/v1/awards?kind=physical", &Value::Null)
+        .await;
     assert_eq!(list.code(), "forbidden");
 
-    let address = json!({ "name": "Ann", "lines": ["Main street 1"], "city": "Bergen", "country": "NO" });
+    let address =
+        json!({ "name": "Ann", "lines": ["Main street 1"], "city": "Bergen", "country": "NO" });
     let path = |id: i64| format!("/v1/awards/{id}/address");
-    assert_eq!(world.send_with(&token, "POST", &path(other), &address).await.code(), "forbidden");
-    assert_eq!(world.send_with(&token, "POST", &path(own), &address).await.status, StatusCode::OK);
-    let seen = world.send_with(&token, "GET", &format!("/v1/awards/{own}"), &Value::Null).await.json();
+    assert_eq!(
+        world
+            .send_with(&token, "POST", &path(other), &address)
+            .await
+            .code(),
+        "forbidden"
+    );
+    assert_eq!(
+        world
+            .send_with(&token, "POST", &path(own), &address)
+            .await
+            .status,
+        StatusCode::OK
+    );
+    let seen = world
+        .send_with(&token, "GET", &format!("/v1/awards/{own}"), &Value::Null)
+        .await
+        .json();
     assert_eq!(seen["has_address"], true);
-    assert!(seen.get("delivery_key").is_none() && seen.get("timeline").is_none(), "{seen}");
-    assert!(!seen.to_string().contains("Main street"), "addresses are never shown");
+    assert!(
+        seen.get("delivery_key").is_none() && seen.get("timeline").is_none(),
+        "{seen}"
+    );
+    assert!(
+        !seen.to_string().contains("Main street"),
+        "addresses are never shown"
+    );
 }

@@ -25,19 +25,29 @@ fn campaign_from_its_file_to_a_delivered_award_and_a_clean_audit() {
          fair      running  1        -     0      -       -     Fair\n"
     );
 
-    let drawn = desk.ok(&["draw", "fair", "--user", "u1", "--count", "5", "--json"]).json();
+    let drawn = desk
+        .ok(&["draw", "fair", "--user", "u1", "--count", "5", "--json"])
+        .json();
     assert_eq!(drawn["draws"].as_array().unwrap().len(), 5);
     let refused = desk.run(&["draw", "fair", "--user", "u1"]);
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""));
-    assert_eq!(refused.stderr, "error: No draws are left: `per_user_total` leaves 0 draws (allowance_exhausted)\n");
+    assert_eq!(
+        refused.stderr,
+        "error: No draws are left: `per_user_total` leaves 0 draws (allowance_exhausted)\n"
+    );
 
     // A server delivers what the command drew.
     let server = desk.serve();
     let unfinished = |desk: &Desk| {
         let awards = desk.ok(&["award", "list", "--json"]).json_lines();
-        awards.iter().filter(|award| award["grant_state"] == 0 && award["state"] != "held").count()
+        awards
+            .iter()
+            .filter(|award| award["grant_state"] == 0 && award["state"] != "held")
+            .count()
     };
-    until("all awards are delivered or held", || unfinished(&desk) == 0);
+    until("all awards are delivered or held", || {
+        unfinished(&desk) == 0
+    });
     let awards = desk.ok(&["award", "list", "--json"]).json_lines();
     assert_eq!(awards.len(), 5);
     for award in &awards {
@@ -45,21 +55,34 @@ fn campaign_from_its_file_to_a_delivered_award_and_a_clean_audit() {
             "physical" => ("held", json!("address")),
             _ => ("delivered", Value::Null),
         };
-        assert_eq!((&award["state"], &award["hold_reason"]), (&json!(state), &reason), "{award}");
+        assert_eq!(
+            (&award["state"], &award["hold_reason"]),
+            (&json!(state), &reason),
+            "{award}"
+        );
         let id = award["id"].to_string();
         let shown = desk.ok(&["award", "show", &id, "--json"]).json();
         assert_eq!(shown["timeline"][0]["what"], "drawn");
         assert_eq!(shown["mq_state"], 1, "{shown}");
         let people = desk.ok(&["award", "show", &id]);
-        assert!(people.stdout.starts_with(&format!("award {id} of u1: ")), "{people:?}");
+        assert!(
+            people.stdout.starts_with(&format!("award {id} of u1: ")),
+            "{people:?}"
+        );
     }
     let csv = desk.ok(&["award", "list", "--csv"]);
     assert_eq!(csv.stdout.lines().count(), 6);
-    assert!(csv.stdout.starts_with("award,drawn_at,campaign,prize,user,kind,state,reason,attempts,due_at\n"));
+    assert!(
+        csv.stdout
+            .starts_with("award,drawn_at,campaign,prize,user,kind,state,reason,attempts,due_at\n")
+    );
     assert_eq!(server.stop().code, Some(0));
 
     let audit = desk.ok(&["audit", "--full", "--json"]).json();
-    assert_eq!((&audit["ok"], &audit["campaigns"][0]["wins"]), (&json!(true), &json!(5)));
+    assert_eq!(
+        (&audit["ok"], &audit["campaigns"][0]["wins"]),
+        (&json!(true), &json!(5))
+    );
     assert!(desk.ok(&["audit"]).stdout.ends_with("the audit is clean\n"));
 }
 
@@ -72,32 +95,99 @@ fn physical_prize_from_its_address_to_its_confirmation() {
         .replace("odds = \"30%\"", "odds = \"0.1%\"");
     std::fs::write(desk.path("fair.toml"), only_mugs).unwrap();
     desk.ok(&["campaign", "apply", "fair.toml", "--start"]);
-    let drawn = desk.ok(&["draw", "fair", "--user", "u1", "--count", "5", "--json"]).json();
+    let drawn = desk
+        .ok(&["draw", "fair", "--user", "u1", "--count", "5", "--json"])
+        .json();
     let draws = drawn["draws"].as_array().unwrap();
     let id = draws.iter().find(|draw| draw["prize"] == "mug").unwrap()["id"].to_string();
 
-    let held = desk.ok(&["award", "hold", &id, "--reason", "customs", "--json"]).json();
-    assert_eq!((&held["state"], &held["hold_reason"]), (&json!("held"), &json!("manual")));
+    let held = desk
+        .ok(&["award", "hold", &id, "--reason", "customs", "--json"])
+        .json();
+    assert_eq!(
+        (&held["state"], &held["hold_reason"]),
+        (&json!("held"), &json!("manual"))
+    );
     let twice = desk.run(&["award", "hold", &id, "--reason", "again"]);
     assert_eq!(twice.code, Some(1));
-    assert!(twice.stderr.starts_with("error: The award's state does not allow it: the award is held (award_state)"));
+    assert!(twice.stderr.starts_with(
+        "error: The award's state does not allow it: the award is held (award_state)"
+    ));
     let released = desk.ok(&["award", "release", &id, "--reason", "cleared"]);
-    assert!(released.stdout.starts_with(&format!("award {id}: pending")), "{released:?}");
+    assert!(
+        released.stdout.starts_with(&format!("award {id}: pending")),
+        "{released:?}"
+    );
 
     let server = desk.serve();
     let state = |reason: &str| {
-        until(reason, || desk.ok(&["award", "show", &id, "--json"]).json()["hold_reason"] == reason);
+        until(reason, || {
+            desk.ok(&["award", "show", &id, "--json"]).json()["hold_reason"] == reason
+        });
     };
     state("address");
-    desk.ok(&["award", "address", &id, "--name", "Ann", "--line", "Main 1", "--city", "Bergen", "--country", "NO"]);
+    desk.ok(&[
+        "award",
+        "address",
+        &id,
+        "--name",
+        "Ann",
+        "--line",
+        "Main 1",
+        "--city",
+        "Bergen",
+        "--country",
+        "NO",
+    ]);
     state("shipment");
-    desk.ok(&["award", "ship", &id, "--carrier", "post", "--tracking", "T-1"]);
-    let confirmed = desk.ok(&["award", "confirm", &id, "--reason", "signed for", "--receipt", "R-1", "--json"]).json();
-    assert_eq!((&confirmed["state"], &confirmed["grant_state"]), (&json!("delivered"), &json!(1)));
+    desk.ok(&[
+        "award",
+        "ship",
+        &id,
+        "--carrier",
+        "post",
+        "--tracking",
+        "T-1",
+    ]);
+    let confirmed = desk
+        .ok(&[
+            "award",
+            "confirm",
+            &id,
+            "--reason",
+            "signed for",
+            "--receipt",
+            "R-1",
+            "--json",
+        ])
+        .json();
+    assert_eq!(
+        (&confirmed["state"], &confirmed["grant_state"]),
+        (&json!("delivered"), &json!(1))
+    );
     let log = desk.ok(&["log", "--award", &id, "--json"]).json_lines();
-    let actions: Vec<_> = log.iter().rev().map(|line| line["action"].as_str().unwrap()).collect();
-    assert_eq!(actions, ["award hold", "award release", "award address", "award ship", "award confirm"]);
-    assert!(!desk.ok(&["award", "show", &id, "--json"]).stdout.contains("Main 1"), "addresses are not shown");
+    let actions: Vec<_> = log
+        .iter()
+        .rev()
+        .map(|line| line["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            "award hold",
+            "award release",
+            "award address",
+            "award ship",
+            "award confirm"
+        ]
+    );
+    assert!(
+        !desk
+            .ok(&["award", "show", &id, "--json"])
+            .stdout
+            .contains("Main 1"),
+        "addresses are not shown"
+    );
     drop(server);
 }
 
@@ -105,20 +195,40 @@ fn physical_prize_from_its_address_to_its_confirmation() {
 fn validate_names_place_problem_and_mend_and_ends_with_1() {
     let desk = Desk::new();
     let good = desk.ok(&["campaign", "validate", "fair.toml"]);
-    assert_eq!(good.stdout, "fair.toml: campaign fair with 3 prizes is valid\n");
-    std::fs::write(desk.path("bad.toml"), FAIR.replace("odds = \"40%\"", "odds = \"90%\"").replace("stock = 3", "stok = 3"))
-        .unwrap();
+    assert_eq!(
+        good.stdout,
+        "fair.toml: campaign fair with 3 prizes is valid\n"
+    );
+    std::fs::write(
+        desk.path("bad.toml"),
+        FAIR.replace("odds = \"40%\"", "odds = \"90%\"")
+            .replace("stock = 3", "stok = 3"),
+    )
+    .unwrap();
     let bad = desk.run(&["campaign", "validate", "bad.toml"]);
     assert_eq!((bad.code, bad.stdout.as_str()), (Some(1), ""));
-    assert!(bad.stderr.contains("bad.toml:18:1: no key is called \"stok\"\n  hint: did you mean `stock`?\n"), "{bad:?}");
+    assert!(
+        bad.stderr
+            .contains("bad.toml:18:1: no key is called \"stok\"\n  hint: did you mean `stock`?\n"),
+        "{bad:?}"
+    );
     let bad = desk.run(&["campaign", "validate", "bad.toml", "--json"]);
     assert_eq!(bad.code, Some(1));
     let document = bad.json();
-    assert_eq!((&document["ok"], &document["problems"][0]["line"]), (&json!(false), &json!(18)));
+    assert_eq!(
+        (&document["ok"], &document["problems"][0]["line"]),
+        (&json!(false), &json!(18))
+    );
     let refused = desk.run(&["campaign", "apply", "bad.toml"]);
     assert_eq!(refused.code, Some(1));
-    assert!(!desk.data().exists(), "nothing is put in, nor made, for a bad file");
-    assert_eq!(desk.run(&["campaign", "validate", "none.toml"]).code, Some(1));
+    assert!(
+        !desk.data().exists(),
+        "nothing is put in, nor made, for a bad file"
+    );
+    assert_eq!(
+        desk.run(&["campaign", "validate", "none.toml"]).code,
+        Some(1)
+    );
 }
 
 #[test]
@@ -129,50 +239,135 @@ fn campaign_is_not_started_without_its_codes() {
     desk.ok(&["campaign", "approve", "fair", "--reason", "four eyes"]);
     let refused = desk.run(&["campaign", "start", "fair"]);
     assert_eq!(refused.code, Some(1));
-    assert!(refused.stderr.contains("(campaign_not_ready)\n  "), "{refused:?}");
+    assert!(
+        refused.stderr.contains("(campaign_not_ready)\n  "),
+        "{refused:?}"
+    );
     assert!(refused.stderr.contains("coffee"), "{refused:?}");
     desk.ok(&["code", "import", "fair", "coffee", "codes.csv"]);
-    assert_eq!(desk.ok(&["campaign", "start", "fair"]).stdout, "fair: version 1 is started\n");
+    assert_eq!(
+        desk.ok(&["campaign", "start", "fair"]).stdout,
+        "fair: version 1 is started\n"
+    );
     let paused = desk.ok(&["campaign", "pause", "fair", "--json"]).json();
-    assert_eq!(paused, json!({ "campaign": "fair", "state": "paused", "version": 1 }));
+    assert_eq!(
+        paused,
+        json!({ "campaign": "fair", "state": "paused", "version": 1 })
+    );
     let refused = desk.run(&["draw", "fair", "--user", "u1"]);
-    assert_eq!(refused.stderr, "error: The campaign is not running: the campaign is paused (campaign_not_running)\n");
+    assert_eq!(
+        refused.stderr,
+        "error: The campaign is not running: the campaign is paused (campaign_not_running)\n"
+    );
 }
 
 #[test]
 fn stock_keys_endpoints_and_pauses_by_command() {
     let desk = Desk::new();
     desk.ok(&["campaign", "apply", "fair.toml", "--start"]);
-    assert_eq!(desk.ok(&["stock", "add", "fair", "coffee", "2"]).stdout, "fair/coffee: stock 5, 5 left\n");
-    assert_eq!(desk.ok(&["stock", "withdraw", "fair", "coffee", "5"]).stdout, "fair/coffee: stock 0, 0 left\n");
-    assert_eq!(desk.run(&["stock", "withdraw", "fair", "coffee", "1"]).code, Some(1));
-    assert_eq!(desk.run(&["stock", "add", "fair", "thanks", "1"]).code, Some(1));
+    assert_eq!(
+        desk.ok(&["stock", "add", "fair", "coffee", "2"]).stdout,
+        "fair/coffee: stock 5, 5 left\n"
+    );
+    assert_eq!(
+        desk.ok(&["stock", "withdraw", "fair", "coffee", "5"])
+            .stdout,
+        "fair/coffee: stock 0, 0 left\n"
+    );
+    assert_eq!(
+        desk.run(&["stock", "withdraw", "fair", "coffee", "1"]).code,
+        Some(1)
+    );
+    assert_eq!(
+        desk.run(&["stock", "add", "fair", "thanks", "1"]).code,
+        Some(1)
+    );
 
-    let made = desk.ok(&["key", "create", "--role", "client", "--client", "app", "--expires", "30d"]);
-    assert!(made.stdout.starts_with("tmb_") && made.stdout.lines().count() == 1, "{made:?}");
+    let made = desk.ok(&[
+        "key",
+        "create",
+        "--role",
+        "client",
+        "--client",
+        "app",
+        "--expires",
+        "30d",
+    ]);
+    assert!(
+        made.stdout.starts_with("tmb_") && made.stdout.lines().count() == 1,
+        "{made:?}"
+    );
     let listed = desk.ok(&["key", "list", "--json"]);
     assert!(!listed.stdout.contains(made.stdout.trim()));
     let id = listed.json()["id"].to_string();
-    assert_eq!(desk.ok(&["key", "revoke", &id]).stdout, format!("key {id} of app is revoked\n"));
+    assert_eq!(
+        desk.ok(&["key", "revoke", &id]).stdout,
+        format!("key {id} of app is revoked\n")
+    );
 
-    let endpoints = "[[endpoint]]\nname = \"shop\"\nurl = \"https://shop.example/awards\"\nidempotent = true\n";
+    let endpoints =
+        "[[endpoint]]\nname = \"shop\"\nurl = \"https://shop.example/awards\"\nidempotent = true\n";
     std::fs::write(desk.path("endpoints.toml"), endpoints).unwrap();
     let put = desk.ok(&["endpoint", "put", "endpoints.toml"]);
-    assert!(put.stdout.starts_with("shop: put in, its secret is whsec_"), "{put:?}");
-    assert_eq!(desk.ok(&["endpoint", "put", "endpoints.toml"]).stdout, "shop: put in\n", "a secret is shown once");
-    assert!(!desk.ok(&["endpoint", "show", "shop", "--json"]).stdout.contains("whsec_"));
-    assert_eq!(desk.ok(&["endpoint", "disable", "shop"]).stdout, "shop: disabled\n");
-    assert_eq!(desk.ok(&["endpoint", "list", "--json"]).json()["is_enabled"], false);
+    assert!(
+        put.stdout.starts_with("shop: put in, its secret is whsec_"),
+        "{put:?}"
+    );
+    assert_eq!(
+        desk.ok(&["endpoint", "put", "endpoints.toml"]).stdout,
+        "shop: put in\n",
+        "a secret is shown once"
+    );
+    assert!(
+        !desk
+            .ok(&["endpoint", "show", "shop", "--json"])
+            .stdout
+            .contains("whsec_")
+    );
+    assert_eq!(
+        desk.ok(&["endpoint", "disable", "shop"]).stdout,
+        "shop: disabled\n"
+    );
+    assert_eq!(
+        desk.ok(&["endpoint", "list", "--json"]).json()["is_enabled"],
+        false
+    );
 
-    assert_eq!(desk.ok(&["delivery", "pause", "--campaign", "fair", "--reason", "wrong codes"]).stdout, "paused\n");
-    assert_eq!(desk.run(&["delivery", "pause", "--campaign", "none"]).code, Some(1));
-    assert_eq!(desk.ok(&["delivery", "resume", "--campaign", "fair"]).stdout, "resumed, 0 held awards released\n");
+    assert_eq!(
+        desk.ok(&[
+            "delivery",
+            "pause",
+            "--campaign",
+            "fair",
+            "--reason",
+            "wrong codes"
+        ])
+        .stdout,
+        "paused\n"
+    );
+    assert_eq!(
+        desk.run(&["delivery", "pause", "--campaign", "none"]).code,
+        Some(1)
+    );
+    assert_eq!(
+        desk.ok(&["delivery", "resume", "--campaign", "fair"])
+            .stdout,
+        "resumed, 0 held awards released\n"
+    );
     let nothing = desk.run(&["delivery", "resume"]);
-    assert_eq!(nothing.stderr, "error: Nothing of that scope is paused (not_paused)\n");
+    assert_eq!(
+        nothing.stderr,
+        "error: Nothing of that scope is paused (not_paused)\n"
+    );
 
     assert_eq!(desk.ok(&["dead-letter", "list"]).stdout.lines().count(), 1);
-    let none = desk.ok(&["dead-letter", "requeue", "--all", "--dry-run", "--json"]).json();
-    assert_eq!((&none["matched"], &none["dry_run"]), (&json!(0), &json!(true)));
+    let none = desk
+        .ok(&["dead-letter", "requeue", "--all", "--dry-run", "--json"])
+        .json();
+    assert_eq!(
+        (&none["matched"], &none["dry_run"]),
+        (&json!(0), &json!(true))
+    );
     let status = desk.ok(&["migrate", "status", "--json"]).json();
     assert_eq!(status["is_newest"], true);
 }

@@ -6,7 +6,11 @@ use serde_json::json;
 #[test]
 fn unknown_key_names_the_nearest_and_ends_with_2() {
     let desk = Desk::new();
-    std::fs::write(desk.path("tombola.toml"), "[http]\nlisten_to = \"127.0.0.1:1\"\n").unwrap();
+    std::fs::write(
+        desk.path("tombola.toml"),
+        "[http]\nlisten_to = \"127.0.0.1:1\"\n",
+    )
+    .unwrap();
     for command in [&["config", "check"][..], &["campaign", "list"], &["serve"]] {
         let refused = desk.run(command);
         assert_eq!(refused.code, Some(2), "{refused:?}");
@@ -22,7 +26,12 @@ fn unknown_key_names_the_nearest_and_ends_with_2() {
     command.env("TOMBOLA_DELIVERY__ATEMPTS_MAX", "3");
     let refused = said(command);
     assert_eq!(refused.code, Some(2));
-    assert!(refused.stderr.contains("did you mean `delivery.attempts_max`?"), "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains("did you mean `delivery.attempts_max`?"),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -32,7 +41,10 @@ fn show_says_where_each_value_came_from() {
     let mut command = desk.command(&["config", "show", "--origin", "--json", "--data", "here"]);
     command.env("TOMBOLA_HTTP__LISTEN", "127.0.0.1:9");
     let shown = said(command).json();
-    assert_eq!(shown["config"]["database"]["url"], "sqlite://here/tombola.db");
+    assert_eq!(
+        shown["config"]["database"]["url"],
+        "sqlite://here/tombola.db"
+    );
     let origins = [
         ("database.url", "--data"),
         ("delivery.attempts_max", "tombola.toml:2"),
@@ -43,7 +55,12 @@ fn show_says_where_each_value_came_from() {
         assert_eq!(shown["origin"][key], json!(origin), "{key}");
     }
     let table = desk.ok(&["config", "show", "--origin"]);
-    assert!(table.stdout.contains("attempts_max = 3  # tombola.toml:2\n"), "{table:?}");
+    assert!(
+        table
+            .stdout
+            .contains("attempts_max = 3  # tombola.toml:2\n"),
+        "{table:?}"
+    );
 }
 
 #[test]
@@ -56,9 +73,15 @@ fn what_this_build_has_not_got_is_said_plainly() {
     };
     let postgres = refused("TOMBOLA_DATABASE__URL", "postgres://db/tombola");
     assert_eq!(postgres.code, Some(2));
-    assert!(postgres.stderr.contains("this build has no PostgreSQL yet"), "{postgres:?}");
+    assert!(
+        postgres.stderr.contains("this build has no PostgreSQL yet"),
+        "{postgres:?}"
+    );
     let kafka = refused("TOMBOLA_BROKER__URL", "kafka://h1:9092");
-    assert!(kafka.code == Some(2) && kafka.stderr.contains("this build has no Kafka yet"), "{kafka:?}");
+    assert!(
+        kafka.code == Some(2) && kafka.stderr.contains("this build has no Kafka yet"),
+        "{kafka:?}"
+    );
     let split = desk.run(&["serve", "--roles", "api,rescue"]);
     assert_eq!(split.code, Some(2));
     assert!(split.stderr.contains("worker is missing"), "{split:?}");
@@ -67,13 +90,25 @@ fn what_this_build_has_not_got_is_said_plainly() {
 #[test]
 fn wrong_usage_ends_with_2_and_help_with_0() {
     let desk = Desk::new();
-    for wrong in [&["no-such-command"][..], &["draw"], &["award", "hold", "1"], &["dead-letter", "requeue"]] {
+    for wrong in [
+        &["no-such-command"][..],
+        &["draw"],
+        &["award", "hold", "1"],
+        &["dead-letter", "requeue"],
+    ] {
         let refused = desk.run(wrong);
-        assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{refused:?}");
+        assert_eq!(
+            (refused.code, refused.stdout.as_str()),
+            (Some(2), ""),
+            "{refused:?}"
+        );
     }
     let help = desk.ok(&["campaign", "--help"]);
     assert!(help.stdout.contains("validate") && help.stderr.is_empty());
-    assert_eq!(desk.ok(&["--version"]).stdout, concat!("tombola ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(
+        desk.ok(&["--version"]).stdout,
+        concat!("tombola ", env!("CARGO_PKG_VERSION"), "\n")
+    );
 }
 
 #[test]
@@ -82,7 +117,10 @@ fn reference_writes_every_generated_file() {
     desk.ok(&["reference", "out"]);
     for (file, word) in [
         ("config.example.toml", "# lease_time = \"1m\""),
-        ("docs/reference/config.md", "| `listen` | `\"127.0.0.1:8080\"` |"),
+        (
+            "docs/reference/config.md",
+            "| `listen` | `\"127.0.0.1:8080\"` |",
+        ),
         ("docs/reference/errors.md", "## `request_key_reused`"),
         ("docs/reference/cli.md", "`tombola campaign apply`"),
     ] {

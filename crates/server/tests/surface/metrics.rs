@@ -30,7 +30,10 @@ async fn every_metric_of_the_contract_has_its_name_from_the_start() {
     world.app.start(ServeRoles::all()).await.unwrap();
     let text = String::from_utf8(world.get("/metrics").await.body).unwrap();
     for name in NAMES {
-        assert!(text.contains(&format!("# TYPE {name} ")), "{name} is missing:\n{text}");
+        assert!(
+            text.contains(&format!("# TYPE {name} ")),
+            "{name} is missing:\n{text}"
+        );
     }
     for line in [
         "tombola_awards{state=\"pending\"} 0",
@@ -40,7 +43,10 @@ async fn every_metric_of_the_contract_has_its_name_from_the_start() {
         "tombola_stock_left{campaign=\"fair\",prize=\"coffee\"} 3",
         "tombola_audit_violations 0",
     ] {
-        assert!(text.lines().any(|it| it == line), "{line} is missing:\n{text}");
+        assert!(
+            text.lines().any(|it| it == line),
+            "{line} is missing:\n{text}"
+        );
     }
     world.app.stop().await;
 }

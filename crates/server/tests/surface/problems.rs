@@ -13,9 +13,18 @@ use tombola_server::http::error::Code;
 
 /// Codes that no request of this test reaches, with what would.
 const NOT_REACHED: &[(Code, &str)] = &[
-    (Code::UserBlocked, "an operator's block, which comes with the next issue"),
-    (Code::RequestInProgress, "two equal imports at the same instant"),
-    (Code::ImportReplaced, "two imports of one prize at the same time"),
+    (
+        Code::UserBlocked,
+        "an operator's block, which comes with the next issue",
+    ),
+    (
+        Code::RequestInProgress,
+        "two equal imports at the same instant",
+    ),
+    (
+        Code::ImportReplaced,
+        "two imports of one prize at the same time",
+    ),
     (Code::BodyTimeout, "a body that takes half a minute"),
     (Code::Overloaded, "more requests than the desk has places"),
     (Code::Unavailable, "a database that is away"),
@@ -44,11 +53,23 @@ impl Seen {
     /// The answer is the error of that code, in the one shape.
     fn expect(&mut self, answer: &Answer, code: Code) {
         let body = answer.json();
-        assert_eq!((body["code"].as_str(), answer.status), (Some(code.name()), code.status()), "{body}");
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{body}");
+        assert_eq!(
+            (body["code"].as_str(), answer.status),
+            (Some(code.name()), code.status()),
+            "{body}"
+        );
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json"),
+            "{body}"
+        );
         assert_eq!(body["status"], code.status().as_u16(), "{body}");
         assert_eq!(body["title"], code.title(), "{body}");
-        assert_eq!(body["request_id"].as_str(), answer.header("x-request-id"), "{body}");
+        assert_eq!(
+            body["request_id"].as_str(),
+            answer.header("x-request-id"),
+            "{body}"
+        );
         self.codes.insert(code.name());
     }
 
@@ -58,7 +79,10 @@ impl Seen {
     }
 
     async fn post(&mut self, path: &str, body: &Value, code: Code) -> Value {
-        let answer = self.world.send("POST", path, &[JSON, KEY], &body.to_string()).await;
+        let answer = self
+            .world
+            .send("POST", path, &[JSON, KEY], &body.to_string())
+            .await;
         self.expect(&answer, code);
         answer.json()
     }
@@ -66,7 +90,10 @@ impl Seen {
 
 #[tokio::test]
 async fn every_code_that_can_be_reached_has_the_shape_of_rfc_9457() {
-    let mut seen = Seen { world: World::with_fair().await, codes: BTreeSet::new() };
+    let mut seen = Seen {
+        world: World::with_fair().await,
+        codes: BTreeSet::new(),
+    };
     of_the_edge(&mut seen).await;
     of_names(&mut seen).await;
     of_draws(&mut seen).await;
@@ -79,62 +106,126 @@ async fn every_code_that_can_be_reached_has_the_shape_of_rfc_9457() {
         .map(|code| code.name())
         .filter(|name| !seen.codes.contains(name))
         .collect();
-    assert_eq!(missing, Vec::<&str>::new(), "codes that this test does not reach");
-    let unexpected: Vec<&str> =
-        NOT_REACHED.iter().map(|(code, _)| code.name()).filter(|name| seen.codes.contains(name)).collect();
-    assert_eq!(unexpected, Vec::<&str>::new(), "codes that are reached after all");
+    assert_eq!(
+        missing,
+        Vec::<&str>::new(),
+        "codes that this test does not reach"
+    );
+    let unexpected: Vec<&str> = NOT_REACHED
+        .iter()
+        .map(|(code, _)| code.name())
+        .filter(|name| seen.codes.contains(name))
+        .collect();
+    assert_eq!(
+        unexpected,
+        Vec::<&str>::new(),
+        "codes that are reached after all"
+    );
 }
 
 async fn of_the_edge(seen: &mut Seen) {
     let nobody = seen.world.send_as(None, "GET", "/v1/awards", &[], "").await;
     seen.expect(&nobody, Code::Unauthorized);
     let key = seen.world.key("client", "app").await;
-    let client = seen.world.send_with(&key, "GET", "/v1/log", &Value::Null).await;
+    let client = seen
+        .world
+        .send_with(&key, "GET", "/v1/log", &Value::Null)
+        .await;
     seen.expect(&client, Code::Forbidden);
     seen.get("/v1/nothing", Code::RouteNotFound).await;
     let method = seen.world.send("DELETE", "/v1/awards", &[], "").await;
     assert!(method.header("allow").unwrap().contains("GET"));
     seen.expect(&method, Code::MethodNotAllowed);
     seen.get("/v1/awards?colour=red", Code::InvalidQuery).await;
-    seen.get("/v1/awards?since=yesterday", Code::InvalidQuery).await;
-    seen.get("/v1/awards?limit=100000", Code::InvalidQuery).await;
+    seen.get("/v1/awards?since=yesterday", Code::InvalidQuery)
+        .await;
+    seen.get("/v1/awards?limit=100000", Code::InvalidQuery)
+        .await;
     let path = "/v1/campaigns/fair/draws";
-    let text = seen.world.send("POST", path, &[KEY, ("content-type", "text/plain")], "{}").await;
+    let text = seen
+        .world
+        .send("POST", path, &[KEY, ("content-type", "text/plain")], "{}")
+        .await;
     seen.expect(&text, Code::UnsupportedMediaType);
     let large = format!("{{\"user\":\"{}\"}}", "u".repeat(2 << 20));
     let large = seen.world.send("POST", path, &[KEY, JSON], &large).await;
     seen.expect(&large, Code::BodyTooLarge);
-    let given = seen.world.send("GET", "/v1/nothing", &[("x-request-id", "mine-1")], "").await;
+    let given = seen
+        .world
+        .send("GET", "/v1/nothing", &[("x-request-id", "mine-1")], "")
+        .await;
     assert_eq!(given.header("x-request-id"), Some("mine-1"));
 }
 
 async fn of_names(seen: &mut Seen) {
     seen.get("/v1/campaigns/none", Code::CampaignNotFound).await;
-    seen.get("/v1/campaigns/none/odds", Code::CampaignNotFound).await;
+    seen.get("/v1/campaigns/none/odds", Code::CampaignNotFound)
+        .await;
     seen.get("/v1/draws/1000000", Code::DrawNotFound).await;
     seen.get("/v1/draws/abc", Code::DrawNotFound).await;
     seen.get("/v1/awards/-1", Code::AwardNotFound).await;
     seen.get("/v1/endpoints/none", Code::EndpointNotFound).await;
-    seen.post("/v1/keys/77/revoke", &json!({}), Code::KeyNotFound).await;
-    seen.post("/v1/deliveries/resume", &json!({}), Code::NotPaused).await;
-    seen.post("/v1/deliveries/pause", &json!({ "campaign": "fair", "prize": "none" }), Code::PrizeNotFound).await;
+    seen.post("/v1/keys/77/revoke", &json!({}), Code::KeyNotFound)
+        .await;
+    seen.post("/v1/deliveries/resume", &json!({}), Code::NotPaused)
+        .await;
+    seen.post(
+        "/v1/deliveries/pause",
+        &json!({ "campaign": "fair", "prize": "none" }),
+        Code::PrizeNotFound,
+    )
+    .await;
 }
 
 async fn of_draws(seen: &mut Seen) {
     let path = "/v1/campaigns/fair/draws";
-    let body = seen.post(path, &json!({ "user": 7 }), Code::InvalidBody).await;
+    let body = seen
+        .post(path, &json!({ "user": 7 }), Code::InvalidBody)
+        .await;
     assert_eq!(body["errors"][0]["pointer"], "/user", "{body}");
-    let body = seen.post(path, &json!({ "user": "u", "colour": 1 }), Code::InvalidBody).await;
+    let body = seen
+        .post(
+            path,
+            &json!({ "user": "u", "colour": 1 }),
+            Code::InvalidBody,
+        )
+        .await;
     assert_eq!(body["errors"][0]["pointer"], "/colour", "{body}");
-    seen.post(path, &json!({ "user": "" }), Code::InvalidBody).await;
-    seen.post(path, &json!({ "user": "u", "count": 0 }), Code::InvalidBody).await;
-    seen.post(path, &json!({ "user": "u", "count": 101 }), Code::CountTooLarge).await;
-    seen.post("/v1/campaigns/none/draws", &json!({ "user": "u" }), Code::CampaignNotFound).await;
-    let without = seen.world.send("POST", path, &[JSON], "{\"user\":\"u\"}").await;
+    seen.post(path, &json!({ "user": "" }), Code::InvalidBody)
+        .await;
+    seen.post(path, &json!({ "user": "u", "count": 0 }), Code::InvalidBody)
+        .await;
+    seen.post(
+        path,
+        &json!({ "user": "u", "count": 101 }),
+        Code::CountTooLarge,
+    )
+    .await;
+    seen.post(
+        "/v1/campaigns/none/draws",
+        &json!({ "user": "u" }),
+        Code::CampaignNotFound,
+    )
+    .await;
+    let without = seen
+        .world
+        .send("POST", path, &[JSON], "{\"user\":\"u\"}")
+        .await;
     seen.expect(&without, Code::RequestKeyMissing);
-    let short = seen.world.send("POST", path, &[JSON, ("idempotency-key", "short")], "{\"user\":\"u\"}").await;
+    let short = seen
+        .world
+        .send(
+            "POST",
+            path,
+            &[JSON, ("idempotency-key", "short")],
+            "{\"user\":\"u\"}",
+        )
+        .await;
     seen.expect(&short, Code::RequestKeyInvalid);
-    assert_eq!(seen.world.draw("u", 5, "request-1").await.status, StatusCode::CREATED);
+    assert_eq!(
+        seen.world.draw("u", 5, "request-1").await.status,
+        StatusCode::CREATED
+    );
     let reused = seen.world.draw("v", 1, "request-1").await;
     seen.expect(&reused, Code::RequestKeyReused);
     let exhausted = seen.world.draw("u", 1, "request-2").await;
@@ -146,41 +237,103 @@ async fn of_campaigns(seen: &mut Seen) {
     let path = "/v1/campaigns/hook";
     let body = json!({ "campaign": { "slug": "hook", "nam": "Hook" }, "prize": [] }).to_string();
     let bad = seen.world.send("PUT", path, &[JSON], &body).await;
-    let pointers: Vec<_> = bad.json()["errors"].as_array().unwrap().iter().map(|it| it["pointer"].clone()).collect();
-    assert!(pointers.contains(&json!("/campaign/nam")) && pointers.contains(&json!("/prize")), "{pointers:?}");
+    let pointers: Vec<_> = bad.json()["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["pointer"].clone())
+        .collect();
+    assert!(
+        pointers.contains(&json!("/campaign/nam")) && pointers.contains(&json!("/prize")),
+        "{pointers:?}"
+    );
     seen.expect(&bad, Code::InvalidBody);
     let applied = seen.world.apply(HOOK).await.json();
-    assert_eq!(applied["warnings"], json!(["prize gift: there is no endpoint shop yet"]));
+    assert_eq!(
+        applied["warnings"],
+        json!(["prize gift: there is no endpoint shop yet"])
+    );
     let transitions = "/v1/campaigns/hook/transitions";
-    seen.post(transitions, &json!({ "to": "started" }), Code::TransitionNotAllowed).await;
-    seen.post(transitions, &json!({ "to": "refused" }), Code::InvalidBody).await;
-    seen.post("/v1/campaigns/hook/draws", &json!({ "user": "u" }), Code::CampaignNotRunning).await;
+    seen.post(
+        transitions,
+        &json!({ "to": "started" }),
+        Code::TransitionNotAllowed,
+    )
+    .await;
+    seen.post(transitions, &json!({ "to": "refused" }), Code::InvalidBody)
+        .await;
+    seen.post(
+        "/v1/campaigns/hook/draws",
+        &json!({ "user": "u" }),
+        Code::CampaignNotRunning,
+    )
+    .await;
     for to in ["submitted", "approved"] {
         let moved = seen.world.post(transitions, &json!({ "to": to })).await;
         assert_eq!(moved.json()["state"], to, "{moved:?}");
     }
-    let edited = tombola_core::campaign::parse_toml("test", &HOOK.replace("Gift", "Present")).unwrap().to_json();
+    let edited = tombola_core::campaign::parse_toml("test", &HOOK.replace("Gift", "Present"))
+        .unwrap()
+        .to_json();
     let edited = seen.world.send("PUT", path, &[JSON], &edited).await;
     seen.expect(&edited, Code::CampaignNotEditable);
-    let body = seen.post(transitions, &json!({ "to": "start" }), Code::CampaignNotReady).await;
-    assert!(body["problems"][0].as_str().unwrap().contains("shop"), "{body}");
-    let text = HOOK.replace("slug = \"hook\"", "slug = \"fair\"").replace("slug = \"gift\"", "slug = \"mug\"");
-    let changed = tombola_core::campaign::parse_toml("test", &text).unwrap().to_json();
-    let changed = seen.world.send("PUT", "/v1/campaigns/fair", &[JSON], &changed).await;
+    let body = seen
+        .post(
+            transitions,
+            &json!({ "to": "start" }),
+            Code::CampaignNotReady,
+        )
+        .await;
+    assert!(
+        body["problems"][0].as_str().unwrap().contains("shop"),
+        "{body}"
+    );
+    let text = HOOK
+        .replace("slug = \"hook\"", "slug = \"fair\"")
+        .replace("slug = \"gift\"", "slug = \"mug\"");
+    let changed = tombola_core::campaign::parse_toml("test", &text)
+        .unwrap()
+        .to_json();
+    let changed = seen
+        .world
+        .send("PUT", "/v1/campaigns/fair", &[JSON], &changed)
+        .await;
     seen.expect(&changed, Code::KindChanged);
 }
 
 async fn of_codes_and_stock(seen: &mut Seen) {
     let prizes = "/v1/campaigns/fair/prizes";
-    let csv = [("content-type", "text/csv"), ("idempotency-key", "bad-codes")];
-    let bad = seen.world.send("POST", &format!("{prizes}/coffee/codes"), &csv, "A\nA,B\n").await;
+    let csv = [
+        ("content-type", "text/csv"),
+        ("idempotency-key", "bad-codes"),
+    ];
+    let bad = seen
+        .world
+        .send("POST", &format!("{prizes}/coffee/codes"), &csv, "A\nA,B\n")
+        .await;
     seen.expect(&bad, Code::InvalidCodes);
-    let wrong = seen.world.send("POST", &format!("{prizes}/mug/codes"), &csv, "A\n").await;
+    let wrong = seen
+        .world
+        .send("POST", &format!("{prizes}/mug/codes"), &csv, "A\n")
+        .await;
     seen.expect(&wrong, Code::PrizeNotFound);
-    seen.post(&format!("{prizes}/coffee/stock"), &json!({ "add": -1000 }), Code::NotEnoughStock).await;
-    seen.post(&format!("{prizes}/mug/stock"), &json!({ "add": 1 }), Code::StockUnlimited).await;
+    seen.post(
+        &format!("{prizes}/coffee/stock"),
+        &json!({ "add": -1000 }),
+        Code::NotEnoughStock,
+    )
+    .await;
+    seen.post(
+        &format!("{prizes}/mug/stock"),
+        &json!({ "add": 1 }),
+        Code::StockUnlimited,
+    )
+    .await;
     let spec = json!({ "name": "shop", "url": "ftp://shop.example", "idempotent": false });
-    let bad = seen.world.send("PUT", "/v1/endpoints/shop", &[JSON], &spec.to_string()).await;
+    let bad = seen
+        .world
+        .send("PUT", "/v1/endpoints/shop", &[JSON], &spec.to_string())
+        .await;
     assert_eq!(bad.json()["errors"][0]["pointer"], "/url");
     seen.expect(&bad, Code::InvalidEndpoint);
 }
@@ -188,15 +341,36 @@ async fn of_codes_and_stock(seen: &mut Seen) {
 /// An award of kind webhook is claimed as a worker would, and its call ends
 /// unknown at an endpoint that is not idempotent.
 async fn of_awards(seen: &mut Seen) {
-    let spec = json!({ "name": "shop", "url": "https://shop.example", "idempotent": false }).to_string();
-    let put = seen.world.send("PUT", "/v1/endpoints/shop", &[JSON], &spec).await;
+    let spec =
+        json!({ "name": "shop", "url": "https://shop.example", "idempotent": false }).to_string();
+    let put = seen
+        .world
+        .send("PUT", "/v1/endpoints/shop", &[JSON], &spec)
+        .await;
     assert_eq!(put.status, StatusCode::OK, "{put:?}");
-    let started = seen.world.post("/v1/campaigns/hook/transitions", &json!({ "to": "start" })).await;
+    let started = seen
+        .world
+        .post("/v1/campaigns/hook/transitions", &json!({ "to": "start" }))
+        .await;
     assert_eq!(started.status, StatusCode::OK, "{started:?}");
     let headers = [JSON, KEY];
-    let drawn = seen.world.send("POST", "/v1/campaigns/hook/draws", &headers, "{\"user\":\"u\"}").await.json();
+    let drawn = seen
+        .world
+        .send(
+            "POST",
+            "/v1/campaigns/hook/draws",
+            &headers,
+            "{\"user\":\"u\"}",
+        )
+        .await
+        .json();
     let id = drawn["draws"][0]["id"].as_i64().unwrap();
-    seen.post(&format!("/v1/awards/{id}/release"), &json!({}), Code::AwardState).await;
+    seen.post(
+        &format!("/v1/awards/{id}/release"),
+        &json!({}),
+        Code::AwardState,
+    )
+    .await;
 
     let message_id = seen.world.get(&format!("/v1/awards/{id}")).await.json()["message_id"].clone();
     let store = seen.world.app.store().clone();
@@ -204,11 +378,23 @@ async fn of_awards(seen: &mut Seen) {
     let copy = Copy {
         award: AwardId(id),
         message_id: message_id.as_str().unwrap().to_owned(),
-        position: Position { epoch: 1, partition: 0, offset: 0 },
+        position: Position {
+            epoch: 1,
+            partition: 0,
+            offset: 0,
+        },
     };
     let claimed = store.claim(vec![copy], now).await.unwrap();
-    let [CopyAnswer::Claimed(claim)] = claimed.as_slice() else { panic!("{claimed:?}") };
-    let body = seen.post(&format!("/v1/awards/{id}/cancel"), &json!({}), Code::AwardDelivering).await;
+    let [CopyAnswer::Claimed(claim)] = claimed.as_slice() else {
+        panic!("{claimed:?}")
+    };
+    let body = seen
+        .post(
+            &format!("/v1/awards/{id}/cancel"),
+            &json!({}),
+            Code::AwardDelivering,
+        )
+        .await;
     let lease_ends = Timestamp::parse(body["lease_ends"].as_str().unwrap());
     assert_eq!(lease_ends, Some(claim.lease_ends));
 
@@ -221,10 +407,29 @@ async fn of_awards(seen: &mut Seen) {
         jitter: Jitter::NONE,
     };
     store.record(vec![record], now).await.unwrap();
-    seen.post("/v1/dead-letters/requeue", &json!({ "ids": [id] }), Code::OutcomeUnknown).await;
-    let dry = seen.world.post("/v1/dead-letters/requeue", &json!({ "filter": {}, "dry_run": true })).await.json();
-    assert_eq!((&dry["matched"], &dry["requeued"], &dry["in_doubt"]), (&json!(1), &json!(0), &json!(1)));
+    seen.post(
+        "/v1/dead-letters/requeue",
+        &json!({ "ids": [id] }),
+        Code::OutcomeUnknown,
+    )
+    .await;
+    let dry = seen
+        .world
+        .post(
+            "/v1/dead-letters/requeue",
+            &json!({ "filter": {}, "dry_run": true }),
+        )
+        .await
+        .json();
+    assert_eq!(
+        (&dry["matched"], &dry["requeued"], &dry["in_doubt"]),
+        (&json!(1), &json!(0), &json!(1))
+    );
     let word = json!({ "ids": [id], "outcome": "not-delivered" });
-    let done = seen.world.post("/v1/dead-letters/requeue", &word).await.json();
+    let done = seen
+        .world
+        .post("/v1/dead-letters/requeue", &word)
+        .await
+        .json();
     assert_eq!(done["requeued"], 1);
 }

@@ -106,7 +106,12 @@ impl World {
         let world = Self::new().await;
         world.apply(FAIR).await;
         let codes = world
-            .send("POST", "/v1/campaigns/fair/prizes/coffee/codes", &[("content-type", "text/csv"), KEY], CODES)
+            .send(
+                "POST",
+                "/v1/campaigns/fair/prizes/coffee/codes",
+                &[("content-type", "text/csv"), KEY],
+                CODES,
+            )
             .await;
         assert_eq!(codes.status, StatusCode::OK, "{codes:?}");
         world.start("fair").await;
@@ -136,8 +141,15 @@ impl World {
     }
 
     /// As admin `local`.
-    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        self.send_as(Some(Caller::Local), method, path, headers, body).await
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        self.send_as(Some(Caller::Local), method, path, headers, body)
+            .await
     }
 
     /// As whoever; `None` goes by the headers alone.
@@ -160,7 +172,11 @@ impl World {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
-        Answer { status: parts.status, headers: parts.headers, body }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -174,20 +190,33 @@ impl World {
     pub(crate) async fn draw(&self, user: &str, count: u64, key: &str) -> Answer {
         let body = json!({ "user": user, "count": count }).to_string();
         let headers = [JSON, ("idempotency-key", key)];
-        self.send("POST", "/v1/campaigns/fair/draws", &headers, &body).await
+        self.send("POST", "/v1/campaigns/fair/draws", &headers, &body)
+            .await
     }
 
     /// A key of that role, in clear.
     pub(crate) async fn key(&self, role: &str, client: &str) -> String {
-        let made = self.post("/v1/keys", &json!({ "role": role, "client": client })).await;
+        let made = self
+            .post("/v1/keys", &json!({ "role": role, "client": client }))
+            .await;
         assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
         made.json()["key"].as_str().unwrap().to_owned()
     }
 
     /// With a key.
-    pub(crate) async fn send_with(&self, key: &str, method: &str, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn send_with(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Answer {
         let bearer = format!("Bearer {key}");
-        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let text = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         let headers = [JSON, KEY, ("authorization", bearer.as_str())];
         self.send_as(None, method, path, &headers, &text).await
     }
@@ -213,7 +242,10 @@ impl Said {
 
     /// One object a line.
     pub(crate) fn json_lines(&self) -> Vec<Value> {
-        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
 
@@ -240,7 +272,10 @@ impl Desk {
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tombola"));
-        command.args(args).current_dir(self.temp.path()).stdin(Stdio::null());
+        command
+            .args(args)
+            .current_dir(self.temp.path())
+            .stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TOMBOLA_") {
                 command.env_remove(name);
@@ -262,16 +297,33 @@ impl Desk {
 
     /// Starts `serve` on a free port and waits until it says where it listens.
     pub(crate) fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    pub(crate) fn serve_with(&self, env: &[(&str, &str)]) -> Server {
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.envs(env.iter().copied()).stdout(Stdio::piped());
+        // Into a file: a pipe that nobody reads would fill and hold the server up.
+        let log = self.path("serve.log");
+        command.stderr(std::fs::File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let said: Value = serde_json::from_str(&line).unwrap_or_default();
         let Some(address) = said["address"].as_str() else {
-            let output = child.wait_with_output().unwrap();
-            panic!("serve did not start: {}", String::from_utf8_lossy(&output.stderr));
+            child.wait().unwrap();
+            panic!(
+                "serve did not start: {}",
+                std::fs::read_to_string(log).unwrap()
+            );
         };
-        Server { address: address.to_owned(), child: Some(child) }
+        Server {
+            address: address.to_owned(),
+            child: Some(child),
+            log,
+        }
     }
 }
 
@@ -288,6 +340,7 @@ pub(crate) fn said(mut command: Command) -> Said {
 pub(crate) struct Server {
     pub(crate) address: String,
     child: Option<Child>,
+    log: PathBuf,
 }
 
 impl Server {
@@ -297,7 +350,10 @@ impl Server {
 
     fn signal(&self, name: &str) {
         let id = self.child.as_ref().map(Child::id).unwrap();
-        let sent = Command::new("kill").args([name, &id.to_string()]).status().unwrap();
+        let sent = Command::new("kill")
+            .args([name, &id.to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
 
@@ -308,7 +364,7 @@ impl Server {
         Said {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            stderr: std::fs::read_to_string(&self.log).unwrap(),
         }
     }
 
@@ -332,5 +388,8 @@ impl Drop for Server {
 /// Looks again until it is so; an end of patience, not of time, bounds it.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     const LOOKS_MAX: u32 = 20_000;
-    assert!((0..LOOKS_MAX).any(|_| is_so()), "{what}: not so after {LOOKS_MAX} looks");
+    assert!(
+        (0..LOOKS_MAX).any(|_| is_so()),
+        "{what}: not so after {LOOKS_MAX} looks"
+    );
 }

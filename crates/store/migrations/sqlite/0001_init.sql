@@ -76,7 +76,8 @@ CREATE TABLE blocked_user (
   at     INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
 
--- Request keys: the first draw of the answer, whose draws have ids in `draws`.
+-- Request keys: the first draw of the answer, and its other draws. The key stands
+-- before the client, so that two rows nearly always differ in the second column.
 CREATE TABLE request (
   campaign_id INTEGER NOT NULL,
   client      TEXT    NOT NULL,
@@ -84,7 +85,7 @@ CREATE TABLE request (
   fingerprint BLOB    NOT NULL,
   first_draw  INTEGER NOT NULL,
   more_draws  BLOB,                         -- ids of the others, 8 bytes each, little endian
-  PRIMARY KEY (campaign_id, client, request_key)
+  PRIMARY KEY (campaign_id, request_key, client)
 ) WITHOUT ROWID, STRICT;
 
 -- Append-only. (version, unavailable, roll) replays to prize_id.
@@ -103,13 +104,15 @@ CREATE TABLE draw (
   traceparent TEXT
 ) STRICT;
 
--- One narrow row an award; see the table in core::award.
+-- One narrow row an award; see the table in core::award. Its checks are written
+-- without IN: SQLite would build a table of the list for each row that is written.
 CREATE TABLE delivery (
   award_id       INTEGER PRIMARY KEY,
   prize_id       INTEGER NOT NULL,
   kind           TEXT    NOT NULL,
   lane           INTEGER NOT NULL,          -- 0 local, else the endpoint's id
-  state          TEXT    NOT NULL CHECK (state IN ('pending','delivering','retryable','held','delivered','dead','cancelled')),
+  state          TEXT    NOT NULL CHECK (state = 'pending' OR state = 'delivering' OR state = 'retryable'
+                   OR state = 'held' OR state = 'delivered' OR state = 'dead' OR state = 'cancelled'),
   lease          INTEGER NOT NULL,
   due_at         INTEGER,
   attempts       INTEGER NOT NULL DEFAULT 0,
@@ -126,7 +129,7 @@ CREATE TABLE delivery (
   message_id     TEXT    NOT NULL,
   delivery_key   TEXT    NOT NULL,
   ended_at       INTEGER,                   -- when it came into its final state
-  CHECK ((due_at IS NULL) = (state IN ('delivered','dead','cancelled'))),
+  CHECK ((due_at IS NULL) = (state = 'delivered' OR state = 'dead' OR state = 'cancelled')),
   CHECK ((hold_reason IS NOT NULL) = (state = 'held')),
   CHECK ((dead_reason IS NOT NULL) = (state = 'dead'))
 ) STRICT;

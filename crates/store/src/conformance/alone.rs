@@ -16,7 +16,10 @@ pub(super) async fn what_was_on_its_way_is_due_at_once(w: &World) {
         let row = w.row(won).await;
         assert_eq!((row.state, row.due_at), (state, Some(w.now())));
     }
-    assert_eq!((w.row(&waits).await.lease, w.row(&in_hand).await.lease), leases);
+    assert_eq!(
+        (w.row(&waits).await.lease, w.row(&in_hand).await.lease),
+        leases
+    );
     assert_eq!(w.rescue(&waits).await.handoffs.len(), 1);
     assert_eq!(w.rescue(&in_hand).await.handoffs.len(), 1);
 }
@@ -30,7 +33,10 @@ pub(super) async fn a_call_that_was_cut_off_is_judged_as_a_lost_worker(w: &World
     w.rescue(&blunt).await;
     let (keen, blunt) = (w.row(&keen).await, w.row(&blunt).await);
     assert_eq!((keen.state, keen.in_doubt), (State::Pending, true));
-    assert_eq!((blunt.state, blunt.dead_reason), (State::Dead, Some(DeadReason::UnknownOutcome)));
+    assert_eq!(
+        (blunt.state, blunt.dead_reason),
+        (State::Dead, Some(DeadReason::UnknownOutcome))
+    );
 }
 
 pub(super) async fn the_date_of_a_retry_is_a_promise(w: &World) {
@@ -62,7 +68,13 @@ pub(super) async fn start_up_never_ends_a_hold_early(w: &World) {
 pub(super) async fn start_up_leaves_what_is_over(w: &World) {
     let (delivered, cancelled) = (w.win(TEXT).await, w.win(TEXT).await);
     w.deliver(&delivered).await;
-    w.done(&cancelled, Action::Cancel { return_stock: false }).await;
+    w.done(
+        &cancelled,
+        Action::Cancel {
+            return_stock: false,
+        },
+    )
+    .await;
     assert_eq!(ok(w.store().begin_alone(w.now()).await), 0);
     assert_eq!(w.row(&delivered).await.due_at, None);
     assert_eq!(w.row(&cancelled).await.due_at, None);

@@ -11,7 +11,12 @@ use tombola_core::ports::{DeadFilter, MarkOf, RequeueStep, Requeued};
 use tombola_core::reason::DeadReason;
 
 fn step(w: &World, filter: DeadFilter) -> RequeueStep {
-    RequeueStep { filter, after: None, not_delivered: false, until: w.now() }
+    RequeueStep {
+        filter,
+        after: None,
+        not_delivered: false,
+        until: w.now(),
+    }
 }
 
 async fn requeue(w: &World, step: RequeueStep) -> Requeued {
@@ -21,8 +26,15 @@ async fn requeue(w: &World, step: RequeueStep) -> Requeued {
 /// Dead letters of one campaign: their messages were refused for good.
 async fn refused(w: &World, lines: &str, count: usize) -> Vec<Won> {
     let won = w.win_many(lines, count).await;
-    let mark = |won: &Won| MarkOf { award: won.award, lease: 1, mark: Mark::Refused, error: None };
-    ok(w.store().mark_published(won.iter().map(mark).collect(), w.now()).await);
+    let mark = |won: &Won| MarkOf {
+        award: won.award,
+        lease: 1,
+        mark: Mark::Refused,
+        error: None,
+    };
+    ok(w.store()
+        .mark_published(won.iter().map(mark).collect(), w.now())
+        .await);
     won
 }
 
@@ -38,13 +50,26 @@ pub(super) async fn all_dead_letters_are_put_back_where_no_filter_is_given(w: &W
     let (dead, waits) = (refused(w, TEXT, 3).await, w.win(TEXT).await);
     let before = w.row(&waits).await;
     let done = requeue(w, step(w, DeadFilter::default())).await;
-    assert_eq!(done, Requeued { requeued: 3, in_doubt: 0, next: None });
+    assert_eq!(
+        done,
+        Requeued {
+            requeued: 3,
+            in_doubt: 0,
+            next: None
+        }
+    );
     for won in &dead {
         let row = w.row(won).await;
-        assert_eq!((row.state, row.attempts, row.publishes), (State::Pending, 0, 0));
+        assert_eq!(
+            (row.state, row.attempts, row.publishes),
+            (State::Pending, 0, 0)
+        );
     }
     assert_eq!(w.row(&waits).await, before);
-    assert_eq!(requeue(w, step(w, DeadFilter::default())).await, Requeued::default());
+    assert_eq!(
+        requeue(w, step(w, DeadFilter::default())).await,
+        Requeued::default()
+    );
 }
 
 pub(super) async fn each_filter_narrows(w: &World) {
@@ -56,17 +81,61 @@ pub(super) async fn each_filter_narrows(w: &World) {
     let claim = w.claim(&called).await;
     w.decide(&claim, Decision::Refuse).await;
     let filters = [
-        (DeadFilter { campaign: Some("none".to_owned()), ..DeadFilter::default() }, vec![]),
-        (DeadFilter { reason: Some(DeadReason::Refused), ..DeadFilter::default() }, vec![&called]),
-        (DeadFilter { since: Some(since), kind: Some(Kind::Text), ..DeadFilter::default() }, vec![]),
-        (DeadFilter { since: Some(since), ..DeadFilter::default() }, vec![&second]),
-        (DeadFilter { kind: Some(Kind::Webhook), ..DeadFilter::default() }, vec![]),
-        (DeadFilter { campaign: Some(first.campaign.clone()), ..DeadFilter::default() }, vec![&first]),
+        (
+            DeadFilter {
+                campaign: Some("none".to_owned()),
+                ..DeadFilter::default()
+            },
+            vec![],
+        ),
+        (
+            DeadFilter {
+                reason: Some(DeadReason::Refused),
+                ..DeadFilter::default()
+            },
+            vec![&called],
+        ),
+        (
+            DeadFilter {
+                since: Some(since),
+                kind: Some(Kind::Text),
+                ..DeadFilter::default()
+            },
+            vec![],
+        ),
+        (
+            DeadFilter {
+                since: Some(since),
+                ..DeadFilter::default()
+            },
+            vec![&second],
+        ),
+        (
+            DeadFilter {
+                kind: Some(Kind::Webhook),
+                ..DeadFilter::default()
+            },
+            vec![],
+        ),
+        (
+            DeadFilter {
+                campaign: Some(first.campaign.clone()),
+                ..DeadFilter::default()
+            },
+            vec![&first],
+        ),
     ];
     for (filter, expected) in filters {
         let done = requeue(w, step(w, filter.clone())).await;
-        assert_eq!(done.requeued, u64::try_from(expected.len()).unwrap_or_default(), "{filter:?}");
-        assert_eq!(states(w, &expected).await, vec![State::Pending; expected.len()]);
+        assert_eq!(
+            done.requeued,
+            u64::try_from(expected.len()).unwrap_or_default(),
+            "{filter:?}"
+        );
+        assert_eq!(
+            states(w, &expected).await,
+            vec![State::Pending; expected.len()]
+        );
     }
 }
 
@@ -75,8 +144,14 @@ pub(super) async fn what_is_in_doubt_stays_without_the_word(w: &World) {
     let text = refused(w, TEXT, 1).await.remove(0);
     let done = requeue(w, step(w, DeadFilter::default())).await;
     assert_eq!((done.requeued, done.in_doubt), (1, 1));
-    assert_eq!(states(w, &[&external, &text]).await, [State::Dead, State::Pending]);
-    let word = RequeueStep { not_delivered: true, ..step(w, DeadFilter::default()) };
+    assert_eq!(
+        states(w, &[&external, &text]).await,
+        [State::Dead, State::Pending]
+    );
+    let word = RequeueStep {
+        not_delivered: true,
+        ..step(w, DeadFilter::default())
+    };
     let done = requeue(w, word).await;
     assert_eq!((done.requeued, done.in_doubt), (1, 0));
     assert_eq!(w.row(&external).await.state, State::Pending);
@@ -85,7 +160,14 @@ pub(super) async fn what_is_in_doubt_stays_without_the_word(w: &World) {
 pub(super) async fn what_is_put_back_is_spread_over_time(w: &World) {
     let dead = refused(w, KEEN, 4).await;
     let until = w.after(secs(400));
-    requeue(w, RequeueStep { until, ..step(w, DeadFilter::default()) }).await;
+    requeue(
+        w,
+        RequeueStep {
+            until,
+            ..step(w, DeadFilter::default())
+        },
+    )
+    .await;
     let mut due = Vec::new();
     for won in &dead {
         due.extend(w.row(won).await.due_at);
@@ -101,7 +183,14 @@ pub(super) async fn long_work_goes_on_step_by_step(w: &World) {
     let dead = refused(w, TEXT, count).await;
     let (mut after, mut sum, mut steps): (Option<AwardId>, u64, u32) = (None, 0, 0);
     loop {
-        let done = requeue(w, RequeueStep { after, ..step(w, DeadFilter::default()) }).await;
+        let done = requeue(
+            w,
+            RequeueStep {
+                after,
+                ..step(w, DeadFilter::default())
+            },
+        )
+        .await;
         assert!(done.requeued <= u64::try_from(STEP_ROWS_MAX).unwrap_or(u64::MAX));
         (sum, steps) = (sum + done.requeued, steps + 1);
         match done.next {
@@ -111,7 +200,10 @@ pub(super) async fn long_work_goes_on_step_by_step(w: &World) {
     }
     assert_eq!(usize::try_from(sum), Ok(count));
     assert!((2..=3).contains(&steps), "{steps} steps");
-    assert_eq!(states(w, &[&dead[0], &dead[count - 1]]).await, [State::Pending; 2]);
+    assert_eq!(
+        states(w, &[&dead[0], &dead[count - 1]]).await,
+        [State::Pending; 2]
+    );
 }
 
 pub(super) async fn a_doubt_that_stays_never_stops_the_work(w: &World) {
@@ -120,7 +212,10 @@ pub(super) async fn a_doubt_that_stays_never_stops_the_work(w: &World) {
     let first = requeue(w, step(w, DeadFilter::default())).await;
     assert_eq!(first.requeued, 0);
     assert!(first.next.is_some(), "{first:?}");
-    let second = RequeueStep { after: first.next, ..step(w, DeadFilter::default()) };
+    let second = RequeueStep {
+        after: first.next,
+        ..step(w, DeadFilter::default())
+    };
     assert_eq!(requeue(w, second).await.requeued, 1);
     assert_eq!(w.row(&text).await.state, State::Pending);
 }

@@ -8,13 +8,19 @@ use tombola_core::decision::Decision;
 use tombola_core::ports::{Action, CopyAnswer};
 
 fn confirm() -> Action {
-    Action::Confirm { receipt: Some("r-1".to_owned()) }
+    Action::Confirm {
+        receipt: Some("r-1".to_owned()),
+    }
 }
 
 async fn is_confirmed(w: &World, won: &Won) {
     let before = w.row(won).await;
     let row = w.done(won, confirm()).await;
-    assert_eq!((row.state, row.due_at), (State::Delivered, None), "{before:?}");
+    assert_eq!(
+        (row.state, row.due_at),
+        (State::Delivered, None),
+        "{before:?}"
+    );
     assert!(row.lease > before.lease);
     assert_eq!(w.deliver(won).await, CopyAnswer::Dropped);
     is_refused(w, won, confirm()).await;
@@ -63,7 +69,9 @@ pub(super) async fn an_external_award_may_be_confirmed_in_any_hold(w: &World) {
 }
 
 pub(super) async fn an_external_award_may_be_confirmed_after_its_time(w: &World) {
-    let won = w.win("kind = \"external\"\nconfirm_within = \"1h\"\n").await;
+    let won = w
+        .win("kind = \"external\"\nconfirm_within = \"1h\"\n")
+        .await;
     w.deliver(&won).await;
     w.advance(secs(3600));
     w.rescue(&won).await;
@@ -87,6 +95,12 @@ pub(super) async fn other_kinds_may_not_be_confirmed_on_their_way(w: &World) {
 
 pub(super) async fn what_is_cancelled_may_not_be_confirmed(w: &World) {
     let won = w.win(EXTERNAL).await;
-    w.done(&won, Action::Cancel { return_stock: false }).await;
+    w.done(
+        &won,
+        Action::Cancel {
+            return_stock: false,
+        },
+    )
+    .await;
     is_refused(w, &won, confirm()).await;
 }

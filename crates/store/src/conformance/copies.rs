@@ -12,12 +12,23 @@ pub(super) async fn a_claim_counts_its_attempt_and_holds_for_the_lease_time(w: &
     let won = w.win(KEEN).await;
     let copy = w.copy(&won);
     let answers = ok(w.store().claim(vec![copy.clone()], w.now()).await);
-    let CopyAnswer::Claimed(claim) = &answers[0] else { panic!("not claimed: {answers:?}") };
+    let CopyAnswer::Claimed(claim) = &answers[0] else {
+        panic!("not claimed: {answers:?}")
+    };
     let row = w.row(&won).await;
-    assert_eq!((row.state, row.attempts, row.lease), (State::Delivering, 1, 2));
+    assert_eq!(
+        (row.state, row.attempts, row.lease),
+        (State::Delivering, 1, 2)
+    );
     assert_eq!(row.due_at, Some(w.after(w.schedule().lease_time)));
-    assert_eq!((row.mq_state, row.position), (MqState::Sent, Some(copy.position)));
-    assert_eq!((claim.award, claim.lease, claim.lane), (won.award, row.lease, row.lane));
+    assert_eq!(
+        (row.mq_state, row.position),
+        (MqState::Sent, Some(copy.position))
+    );
+    assert_eq!(
+        (claim.award, claim.lease, claim.lane),
+        (won.award, row.lease, row.lane)
+    );
     assert_eq!((claim.attempts, Some(claim.lease_ends)), (1, row.due_at));
     assert_eq!(claim.delivery_key, won.delivery_key);
 }
@@ -32,7 +43,10 @@ pub(super) async fn a_claim_begins_the_graces_anew(w: &World) {
 
 pub(super) async fn a_copy_needs_no_mark_before_it(w: &World) {
     let won = w.win(TEXT).await;
-    assert!(matches!(w.deliver(&won).await, CopyAnswer::Delivered { .. }));
+    assert!(matches!(
+        w.deliver(&won).await,
+        CopyAnswer::Delivered { .. }
+    ));
     let row = w.row(&won).await;
     assert_eq!((row.state, row.mq_state), (State::Delivered, MqState::Sent));
 }
@@ -42,16 +56,25 @@ async fn is_dropped(w: &World, won: &Won) {
     let before = w.row(won).await;
     assert_eq!(w.deliver(won).await, CopyAnswer::Dropped, "{before:?}");
     assert_eq!(w.try_claim(won).await, CopyAnswer::Dropped, "{before:?}");
-    assert_eq!(w.defer(won, w.after(secs(1))).await, CopyAnswer::Dropped, "{before:?}");
+    assert_eq!(
+        w.defer(won, w.after(secs(1))).await,
+        CopyAnswer::Dropped,
+        "{before:?}"
+    );
     assert_eq!(w.row(won).await, before);
 }
 
 pub(super) async fn a_copy_is_dropped_before_the_retry_is_due(w: &World) {
     let won = w.win(KEEN).await;
     let claim = w.claim(&won).await;
-    let due = w.decide(&claim, Decision::Retry { after: None }).await.due_at;
+    let due = w
+        .decide(&claim, Decision::Retry { after: None })
+        .await
+        .due_at;
     is_dropped(w, &won).await;
-    w.move_to(due.map_or(w.now(), |due| due.minus(std::time::Duration::from_micros(1))));
+    w.move_to(due.map_or(w.now(), |due| {
+        due.minus(std::time::Duration::from_micros(1))
+    }));
     is_dropped(w, &won).await;
 }
 
@@ -61,7 +84,10 @@ pub(super) async fn a_copy_begins_the_next_attempt_when_the_retry_is_due(w: &Wor
     w.decide(&claim, Decision::Retry { after: None }).await;
     w.move_to_due(&won).await;
     let claim = w.claim(&won).await;
-    assert_eq!((claim.attempts, claim.delivery_key), (2, won.delivery_key.clone()));
+    assert_eq!(
+        (claim.attempts, claim.delivery_key),
+        (2, won.delivery_key.clone())
+    );
 }
 
 pub(super) async fn a_copy_is_dropped_while_another_worker_has_the_award(w: &World) {
@@ -90,7 +116,13 @@ pub(super) async fn a_copy_of_what_is_over_is_dropped(w: &World) {
     w.deliver(&delivered).await;
     let claim = w.claim(&dead).await;
     w.decide(&claim, Decision::Refuse).await;
-    w.done(&cancelled, Action::Cancel { return_stock: false }).await;
+    w.done(
+        &cancelled,
+        Action::Cancel {
+            return_stock: false,
+        },
+    )
+    .await;
     for won in [&delivered, &dead, &cancelled] {
         is_dropped(w, won).await;
     }
@@ -99,7 +131,10 @@ pub(super) async fn a_copy_of_what_is_over_is_dropped(w: &World) {
 pub(super) async fn an_outside_kind_is_named_and_left_alone(w: &World) {
     let won = w.win(BLUNT).await;
     let before = w.row(&won).await;
-    assert_eq!(w.deliver(&won).await, CopyAnswer::Outside { lane: before.lane });
+    assert_eq!(
+        w.deliver(&won).await,
+        CopyAnswer::Outside { lane: before.lane }
+    );
     assert_eq!(w.row(&won).await, before);
 }
 
@@ -108,13 +143,19 @@ pub(super) async fn a_copy_without_a_permit_is_set_aside_and_no_attempt_is_count
     w.rescue_when_due(&won).await;
     let (before, until) = (w.row(&won).await, w.after(secs(90)));
     let copy = w.copy(&won);
-    let deferral = Deferral { copy: copy.clone(), until };
+    let deferral = Deferral {
+        copy: copy.clone(),
+        until,
+    };
     let answers = ok(w.store().defer(vec![deferral], w.now()).await);
     assert_eq!(answers, [CopyAnswer::Deferred]);
     let row = w.row(&won).await;
     assert_eq!((row.state, row.due_at), (State::Retryable, Some(until)));
     assert_eq!((row.attempts, row.publishes), (0, 0));
-    assert_eq!((row.mq_state, row.position), (MqState::Sent, Some(copy.position)));
+    assert_eq!(
+        (row.mq_state, row.position),
+        (MqState::Sent, Some(copy.position))
+    );
     assert!(row.lease > before.lease);
     is_dropped(w, &won).await;
     w.move_to(until);
@@ -133,17 +174,29 @@ pub(super) async fn a_copy_of_no_award_of_ours_changes_nothing(w: &World) {
     let won = w.win(KEEN).await;
     let before = w.row(&won).await;
     let ours = w.copy(&won);
-    let unknown = Copy { award: AwardId(1 << 40), ..ours.clone() };
-    let other = Copy { message_id: format!("{}-aaaaaaaaaaaa", won.award), ..ours };
+    let unknown = Copy {
+        award: AwardId(1 << 40),
+        ..ours.clone()
+    };
+    let other = Copy {
+        message_id: format!("{}-aaaaaaaaaaaa", won.award),
+        ..ours
+    };
     let expected = [
         CopyAnswer::NotOurs(KeptReason::NoAward),
         CopyAnswer::NotOurs(KeptReason::OtherMessageId),
     ];
     let copies = vec![unknown, other];
-    assert_eq!(ok(w.store().deliver_local(copies.clone(), w.now()).await), expected);
+    assert_eq!(
+        ok(w.store().deliver_local(copies.clone(), w.now()).await),
+        expected
+    );
     assert_eq!(ok(w.store().claim(copies.clone(), w.now()).await), expected);
     let until = w.after(secs(1));
-    let deferrals = copies.into_iter().map(|copy| Deferral { copy, until }).collect();
+    let deferrals = copies
+        .into_iter()
+        .map(|copy| Deferral { copy, until })
+        .collect();
     assert_eq!(ok(w.store().defer(deferrals, w.now()).await), expected);
     assert_eq!(w.row(&won).await, before);
 }

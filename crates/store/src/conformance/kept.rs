@@ -18,23 +18,44 @@ fn message(position: Position) -> KeptMessage {
 }
 
 pub(super) async fn a_message_is_kept_once_for_each_position(w: &World) {
-    let at = Position { epoch: EPOCH, partition: 0, offset: 1 };
+    let at = Position {
+        epoch: EPOCH,
+        partition: 0,
+        offset: 1,
+    };
     let others = [
         Position { offset: 2, ..at },
         Position { partition: 1, ..at },
-        Position { epoch: EPOCH + 1, ..at },
+        Position {
+            epoch: EPOCH + 1,
+            ..at
+        },
     ];
-    ok(w.store().keep_messages(vec![message(at), message(at)], w.now()).await);
+    ok(w.store()
+        .keep_messages(vec![message(at), message(at)], w.now())
+        .await);
     assert_eq!(w.bench().kept_messages().await, 1);
     ok(w.store().keep_messages(vec![message(at)], w.now()).await);
     assert_eq!(w.bench().kept_messages().await, 1);
-    ok(w.store().keep_messages(others.map(message).to_vec(), w.now()).await);
+    ok(w.store()
+        .keep_messages(others.map(message).to_vec(), w.now())
+        .await);
     assert_eq!(w.bench().kept_messages().await, 4);
 }
 
 pub(super) async fn a_message_without_value_is_kept_too(w: &World) {
-    let at = Position { epoch: EPOCH, partition: 0, offset: 1 };
-    let empty = KeptMessage { key: None, value: None, headers: vec![], reason: KeptReason::Empty, ..message(at) };
+    let at = Position {
+        epoch: EPOCH,
+        partition: 0,
+        offset: 1,
+    };
+    let empty = KeptMessage {
+        key: None,
+        value: None,
+        headers: vec![],
+        reason: KeptReason::Empty,
+        ..message(at)
+    };
     ok(w.store().keep_messages(vec![empty], w.now()).await);
     assert_eq!(w.bench().kept_messages().await, 1);
 }
@@ -90,5 +111,8 @@ pub(super) async fn a_copy_of_what_was_cleaned_up_delivers_nothing(w: &World) {
     let is_harmless = matches!(answer, CopyAnswer::Dropped | CopyAnswer::NotOurs(_));
     assert!(is_harmless, "{answer:?}");
     assert_eq!(w.bench().points_of(&won.user).await, 7);
-    assert_eq!(ok(w.store().end_holds(HoldReason::Paused, w.now()).await), 0);
+    assert_eq!(
+        ok(w.store().end_holds(HoldReason::Paused, w.now()).await),
+        0
+    );
 }

@@ -9,7 +9,8 @@ use tombola_core::ports::{DrawAnswer, Transitioned};
 
 async fn limited(w: &World, limits: &str) {
     let text = one_prize("fair", &format!("{TEXT}stock = 1000\n"));
-    w.start("fair", &format!("{text}\n[limits]\n{limits}\n")).await;
+    w.start("fair", &format!("{text}\n[limits]\n{limits}\n"))
+        .await;
 }
 
 /// A request under a key of its own.
@@ -18,7 +19,11 @@ fn ask(w: &World, user: &str, count: usize) -> Ask {
 }
 
 fn exhausted(limit: DrawLimit, left: u64, resets_at: Option<Timestamp>) -> DrawAnswer {
-    DrawAnswer::Refused(DrawRefusal::AllowanceExhausted { limit, left, resets_at })
+    DrawAnswer::Refused(DrawRefusal::AllowanceExhausted {
+        limit,
+        left,
+        resets_at,
+    })
 }
 
 pub(super) async fn a_user_draws_no_more_than_in_all_allowed(w: &World) {
@@ -35,9 +40,17 @@ pub(super) async fn a_user_draws_no_more_than_in_all_allowed(w: &World) {
 
 pub(super) async fn an_allowance_is_counted_within_a_batch(w: &World) {
     limited(w, "per_user_total = 2").await;
-    let asks = vec![ask(w, "u1", 1), ask(w, "u2", 2), ask(w, "u1", 1), ask(w, "u1", 1)];
+    let asks = vec![
+        ask(w, "u1", 1),
+        ask(w, "u2", 2),
+        ask(w, "u1", 1),
+        ask(w, "u1", 1),
+    ];
     let answers = w.draw_all("fair", asks).await;
-    assert!(matches!(answers[2], DrawAnswer::Drawn { .. }), "{answers:?}");
+    assert!(
+        matches!(answers[2], DrawAnswer::Drawn { .. }),
+        "{answers:?}"
+    );
     assert_eq!(answers[3], exhausted(DrawLimit::UserTotal, 0, None));
     assert_eq!(w.stock_left("fair", PRIZE).await, 1000 - 4);
 }
@@ -48,12 +61,18 @@ pub(super) async fn a_request_for_many_is_all_or_none(w: &World) {
     let refused = exhausted(DrawLimit::UserTotal, 2, None);
     assert_eq!(w.draw("fair", ask(w, "u1", 10)).await, refused);
     assert_eq!(w.stock_left("fair", PRIZE).await, 990);
-    assert_eq!(drawn(w.draw("fair", ask(w, "u1", 2)).await).len(), 2, "the refusal used up nothing");
+    assert_eq!(
+        drawn(w.draw("fair", ask(w, "u1", 2)).await).len(),
+        2,
+        "the refusal used up nothing"
+    );
 }
 
 pub(super) async fn the_day_begins_at_midnight_of_the_campaigns_zone(w: &World) {
-    let text = one_prize("fair", TEXT).replace("[[prize]]", "time_zone = \"Asia/Shanghai\"\n[[prize]]");
-    w.start("fair", &format!("{text}\n[limits]\nper_user_per_day = 2\n")).await;
+    let text =
+        one_prize("fair", TEXT).replace("[[prize]]", "time_zone = \"Asia/Shanghai\"\n[[prize]]");
+    w.start("fair", &format!("{text}\n[limits]\nper_user_per_day = 2\n"))
+        .await;
     let at = |text| Timestamp::parse(text).unwrap_or_default();
     let midnight = at("2026-02-13T16:00:00Z");
     w.move_to(at("2026-02-13T15:59:59Z"));
@@ -79,7 +98,12 @@ pub(super) async fn the_limit_in_all_outlives_the_day(w: &World) {
 
 pub(super) async fn a_campaign_gives_no_more_draws_than_in_all_allowed(w: &World) {
     limited(w, "campaign_total = 3").await;
-    let asks = vec![ask(w, "u1", 2), ask(w, "u2", 2), ask(w, "u3", 1), ask(w, "u4", 1)];
+    let asks = vec![
+        ask(w, "u1", 2),
+        ask(w, "u2", 2),
+        ask(w, "u3", 1),
+        ask(w, "u4", 1),
+    ];
     let answers = w.draw_all("fair", asks).await;
     assert_eq!(answers[1], exhausted(DrawLimit::CampaignTotal, 1, None));
     assert!(matches!(answers[2], DrawAnswer::Drawn { .. }));
@@ -92,7 +116,8 @@ pub(super) async fn what_was_drawn_counts_in_the_next_version_too(w: &World) {
     drawn(w.draw("fair", ask(w, "u1", 2)).await);
     w.move_campaign("fair", Transition::Pause).await;
     let text = one_prize("fair", &format!("{TEXT}stock = 1000\n"));
-    w.start("fair", &format!("{text}\n[limits]\nper_user_total = 2\n")).await;
+    w.start("fair", &format!("{text}\n[limits]\nper_user_total = 2\n"))
+        .await;
     let refused = exhausted(DrawLimit::UserTotal, 0, None);
     assert_eq!(w.draw("fair", ask(w, "u1", 1)).await, refused);
     assert_eq!(w.stock_left("fair", PRIZE).await, 998);
@@ -115,7 +140,8 @@ async fn is_not_running(w: &World, phase: Phase) {
 
 pub(super) async fn users_draw_only_while_a_campaign_is_running(w: &World) {
     use Transition as T;
-    w.put(&one_prize("fair", &format!("{TEXT}stock = 10\n"))).await;
+    w.put(&one_prize("fair", &format!("{TEXT}stock = 10\n")))
+        .await;
     is_not_running(w, Phase::Draft).await;
     let steps = [
         (T::Submit, Phase::Submitted),
@@ -126,7 +152,10 @@ pub(super) async fn users_draw_only_while_a_campaign_is_running(w: &World) {
     ];
     for (command, phase) in steps {
         let moved = w.move_campaign("fair", command).await;
-        assert!(matches!(moved, Transitioned::Moved { .. }), "{command}: {moved:?}");
+        assert!(
+            matches!(moved, Transitioned::Moved { .. }),
+            "{command}: {moved:?}"
+        );
         is_not_running(w, phase).await;
     }
     w.move_campaign("fair", T::Start).await;
@@ -137,7 +166,8 @@ pub(super) async fn users_draw_only_while_a_campaign_is_running(w: &World) {
 }
 
 pub(super) async fn users_draw_only_within_the_period(w: &World) {
-    let period = "starts_at = \"2026-02-14T00:00:00\"\nends_at = \"2026-02-15T00:00:00\"\n[[prize]]";
+    let period =
+        "starts_at = \"2026-02-14T00:00:00\"\nends_at = \"2026-02-15T00:00:00\"\n[[prize]]";
     let text = one_prize("fair", &format!("{TEXT}stock = 10\n")).replace("[[prize]]", period);
     w.start("fair", &text).await;
     let at = |text| Timestamp::parse(text).unwrap_or_default();

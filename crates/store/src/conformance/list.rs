@@ -311,12 +311,26 @@ macro_rules! conformance_list {
                 a_key_is_kept_under_an_id_of_its_own
                 a_revoked_key_is_kept_and_marked
             }
+            crowd {
+                batches_at_once_never_oversell
+                one_key_at_once_draws_once
+                one_allowance_at_once_is_not_exceeded
+                ids_reserved_at_once_are_apart
+                one_award_is_claimed_by_one_worker
+                one_credit_is_made_by_one_worker
+                each_code_goes_to_one_award
+                rescuers_at_once_take_each_row_once
+                dead_letters_requeued_twice_at_once_are_put_back_once
+                of_two_people_one_is_heard
+                stock_added_at_once_adds_up
+            }
         }
     };
 }
 
-/// Makes one test of each case, by the name of its claim: `$bench` is an
-/// `async fn() -> Arc<dyn Bench>` that opens a fresh store.
+/// Makes one test of each case, by the name of its claim. `$bench` opens a fresh
+/// store: it is called without arguments, and what it gives is awaited for an
+/// `Arc<dyn Bench>`.
 #[macro_export]
 macro_rules! conformance_tests {
     ($bench:ident) => {

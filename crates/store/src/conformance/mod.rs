@@ -8,11 +8,8 @@
 //! the row before it (the lease never falls, a doubt is never cleared, and so on),
 //! so each case also tests what holds always.
 //!
-//! To run it on an implementation:
-//! ```ignore
-//! async fn bench() -> std::sync::Arc<dyn tombola_store::conformance::Bench> { … }
-//! tombola_store::conformance_tests!(bench);
-//! ```
+//! To run it on an implementation, name an `async fn` that opens a fresh one:
+//! `tombola_store::conformance_tests!(postgres);`
 
 mod bench;
 mod world;
@@ -27,6 +24,7 @@ mod campaigns;
 mod codes;
 mod confirm;
 mod copies;
+mod crowd;
 mod decide;
 mod draws;
 mod endpoints;
@@ -76,7 +74,9 @@ impl Case {
 /// Runs the case of that name.
 pub async fn run(name: &str, bench: Arc<dyn Bench>) {
     let case = CASES.iter().find(|case| case.name == name);
-    case.unwrap_or_else(|| panic!("the list has no case {name}")).run(bench).await;
+    case.unwrap_or_else(|| panic!("the list has no case {name}"))
+        .run(bench)
+        .await;
 }
 
 macro_rules! cases {

@@ -9,7 +9,9 @@ use tombola_core::ports::{Acted, Action, PauseScope};
 
 pub(super) async fn each_act_is_in_the_operator_log(w: &World) {
     let (text, physical) = (w.win(TEXT).await, w.win(PHYSICAL).await);
-    let cancel = Action::Cancel { return_stock: false };
+    let cancel = Action::Cancel {
+        return_stock: false,
+    };
     let mut lines = w.bench().operator_lines().await;
     for action in [Action::Hold, Action::Release, cancel] {
         w.done(&text, action.clone()).await;
@@ -32,8 +34,12 @@ pub(super) async fn an_act_is_in_the_timeline_of_its_award(w: &World) {
 
 pub(super) async fn a_pause_and_a_resume_are_in_the_operator_log(w: &World) {
     let lines = w.bench().operator_lines().await;
-    ok(w.store().pause(PauseScope::default(), actor(), w.now()).await);
-    ok(w.store().resume(PauseScope::default(), actor(), w.now()).await);
+    ok(w.store()
+        .pause(PauseScope::default(), actor(), w.now())
+        .await);
+    ok(w.store()
+        .resume(PauseScope::default(), actor(), w.now())
+        .await);
     assert_eq!(w.bench().operator_lines().await, lines + 2);
 }
 
@@ -41,19 +47,40 @@ pub(super) async fn what_is_refused_changes_nothing(w: &World) {
     let won = w.win(TEXT).await;
     w.deliver(&won).await;
     let (before, points) = (w.row(&won).await, w.bench().points_of(&won.user).await);
-    for action in [Action::Hold, Action::Release, Action::Cancel { return_stock: true }] {
+    for action in [
+        Action::Hold,
+        Action::Release,
+        Action::Cancel { return_stock: true },
+    ] {
         assert!(matches!(w.act(&won, action).await, Acted::Refused(_)));
     }
-    assert_eq!((w.row(&won).await, w.bench().points_of(&won.user).await), (before, points));
+    assert_eq!(
+        (w.row(&won).await, w.bench().points_of(&won.user).await),
+        (before, points)
+    );
 }
 
 pub(super) async fn an_award_that_does_not_exist_is_not_found(w: &World) {
     w.win(TEXT).await;
-    let requeue = Action::Requeue { not_delivered: true, due_at: w.now() };
+    let requeue = Action::Requeue {
+        not_delivered: true,
+        due_at: w.now(),
+    };
     let cancel = Action::Cancel { return_stock: true };
     let confirm = Action::Confirm { receipt: None };
-    for action in [Action::Hold, Action::Release, confirm, cancel, requeue, address(), ship()] {
-        let acted = w.store().act(AwardId(1 << 40), action.clone(), actor(), w.now()).await;
+    for action in [
+        Action::Hold,
+        Action::Release,
+        confirm,
+        cancel,
+        requeue,
+        address(),
+        ship(),
+    ] {
+        let acted = w
+            .store()
+            .act(AwardId(1 << 40), action.clone(), actor(), w.now())
+            .await;
         assert_eq!(ok(acted), Acted::NotFound, "{action:?}");
     }
 }

@@ -34,7 +34,10 @@ pub(super) async fn a_poison_row_waits_and_its_attempt_is_counted(w: &World) {
     assert_eq!((row.state, row.attempts), (State::Retryable, 1));
     let wait: Duration = row.due_at.map_or(Duration::ZERO, |due| due.since(w.now()));
     let bounds = [Jitter(0), Jitter(1000)].map(|jitter| w.schedule().backoff(1, jitter));
-    assert!((bounds[0]..=bounds[1]).contains(&wait), "{wait:?} is not within {bounds:?}");
+    assert!(
+        (bounds[0]..=bounds[1]).contains(&wait),
+        "{wait:?} is not within {bounds:?}"
+    );
 }
 
 pub(super) async fn a_poison_row_is_left_alone_until_its_time(w: &World) {
@@ -51,7 +54,11 @@ pub(super) async fn a_poison_row_is_a_dead_letter_after_its_last_attempt(w: &Wor
     let attempts_max = w.schedule().attempts_max;
     for attempt in 1..=attempts_max {
         let is_dead = attempt == attempts_max;
-        assert_eq!(w.deliver(&won).await, CopyAnswer::Failed { is_dead }, "attempt {attempt}");
+        assert_eq!(
+            w.deliver(&won).await,
+            CopyAnswer::Failed { is_dead },
+            "attempt {attempt}"
+        );
         let row = w.row(&won).await;
         assert_eq!((row.attempts, row.state == State::Dead), (attempt, is_dead));
         if !is_dead {

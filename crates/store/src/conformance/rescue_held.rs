@@ -48,11 +48,20 @@ async fn is_reviewed(w: &World, won: &Won, reason: HoldReason) {
     let page = w.rescue(won).await;
     let row = w.row(won).await;
     assert_eq!((row.state, row.hold_reason), (State::Held, Some(reason)));
-    assert_eq!((row.held_at, row.publishes), (before.held_at, before.publishes));
+    assert_eq!(
+        (row.held_at, row.publishes),
+        (before.held_at, before.publishes)
+    );
     assert_eq!(row.due_at, Some(w.after(w.schedule().hold_review)));
-    assert!(row.lease > before.lease, "moving the date of a hold grows its lease");
+    assert!(
+        row.lease > before.lease,
+        "moving the date of a hold grows its lease"
+    );
     assert!(page.alerts.contains(&(won.award, reason)), "{page:?}");
-    assert!(page.handoffs.is_empty() && page.ended.is_empty(), "{page:?}");
+    assert!(
+        page.handoffs.is_empty() && page.ended.is_empty(),
+        "{page:?}"
+    );
 }
 
 pub(super) async fn a_hold_by_hand_waits_for_a_person_however_long(w: &World) {
@@ -74,16 +83,23 @@ pub(super) async fn a_shipment_that_is_late_is_told_and_waits(w: &World) {
 
 pub(super) async fn a_pause_that_lasts_is_told_and_goes_on(w: &World) {
     let won = w.win(TEXT).await;
-    ok(w.store().pause(PauseScope::default(), actor(), w.now()).await);
+    ok(w.store()
+        .pause(PauseScope::default(), actor(), w.now())
+        .await);
     w.deliver(&won).await;
     is_reviewed(w, &won, HoldReason::Paused).await;
 }
 
 pub(super) async fn what_was_paused_is_published_on_its_date_once_resumed(w: &World) {
     let won = w.win(TEXT).await;
-    ok(w.store().pause(PauseScope::default(), actor(), w.now()).await);
+    ok(w.store()
+        .pause(PauseScope::default(), actor(), w.now())
+        .await);
     w.deliver(&won).await;
-    assert!(ok(w.store().resume(PauseScope::default(), actor(), w.now()).await));
+    assert!(ok(w
+        .store()
+        .resume(PauseScope::default(), actor(), w.now())
+        .await));
     is_left_alone(w, &won).await;
     w.move_to_due(&won).await;
     is_published_again(w, &won, w.due(0)).await;
@@ -92,10 +108,15 @@ pub(super) async fn what_was_paused_is_published_on_its_date_once_resumed(w: &Wo
 pub(super) async fn what_its_endpoint_held_is_published_on_its_date_once_enabled(w: &World) {
     let won = w.win(BLUNT).await;
     let claim = w.claim(&won).await;
-    ok(w.store().enable_endpoint(claim.lane, false, actor(), w.now()).await);
-    w.decide(&claim, Decision::Hold(HoldReason::EndpointDisabled)).await;
+    ok(w.store()
+        .enable_endpoint(claim.lane, false, actor(), w.now())
+        .await);
+    w.decide(&claim, Decision::Hold(HoldReason::EndpointDisabled))
+        .await;
     is_reviewed(w, &won, HoldReason::EndpointDisabled).await;
-    ok(w.store().enable_endpoint(claim.lane, true, actor(), w.now()).await);
+    ok(w.store()
+        .enable_endpoint(claim.lane, true, actor(), w.now())
+        .await);
     w.move_to_due(&won).await;
     is_published_again(w, &won, w.due(claim.lane)).await;
 }
@@ -123,11 +144,17 @@ pub(super) async fn an_award_without_an_address_is_cancelled_when_its_time_is_ov
     assert_eq!((row.state, row.due_at), (State::Cancelled, None));
     assert_eq!(page.ended, [(won.award, State::Cancelled)]);
     assert!(page.handoffs.is_empty());
-    assert_eq!(w.stock_left(&won.campaign, PRIZE).await, 2, "not declared, not returned");
+    assert_eq!(
+        w.stock_left(&won.campaign, PRIZE).await,
+        2,
+        "not declared, not returned"
+    );
 }
 
 pub(super) async fn its_unit_goes_back_where_that_is_declared(w: &World) {
-    let won = w.win(&format!("{PHYSICAL}stock = 3\nreturn_stock = true\n")).await;
+    let won = w
+        .win(&format!("{PHYSICAL}stock = 3\nreturn_stock = true\n"))
+        .await;
     w.deliver(&won).await;
     assert_eq!(w.stock_left(&won.campaign, PRIZE).await, 2);
     w.rescue_when_due(&won).await;
@@ -142,18 +169,30 @@ pub(super) async fn an_external_award_is_published_again_until_it_is_confirmed(w
         let before = w.row(&won).await;
         let page = w.rescue(&won).await;
         let row = w.row(&won).await;
-        assert_eq!((row.state, row.hold_reason), (State::Held, Some(HoldReason::External)));
+        assert_eq!(
+            (row.state, row.hold_reason),
+            (State::Held, Some(HoldReason::External))
+        );
         assert_eq!((row.publishes, row.held_at), (publishes, before.held_at));
         assert_eq!(row.due_at, Some(w.after(w.schedule().grace(publishes))));
-        assert_eq!((page.handoffs[0].award, page.handoffs[0].lease), (won.award, row.lease));
+        assert_eq!(
+            (page.handoffs[0].award, page.handoffs[0].lease),
+            (won.award, row.lease)
+        );
         assert!(row.lease > before.lease);
-        let taken = Mark::Taken(Position { epoch: EPOCH, partition: 0, offset: 9 });
+        let taken = Mark::Taken(Position {
+            epoch: EPOCH,
+            partition: 0,
+            offset: 9,
+        });
         assert_eq!(w.mark(won.award, row.lease, taken).await, Written::Late);
     }
 }
 
 pub(super) async fn an_external_award_is_a_dead_letter_when_its_time_is_over(w: &World) {
-    let won = w.win("kind = \"external\"\nconfirm_within = \"1h\"\n").await;
+    let won = w
+        .win("kind = \"external\"\nconfirm_within = \"1h\"\n")
+        .await;
     w.deliver(&won).await;
     let ends = w.after(secs(3600));
     while w.now() < ends {
@@ -163,7 +202,10 @@ pub(super) async fn an_external_award_is_a_dead_letter_when_its_time_is_over(w: 
         assert_eq!(page.handoffs.len(), usize::from(w.now() < ends));
     }
     let row = w.row(&won).await;
-    assert_eq!((row.state, row.dead_reason), (State::Dead, Some(DeadReason::NotConfirmed)));
+    assert_eq!(
+        (row.state, row.dead_reason),
+        (State::Dead, Some(DeadReason::NotConfirmed))
+    );
     assert!(row.in_doubt);
 }
 
@@ -172,7 +214,10 @@ pub(super) async fn holds_are_looked_at_while_the_breaker_is_open(w: &World) {
     w.done(&won, Action::Hold).await;
     w.move_to_due(&won).await;
     let lane = w.row(&won).await.lane;
-    let open = tombola_core::ports::DueQuery { is_breaker_open: true, ..w.due(lane) };
+    let open = tombola_core::ports::DueQuery {
+        is_breaker_open: true,
+        ..w.due(lane)
+    };
     let page = w.rescue_with(open).await;
     assert_eq!(page.alerts, [(won.award, HoldReason::Manual)]);
 }

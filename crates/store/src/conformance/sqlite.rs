@@ -28,7 +28,12 @@ impl SqliteBench {
         let file = directory.path().join("tombola.db");
         let schedule = options.schedule.clone();
         let store = whole(SqliteStore::open(&file, options));
-        Self { store, schedule, file, _directory: directory }
+        Self {
+            store,
+            schedule,
+            file,
+            _directory: directory,
+        }
     }
 
     fn shell(&self) -> Connection {
@@ -62,29 +67,43 @@ impl Bench for SqliteBench {
 
     async fn row(&self, award: AwardId) -> Option<Row> {
         let sql = "SELECT * FROM delivery WHERE award_id = ?1";
-        whole(self.shell().query_row(sql, [award.0], |row| read(row)).optional())
+        whole(self.shell().query_row(sql, [award.0], read).optional())
     }
 
     async fn code_of(&self, award: AwardId) -> Option<String> {
         let sql = "SELECT sealed FROM code WHERE award_id = ?1 AND key_version = 0";
-        let sealed = self.shell().query_row(sql, [award.0], |row| row.get::<_, Vec<u8>>(0));
+        let sealed = self
+            .shell()
+            .query_row(sql, [award.0], |row| row.get::<_, Vec<u8>>(0));
         whole(sealed.optional()).map(|bytes| whole(String::from_utf8(bytes)))
     }
 
     async fn points_of(&self, user: &str) -> i64 {
-        self.number("SELECT coalesce(sum(points), 0) FROM points_entry WHERE user = ?1", &user)
+        self.number(
+            "SELECT coalesce(sum(points), 0) FROM points_entry WHERE user = ?1",
+            &user,
+        )
     }
 
     async fn kept_messages(&self) -> usize {
-        whole(self.number("SELECT count(*) FROM kept_message WHERE id > ?1", &0).try_into())
+        whole(
+            self.number("SELECT count(*) FROM kept_message WHERE id > ?1", &0)
+                .try_into(),
+        )
     }
 
     async fn log_lines(&self, award: AwardId) -> usize {
-        whole(self.number("SELECT count(*) FROM attempt WHERE award_id = ?1", &award.0).try_into())
+        whole(
+            self.number("SELECT count(*) FROM attempt WHERE award_id = ?1", &award.0)
+                .try_into(),
+        )
     }
 
     async fn operator_lines(&self) -> usize {
-        whole(self.number("SELECT count(*) FROM operator_log WHERE id > ?1", &0).try_into())
+        whole(
+            self.number("SELECT count(*) FROM operator_log WHERE id > ?1", &0)
+                .try_into(),
+        )
     }
 
     async fn block_user(&self, user: &str) {

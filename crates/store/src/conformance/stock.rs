@@ -28,12 +28,18 @@ async fn draw(w: &World, user: &str, positions: &[u64]) -> Vec<String> {
     let rolls: Vec<Roll> = positions.iter().map(|at| roll_at(*at, 4)).collect();
     let ask = Ask::new(user, &format!("key-{:08}", w.fresh())).rolls(&rolls);
     let draws = drawn(w.draw("fair", ask).await);
-    draws.iter().map(|draw| draw.prize.as_deref().unwrap_or("-").to_owned()).collect()
+    draws
+        .iter()
+        .map(|draw| draw.prize.as_deref().unwrap_or("-").to_owned())
+        .collect()
 }
 
 pub(super) async fn each_roll_gives_the_prize_of_its_range(w: &World) {
     three(w, "", "").await;
-    assert_eq!(draw(w, "u1", &[0, 1, 2, 3, 0]).await, ["a", "b", "c", "-", "a"]);
+    assert_eq!(
+        draw(w, "u1", &[0, 1, 2, 3, 0]).await,
+        ["a", "b", "c", "-", "a"]
+    );
 }
 
 pub(super) async fn stock_is_never_oversold_within_one_request(w: &World) {
@@ -47,7 +53,10 @@ pub(super) async fn the_last_unit_goes_to_the_first_in_the_batch(w: &World) {
     let ask = |user: &str| Ask::new(user, &format!("key-{user}")).rolls(&[roll_at(0, 4)]);
     let asks = ["user-1", "user-2", "user-3"].map(ask).to_vec();
     let answers = w.draw_all("fair", asks).await;
-    let prizes: Vec<bool> = answers.into_iter().map(|it| drawn(it)[0].prize.is_some()).collect();
+    let prizes: Vec<bool> = answers
+        .into_iter()
+        .map(|it| drawn(it)[0].prize.is_some())
+        .collect();
     assert_eq!(prizes, [true, false, false]);
 }
 
@@ -79,7 +88,8 @@ pub(super) async fn what_cannot_be_given_is_spread_over_the_others(w: &World) {
 pub(super) async fn a_daily_cap_ends_with_the_day(w: &World) {
     for (n, odds, instead) in [(0, "", "-"), (1, FALLBACK, "c"), (2, SPREAD, "b")] {
         if n > 0 {
-            w.move_campaign("fair", tombola_core::campaign::Transition::Pause).await;
+            w.move_campaign("fair", tombola_core::campaign::Transition::Pause)
+                .await;
         }
         three(w, odds, "daily_cap = 1").await;
         w.advance(days(1));
@@ -93,11 +103,16 @@ pub(super) async fn a_daily_cap_ends_with_the_day(w: &World) {
 pub(super) async fn one_user_wins_a_prize_no_more_often_than_allowed(w: &World) {
     for (n, odds, instead) in [(0, "", "-"), (1, FALLBACK, "c"), (2, SPREAD, "b")] {
         if n > 0 {
-            w.move_campaign("fair", tombola_core::campaign::Transition::Pause).await;
+            w.move_campaign("fair", tombola_core::campaign::Transition::Pause)
+                .await;
         }
         three(w, odds, "per_user_wins = 2").await;
         let users = [format!("u{n}"), format!("v{n}")];
-        assert_eq!(draw(w, &users[0], &[0, 0, 0]).await, ["a", "a", instead], "{odds}");
+        assert_eq!(
+            draw(w, &users[0], &[0, 0, 0]).await,
+            ["a", "a", instead],
+            "{odds}"
+        );
         w.advance(days(40));
         assert_eq!(draw(w, &users[0], &[0]).await, [instead], "{odds}");
         assert_eq!(draw(w, &users[1], &[0]).await, ["a"], "{odds}");
@@ -114,21 +129,32 @@ pub(super) async fn stock_and_daily_cap_hold_together(w: &World) {
 }
 
 async fn change(w: &World, prize: &str, by_units: i64) -> StockChanged {
-    ok(w.store().change_stock("fair", prize, by_units, actor(), w.now()).await)
+    ok(w.store()
+        .change_stock("fair", prize, by_units, actor(), w.now())
+        .await)
 }
 
 pub(super) async fn stock_that_is_added_can_be_won_at_once(w: &World) {
     three(w, "", "stock = 1").await;
     assert_eq!(draw(w, "u1", &[0, 0]).await, ["a", "-"]);
-    assert_eq!(change(w, "a", 2).await, StockChanged::Changed { stock: 3, left: 2 });
+    assert_eq!(
+        change(w, "a", 2).await,
+        StockChanged::Changed { stock: 3, left: 2 }
+    );
     assert_eq!(draw(w, "u1", &[0, 0, 0]).await, ["a", "a", "-"]);
 }
 
 pub(super) async fn no_more_stock_is_withdrawn_than_is_left(w: &World) {
     three(w, "", "stock = 3").await;
     draw(w, "u1", &[0]).await;
-    assert_eq!(change(w, "a", -3).await, StockChanged::NotEnough { left: 2 });
-    assert_eq!(change(w, "a", -2).await, StockChanged::Changed { stock: 1, left: 0 });
+    assert_eq!(
+        change(w, "a", -3).await,
+        StockChanged::NotEnough { left: 2 }
+    );
+    assert_eq!(
+        change(w, "a", -2).await,
+        StockChanged::Changed { stock: 1, left: 0 }
+    );
     assert_eq!(draw(w, "u1", &[0]).await, ["-"]);
 }
 
@@ -136,7 +162,10 @@ pub(super) async fn unlimited_stock_cannot_be_changed(w: &World) {
     three(w, "", "stock = 3").await;
     assert_eq!(change(w, "b", 1).await, StockChanged::Unlimited);
     assert_eq!(change(w, "none", 1).await, StockChanged::NotFound);
-    let other = w.store().change_stock("none", "a", 1, actor(), w.now()).await;
+    let other = w
+        .store()
+        .change_stock("none", "a", 1, actor(), w.now())
+        .await;
     assert_eq!(ok(other), StockChanged::NotFound);
 }
 

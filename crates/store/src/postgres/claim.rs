@@ -2,7 +2,7 @@
 //! and what it says is written in one guarded update.
 
 use super::columns::{Rows, Stored};
-use super::error::{inconsistent, unreadable};
+use super::error::{get, inconsistent};
 use super::session::{Session, Work};
 use super::versions::Versions;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -155,7 +155,7 @@ impl Claimer<'_> {
         }
         let params = rows.params(&[&ended_at, &states, &leases]);
         for row in work.query(&work.sql.move_rows, &params).await? {
-            late.remove(&AwardId(row.try_get(0).map_err(unreadable)?));
+            late.remove(&AwardId(get(&row, 0)?));
         }
         Ok(late)
     }
@@ -181,8 +181,7 @@ async fn endpoints(work: &Work<'_>, awards: &[Stored]) -> StoreResult<HashMap<i6
         return Ok(endpoints);
     }
     for row in work.query(&work.sql.read_endpoints, &[&lanes]).await? {
-        let read = || Ok((row.try_get(0)?, row.try_get(1)?));
-        let (lane, spec): (i64, &str) = read().map_err(unreadable)?;
+        let (lane, spec): (i64, &str) = (get(&row, 0)?, get(&row, 1)?);
         let spec = serde_json::from_str(spec)
             .map_err(|error| inconsistent(format!("endpoint of lane {lane}: {error}")))?;
         endpoints.insert(lane, spec);
@@ -194,13 +193,11 @@ async fn pauses(work: &Work<'_>) -> StoreResult<Vec<PauseScope>> {
     let some = |text: String| (!text.is_empty()).then_some(text);
     let read = |row: &tokio_postgres::Row| {
         Ok(PauseScope {
-            campaign: some(row.try_get(0)?),
-            prize: some(row.try_get(1)?),
-            endpoint: some(row.try_get(2)?),
+            campaign: some(get(row, 0)?),
+            prize: some(get(row, 1)?),
+            endpoint: some(get(row, 2)?),
         })
     };
     let rows = work.query(&work.sql.lock_pauses, &[]).await?;
-    rows.iter()
-        .map(|row| read(row).map_err(unreadable))
-        .collect()
+    rows.iter().map(read).collect()
 }

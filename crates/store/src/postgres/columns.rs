@@ -1,12 +1,13 @@
 //! Rows as arrays of columns, which is how a batch crosses the wire, and delivery
 //! rows as they come back.
 
-use super::error::{inconsistent, unreadable};
+use super::error::{get, inconsistent};
 use super::session::Param;
-use tombola_core::award::{MqState, Position, Row, State};
+use tokio_postgres::Row;
+use tombola_core::award::{self, MqState, Position, State};
 use tombola_core::campaign::Kind;
 use tombola_core::draw::{DrawRequest, NewDraw};
-use tombola_core::ports::StoreResult;
+use tombola_core::ports::{StoreError, StoreResult};
 use tombola_core::reason::{DeadReason, HoldReason};
 use tombola_core::{AwardId, Timestamp};
 
@@ -31,7 +32,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn push(&mut self, row: &Row) {
+    pub(super) fn push(&mut self, row: &award::Row) {
         let at = |at: Option<Timestamp>| at.map(|at| at.0);
         let count = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
         self.award.push(row.award.0);
@@ -127,7 +128,7 @@ impl<'a> Draws<'a> {
 /// A delivery row as it is kept, with the version that it was drawn by.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
-    pub(super) row: Row,
+    pub(super) row: award::Row,
     pub(super) prize_id: i64,
     pub(super) message_id: String,
     pub(super) delivery_key: String,
@@ -136,72 +137,61 @@ pub(super) struct Stored {
 
 impl Stored {
     /// Reads the columns of `lock_copies`.
-    pub(super) fn read(from: &tokio_postgres::Row) -> StoreResult<Self> {
-        let at = |column: usize| Ok(from.try_get::<_, Option<i64>>(column)?.map(Timestamp));
-        let count = |column: usize| Ok(u32::try_from(from.try_get::<_, i32>(column)?).unwrap_or(0));
-        let read = || {
-            let position = match from.try_get(14)? {
-                None => None,
-                Some(epoch) => Some(Position {
-                    epoch,
-                    partition: from.try_get(15)?,
-                    offset: from.try_get(16)?,
-                }),
-            };
-            Ok(Row {
-                award: AwardId(from.try_get(0)?),
-                kind: Kind::Text,
-                lane: from.try_get(2)?,
-                state: State::Pending,
-                lease: from.try_get(4)?,
-                due_at: at(5)?,
-                attempts: count(6)?,
-                publishes: count(7)?,
-                in_doubt: from.try_get(8)?,
-                hold_reason: None,
-                dead_reason: None,
-                held_at: at(11)?,
-                deferred_since: at(12)?,
-                mq_state: MqState::NotSent,
-                position,
-            })
-        };
-        let plain: Row = read().map_err(unreadable)?;
-        let mq_state: i16 = from.try_get(13).map_err(unreadable)?;
+    pub(super) fn read(from: &Row) -> StoreResult<Self> {
+        let at = |column| Ok(get::<Option<i64>>(from, column)?.map(Timestamp));
+        let mq_state: i16 = get(from, 13)?;
         let mq_state = u8::try_from(mq_state).ok().and_then(MqState::from_code);
+        let row = award::Row {
+            award: AwardId(get(from, 0)?),
+            kind: named(from, 1, Kind::parse)?.ok_or_else(|| odd(1))?,
+            lane: get(from, 2)?,
+            state: named(from, 3, State::parse)?.ok_or_else(|| odd(3))?,
+            lease: get(from, 4)?,
+            due_at: at(5)?,
+            attempts: count(from, 6)?,
+            publishes: count(from, 7)?,
+            in_doubt: get(from, 8)?,
+            hold_reason: named(from, 9, HoldReason::parse)?,
+            dead_reason: named(from, 10, DeadReason::parse)?,
+            held_at: at(11)?,
+            deferred_since: at(12)?,
+            mq_state: mq_state.ok_or_else(|| odd(13))?,
+            position: position(from)?,
+        };
         Ok(Self {
-            row: Row {
-                kind: named(from, 1, Kind::parse)?.ok_or_else(|| missing(1))?,
-                state: named(from, 3, State::parse)?.ok_or_else(|| missing(3))?,
-                hold_reason: named(from, 9, HoldReason::parse)?,
-                dead_reason: named(from, 10, DeadReason::parse)?,
-                mq_state: mq_state.ok_or_else(|| missing(13))?,
-                ..plain
-            },
-            prize_id: from.try_get(17).map_err(unreadable)?,
-            message_id: from.try_get(18).map_err(unreadable)?,
-            delivery_key: from.try_get(19).map_err(unreadable)?,
-            version: (
-                from.try_get(20).map_err(unreadable)?,
-                from.try_get(21).map_err(unreadable)?,
-            ),
+            row,
+            prize_id: get(from, 17)?,
+            message_id: get(from, 18)?,
+            delivery_key: get(from, 19)?,
+            version: (get(from, 20)?, get(from, 21)?),
         })
     }
 }
 
-fn missing(column: usize) -> tombola_core::ports::StoreError {
+fn position(from: &Row) -> StoreResult<Option<Position>> {
+    let Some(epoch) = get(from, 14)? else {
+        return Ok(None);
+    };
+    Ok(Some(Position {
+        epoch,
+        partition: get(from, 15)?,
+        offset: get(from, 16)?,
+    }))
+}
+
+fn count(from: &Row, column: usize) -> StoreResult<u32> {
+    u32::try_from(get::<i32>(from, column)?).map_err(|_| odd(column))
+}
+
+fn odd(column: usize) -> StoreError {
     inconsistent(format!(
-        "column {column} of a delivery row holds no known name"
+        "column {column} of a delivery row holds what nobody wrote"
     ))
 }
 
 /// A member of a closed list by its name in that column, `None` for null.
-fn named<T>(
-    from: &tokio_postgres::Row,
-    column: usize,
-    parse: fn(&str) -> Option<T>,
-) -> StoreResult<Option<T>> {
-    let name: Option<&str> = from.try_get(column).map_err(unreadable)?;
-    name.map(|name| parse(name).ok_or_else(|| missing(column)))
+fn named<T>(from: &Row, column: usize, parse: fn(&str) -> Option<T>) -> StoreResult<Option<T>> {
+    let name: Option<&str> = get(from, column)?;
+    name.map(|name| parse(name).ok_or_else(|| odd(column)))
         .transpose()
 }

@@ -169,12 +169,12 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Nothing is published for a held award.
+    /// Nothing is published for a held award, nor where nobody publishes.
     fn handoff(&self, rules: &Rules, request: &DrawRequest, draw: &NewDraw) -> Option<Handoff> {
         let row = draw
             .award
             .as_ref()
-            .filter(|row| row.state == State::Pending)?;
+            .filter(|row| row.state == State::Pending && self.batch.has_relay)?;
         let prize = rules.prizes.get(draw.prize?)?;
         let (user, id, now) = (&request.user, draw.message_id(), self.batch.now);
         Some(Handoff {

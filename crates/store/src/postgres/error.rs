@@ -1,8 +1,9 @@
 //! PostgreSQL's errors as the store's: what asks to run the batch again, what is
 //! wrong with a row, what no code of ours wrote.
 
-use tokio_postgres::Error;
-use tombola_core::ports::StoreError;
+use tokio_postgres::types::FromSql;
+use tokio_postgres::{Error, Row};
+use tombola_core::ports::{StoreError, StoreResult};
 
 /// What an error of the connection or the server means to callers.
 ///
@@ -17,10 +18,10 @@ pub(super) fn failed(error: Error) -> StoreError {
     }
 }
 
-/// A column that does not hold what it should.
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
-pub(super) fn unreadable(error: Error) -> StoreError {
-    StoreError::Inconsistent(error.to_string())
+/// A column of a row; one that does not hold what it should was not written by us.
+pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> StoreResult<T> {
+    let value = row.try_get(column);
+    value.map_err(|error| StoreError::Inconsistent(error.to_string()))
 }
 
 pub(super) fn inconsistent(what: impl Into<String>) -> StoreError {

@@ -2,7 +2,7 @@
 //! transactions that claim the same one, the second waits for the first to end,
 //! and then reads what it committed.
 
-use super::error::unreadable;
+use super::error::get;
 use super::session::Work;
 use super::versions::Versions;
 use std::collections::{HashMap, HashSet};
@@ -57,7 +57,7 @@ pub(super) async fn claim<'a>(
         wanted.entry(key_of(request)).or_insert(request);
     }
     let ours = insert(work, campaign, wanted.values().copied().collect()).await?;
-    let is_ours = |request: &DrawRequest| ours.contains(&Kept::of(request).first());
+    let is_ours = |request: &DrawRequest| ours.contains(&request.tickets.first().map(|it| it.id));
     let (claimed, others): (HashMap<_, _>, HashMap<_, _>) = wanted
         .into_iter()
         .partition(|(_, request)| is_ours(request));
@@ -92,7 +92,7 @@ pub(super) async fn insert(
             &[&campaign, &clients, &keys, &fingerprints, &firsts, &mores],
         )
         .await?;
-    let first = |row: &Row| Ok(Some(DrawId(row.try_get(0).map_err(unreadable)?)));
+    let first = |row: &Row| Ok(Some(DrawId(get(row, 0)?)));
     rows.iter().map(first).collect()
 }
 
@@ -110,8 +110,7 @@ async fn read<'a>(
         .await?;
     let mut found: HashMap<(String, String), Kept> = HashMap::with_capacity(rows.len());
     for row in &rows {
-        let name = || Ok((row.try_get(0)?, row.try_get(1)?));
-        found.insert(name().map_err(unreadable)?, read_kept(row)?);
+        found.insert((get(row, 0)?, get(row, 1)?), read_kept(row)?);
     }
     let mut kept = HashMap::with_capacity(keys.len());
     for key in keys {
@@ -125,12 +124,12 @@ async fn read<'a>(
 }
 
 fn read_kept(row: &Row) -> StoreResult<Kept> {
-    let first = DrawId(row.try_get(3).map_err(unreadable)?);
-    let more: Option<&[u8]> = row.try_get(4).map_err(unreadable)?;
+    let first = DrawId(get(row, 3)?);
+    let more: Option<&[u8]> = get(row, 4)?;
     let (more, _) = more.unwrap_or_default().as_chunks::<8>();
     let more = more.iter().map(|id| DrawId(i64::from_le_bytes(*id)));
     Ok(Kept {
-        fingerprint: row.try_get(2).map_err(unreadable)?,
+        fingerprint: get(row, 2)?,
         draws: std::iter::once(first).chain(more).collect(),
     })
 }
@@ -143,12 +142,6 @@ pub(super) async fn free(work: &Work<'_>, campaign: i64, keys: Vec<Key<'_>>) -> 
     let (clients, texts): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
     work.execute(&work.sql.free_keys, &[&campaign, &clients, &texts])
         .await
-}
-
-impl Kept {
-    fn first(&self) -> Option<DrawId> {
-        self.draws.first().copied()
-    }
 }
 
 /// The facts of draws that were committed before.
@@ -166,15 +159,8 @@ pub(super) async fn facts(
     let rows = work.query(&work.sql.read_draws, &[&ids]).await?;
     let mut facts = HashMap::with_capacity(rows.len());
     for row in &rows {
-        let read = || {
-            Ok((
-                row.try_get(0)?,
-                row.try_get(1)?,
-                row.try_get(3)?,
-                row.try_get(4)?,
-            ))
-        };
-        let (id, number, prize, at): (i64, i32, Option<i64>, i64) = read().map_err(unreadable)?;
+        let (id, number): (i64, i32) = (get(row, 0)?, get(row, 1)?);
+        let (prize, at): (Option<i64>, i64) = (get(row, 3)?, get(row, 4)?);
         let (id, drawn_at) = (DrawId(id), Timestamp(at));
         let version = versions.get(work, (campaign, number)).await?;
         let prize = prize.map(|prize| version.prize(prize)).transpose()?;
@@ -183,11 +169,11 @@ pub(super) async fn facts(
         let fact = DrawFact {
             id,
             campaign: version.rules.slug.as_str().into(),
-            user: row.try_get::<_, &str>(2).map_err(unreadable)?.into(),
+            user: get::<&str>(row, 2)?.into(),
             prize: prize.map(|(_, prize)| Arc::from(prize.slug.as_str())),
             drawn_at,
             award: began.map(|row| (row.kind, row.state)),
-            claim_key_version: row.try_get(5).map_err(unreadable)?,
+            claim_key_version: get(row, 5)?,
         };
         facts.insert(id, fact);
     }

@@ -34,7 +34,7 @@ mod written;
 
 pub use session::{IDLE_IN_TRANSACTION_MAX, LOCK_WAIT_MAX, STATEMENT_MAX};
 
-use error::{failed, inconsistent};
+use error::{failed, get, inconsistent};
 use session::Session;
 use std::sync::Arc;
 use tokio::sync::{Mutex, MutexGuard};
@@ -85,10 +85,8 @@ impl PostgresStore {
             .await
             .map_err(failed);
         let row = keep(slot, session, next)?;
-        let end: i64 = row
-            .ok_or_else(|| inconsistent("all ids below 2^53 are used up"))?
-            .try_get(0)
-            .map_err(error::unreadable)?;
+        let row = row.ok_or_else(|| inconsistent("all ids below 2^53 are used up"))?;
+        let end: i64 = get(&row, 0)?;
         Ok(IdBlock {
             next: end - count,
             end,
@@ -152,7 +150,7 @@ async fn migrate(config: &Config) -> StoreResult<()> {
         .query_one("SELECT to_regclass('id_block') IS NULL", &[])
         .await
         .map_err(failed)?;
-    if row.try_get(0).map_err(error::unreadable)? {
+    if get(&row, 0)? {
         tx.batch_execute(FIRST_SCHEMA).await.map_err(failed)?;
     }
     tx.commit().await.map_err(failed)

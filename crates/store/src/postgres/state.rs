@@ -1,7 +1,7 @@
 //! What a batch locks and reads before it is decided, in the one order that every
 //! transaction keeps: allowances, campaign, prizes. Keys came before.
 
-use super::error::{inconsistent, unreadable};
+use super::error::{get, inconsistent};
 use super::session::{Params, Work};
 use super::versions::{Version, Versions};
 use std::collections::{HashMap, HashSet};
@@ -60,7 +60,7 @@ pub(super) async fn lock(
     // Only a started campaign draws, and only its prizes surely have their rows.
     if state.state == CampaignState::Started {
         for row in &trip.blocked {
-            let user: &str = row.try_get(0).map_err(unreadable)?;
+            let user: &str = get(row, 0)?;
             state.blocked.insert(user.into());
         }
         read_wins(work, &version, &names, &mut state).await?;
@@ -71,7 +71,7 @@ pub(super) async fn lock(
         state,
         version,
         new_users: new_users
-            .map(|row| row.try_get(0).map_err(unreadable))
+            .map(|row| get(row, 0))
             .collect::<StoreResult<_>>()?,
     })
 }
@@ -79,9 +79,9 @@ pub(super) async fn lock(
 impl Used {
     fn read(row: &Row) -> StoreResult<Self> {
         Ok(Self {
-            user: row.try_get(0).map_err(unreadable)?,
+            user: get(row, 0)?,
             total: count(row, 1)?,
-            day: CivilDay(row.try_get(2).map_err(unreadable)?),
+            day: CivilDay(get(row, 2)?),
             day_total: count(row, 3)?,
         })
     }
@@ -141,8 +141,7 @@ async fn campaign_state(
     let row = rows
         .first()
         .ok_or_else(|| inconsistent(format!("campaign {campaign} is gone")))?;
-    let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(3)?));
-    let (state, number, day): (&str, i32, i32) = read().map_err(unreadable)?;
+    let (state, number, day): (&str, i32, i32) = (get(row, 0)?, get(row, 1)?, get(row, 3)?);
     let state = CampaignState::parse(state)
         .ok_or_else(|| inconsistent(format!("no campaign state is called {state}")))?;
     let version = versions.get(work, (campaign, number)).await?;
@@ -186,8 +185,8 @@ async fn read_wins(
         return Ok(());
     }
     for row in work.query(&work.sql.read_wins, &[&capped, &users]).await? {
-        let (index, _) = version.prize(row.try_get(0).map_err(unreadable)?)?;
-        let user: &str = row.try_get(1).map_err(unreadable)?;
+        let (index, _) = version.prize(get(&row, 0)?)?;
+        let user: &str = get(&row, 1)?;
         state.wins.insert((user.into(), index), count(&row, 2)?);
     }
     Ok(())
@@ -210,9 +209,8 @@ async fn lock_prizes(
         return Ok(());
     }
     for row in work.query(&work.sql.lock_prizes, &[&finite]).await? {
-        let (index, _) = version.prize(row.try_get(0).map_err(unreadable)?)?;
-        let read = || Ok((row.try_get(1)?, row.try_get(3)?));
-        let (stock, day): (Option<i64>, i32) = read().map_err(unreadable)?;
+        let (index, _) = version.prize(get(&row, 0)?)?;
+        let (stock, day): (Option<i64>, i32) = (get(&row, 1)?, get(&row, 3)?);
         let prize = &mut state.prizes[index];
         prize.stock = stock.map(natural).transpose()?;
         prize.spent = count(&row, 2)?;
@@ -234,7 +232,7 @@ fn ids_where(version: &Version, is_wanted: fn(&Prize) -> bool) -> StoreResult<Ve
 }
 
 fn count(row: &Row, column: usize) -> StoreResult<u64> {
-    natural(row.try_get(column).map_err(unreadable)?)
+    natural(get(row, column)?)
 }
 
 fn natural(count: i64) -> StoreResult<u64> {

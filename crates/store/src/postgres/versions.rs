@@ -4,7 +4,7 @@
 //! Only what was read in a transaction that another one could still undo would
 //! not: at READ COMMITTED there is no such thing.
 
-use super::error::{inconsistent, unreadable};
+use super::error::{get, inconsistent};
 use super::session::Work;
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -103,7 +103,7 @@ impl Versions {
         let Some(row) = rows.first() else {
             return Ok(None);
         };
-        let id = row.try_get(0).map_err(unreadable)?;
+        let id = get(row, 0)?;
         self.ids.put(Arc::clone(slug), id);
         Ok(Some(id))
     }
@@ -130,7 +130,7 @@ async fn read(work: &Work<'_>, (campaign, number): VersionId) -> StoreResult<Ver
     let row = found
         .first()
         .ok_or_else(|| inconsistent(format!("{} is missing", what())))?;
-    let rules = from_json(row.try_get(0).map_err(unreadable)?)
+    let rules = from_json(get(row, 0)?)
         .and_then(|file| file.check())
         .map_err(|problems| inconsistent(format!("{} does not check: {problems:?}", what())))?;
     let prize_ids = read_prize_ids(work, campaign, &rules).await?;
@@ -151,9 +151,8 @@ async fn read_prize_ids(
     let rows = work.query(&work.sql.read_prizes, &[&campaign]).await?;
     let ids = rows
         .iter()
-        .map(|row| Ok((row.try_get(1)?, row.try_get(0)?)))
-        .collect::<Result<HashMap<&str, i64>, _>>()
-        .map_err(unreadable)?;
+        .map(|row| Ok((get(row, 1)?, get(row, 0)?)))
+        .collect::<StoreResult<HashMap<&str, i64>>>()?;
     let id_of = |prize: &Prize| ids.get(prize.slug.as_str()).copied();
     Ok(rules.prizes.iter().map(id_of).collect())
 }
@@ -167,9 +166,8 @@ async fn read_lanes(work: &Work<'_>, rules: &Rules) -> StoreResult<Vec<Option<i6
     let rows = work.query(&work.sql.read_lanes, &[&wanted]).await?;
     let lanes = rows
         .iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect::<Result<HashMap<&str, i64>, _>>()
-        .map_err(unreadable)?;
+        .map(|row| Ok((get(row, 0)?, get(row, 1)?)))
+        .collect::<StoreResult<HashMap<&str, i64>>>()?;
     Ok(names
         .into_iter()
         .map(|name| name.map_or(Some(0), |name| lanes.get(name).copied()))

@@ -39,21 +39,36 @@ pub struct UserFact {
 
 impl SqliteStore {
     /// What `user` may still draw; `None` if there is no such campaign.
-    pub async fn user_show(&self, campaign: &str, user: &str, now: Timestamp) -> StoreResult<Option<UserFact>> {
+    pub async fn user_show(
+        &self,
+        campaign: &str,
+        user: &str,
+        now: Timestamp,
+    ) -> StoreResult<Option<UserFact>> {
         let (campaign, user) = (campaign.to_owned(), user.to_owned());
-        self.read(move |conn| user_fact(conn, &campaign, user, now).or_store()).await
+        self.read(move |conn| user_fact(conn, &campaign, user, now).or_store())
+            .await
     }
 }
 
-fn user_fact(conn: &Connection, campaign: &str, user: String, now: Timestamp) -> rusqlite::Result<Option<UserFact>> {
-    let Some(loaded) = campaigns::load(conn, campaign, now)? else { return Ok(None) };
+fn user_fact(
+    conn: &Connection,
+    campaign: &str,
+    user: String,
+    now: Timestamp,
+) -> rusqlite::Result<Option<UserFact>> {
+    let Some(loaded) = campaigns::load(conn, campaign, now)? else {
+        return Ok(None);
+    };
     let day = now.civil_day(&loaded.rules.zone);
     let (total, today) = conn
         .prepare_cached(
             "SELECT total, CASE WHEN day >= ?3 THEN day_total ELSE 0 END
              FROM allowance WHERE campaign_id = ?1 AND user = ?2",
         )?
-        .query_row(params![loaded.id, user, day.0], |row| Ok((count(row, 0)?, count(row, 1)?)))
+        .query_row(params![loaded.id, user, day.0], |row| {
+            Ok((count(row, 0)?, count(row, 1)?))
+        })
         .optional()?
         .unwrap_or((0, 0));
     let blocked_reason: Option<String> = conn
@@ -64,9 +79,21 @@ fn user_fact(conn: &Connection, campaign: &str, user: String, now: Timestamp) ->
     let left = |max: Option<u64>, used: u64| max.map(|max| max.saturating_sub(used));
     // In the order in which a draw is refused, so that both name the same limit.
     let nearest = [
-        (DrawLimit::CampaignTotal, left(limits.campaign_total, loaded.fact.draws), None),
-        (DrawLimit::UserTotal, left(limits.per_user_total, total), None),
-        (DrawLimit::UserPerDay, left(limits.per_user_per_day, today), Some(day.next_start(&loaded.rules.zone))),
+        (
+            DrawLimit::CampaignTotal,
+            left(limits.campaign_total, loaded.fact.draws),
+            None,
+        ),
+        (
+            DrawLimit::UserTotal,
+            left(limits.per_user_total, total),
+            None,
+        ),
+        (
+            DrawLimit::UserPerDay,
+            left(limits.per_user_per_day, today),
+            Some(day.next_start(&loaded.rules.zone)),
+        ),
     ]
     .into_iter()
     .filter_map(|(limit, left, resets_at)| Some((limit, left?, resets_at)))
@@ -74,7 +101,11 @@ fn user_fact(conn: &Connection, campaign: &str, user: String, now: Timestamp) ->
     Ok(Some(UserFact {
         campaign: loaded.fact.campaign,
         user,
-        left: if blocked_reason.is_some() { Some(0) } else { nearest.map(|(_, left, _)| left) },
+        left: if blocked_reason.is_some() {
+            Some(0)
+        } else {
+            nearest.map(|(_, left, _)| left)
+        },
         limit: nearest.map(|(limit, _, _)| limit.name().to_owned()),
         resets_at: nearest.and_then(|(_, _, resets_at)| resets_at),
         is_blocked: blocked_reason.is_some(),

@@ -67,7 +67,11 @@ pub struct AwardFilter {
 
 impl SqliteStore {
     /// Awards, newest first.
-    pub async fn award_list(&self, filter: AwardFilter, page: PageQuery) -> StoreResult<Page<AwardFact>> {
+    pub async fn award_list(
+        &self,
+        filter: AwardFilter,
+        page: PageQuery,
+    ) -> StoreResult<Page<AwardFact>> {
         self.read(move |conn| {
             let awards = list(conn, &filter, &page).or_store()?;
             Ok(page.page(awards, |last| last.id.to_string()))
@@ -77,7 +81,8 @@ impl SqliteStore {
 }
 
 /// What [`fact`] reads, in its order.
-pub(super) const COLUMNS: &str = "v.award_id, c.slug, d.user, p.slug, v.kind, v.state, v.hold_reason,
+pub(super) const COLUMNS: &str =
+    "v.award_id, c.slug, d.user, p.slug, v.kind, v.state, v.hold_reason,
   v.dead_reason, v.mq_state, v.in_doubt, v.due_at, v.attempts, d.drawn_at, v.ended_at";
 
 /// The tables that [`COLUMNS`] names.
@@ -86,12 +91,20 @@ pub(super) const FROM: &str = "FROM delivery v JOIN draw d ON d.id = v.award_id
 
 /// By the primary key from its end, so that a full page ends the search. The
 /// states that are few have an index of their own, in the same order.
-fn list(conn: &Connection, filter: &AwardFilter, page: &PageQuery) -> rusqlite::Result<Vec<AwardFact>> {
+fn list(
+    conn: &Connection,
+    filter: &AwardFilter,
+    page: &PageQuery,
+) -> rusqlite::Result<Vec<AwardFact>> {
     let by_state = match filter.state {
         Some(State::Dead) => "v.state = 'dead'",
         Some(State::Held) => "v.state = 'held' AND v.hold_reason IS NOT NULL",
         Some(
-            State::Pending | State::Delivering | State::Retryable | State::Delivered | State::Cancelled,
+            State::Pending
+            | State::Delivering
+            | State::Retryable
+            | State::Delivered
+            | State::Cancelled,
         )
         | None => "(?2 IS NULL OR +v.state = ?2)",
     };
@@ -134,7 +147,9 @@ pub(super) fn fact(row: &Row<'_>) -> rusqlite::Result<AwardFact> {
         state,
         hold_reason: word_or_null(row, 6, HoldReason::parse)?,
         dead_reason: word_or_null(row, 7, DeadReason::parse)?,
-        mq_state: MqState::from_code(mq_state).ok_or_else(|| odd(8, "no such mq_state"))?.code(),
+        mq_state: MqState::from_code(mq_state)
+            .ok_or_else(|| odd(8, "no such mq_state"))?
+            .code(),
         grant_state: state.grant_state(),
         in_doubt: row.get(9)?,
         due_at: instant_or_null(row, 10)?,

@@ -96,15 +96,22 @@ pub struct PrizeFact {
 
 impl SqliteStore {
     /// Campaigns by slug, with their phase at `now`.
-    pub async fn campaign_list(&self, page: PageQuery, now: Timestamp) -> StoreResult<Page<CampaignFact>> {
+    pub async fn campaign_list(
+        &self,
+        page: PageQuery,
+        now: Timestamp,
+    ) -> StoreResult<Page<CampaignFact>> {
         self.read(move |conn| {
             let after = page.after.as_deref().unwrap_or("");
             let sql = format!("{SELECT} WHERE c.slug > ?1 ORDER BY c.slug LIMIT ?2");
             let facts = conn
                 .prepare_cached(&sql)
                 .and_then(|mut it| {
-                    it.query_map(params![after, page.rows()], |row| Ok(loaded(row, now)?.fact))?
-                        .collect::<rusqlite::Result<Vec<_>>>()
+                    it.query_map(
+                        params![after, page.rows()],
+                        |row| Ok(loaded(row, now)?.fact),
+                    )?
+                    .collect::<rusqlite::Result<Vec<_>>>()
                 })
                 .or_store()?;
             Ok(page.page(facts, |last| last.campaign.clone()))
@@ -113,17 +120,27 @@ impl SqliteStore {
     }
 
     /// One campaign with its prizes, odds and counts; `None` if there is none.
-    pub async fn campaign_show(&self, campaign: &str, now: Timestamp) -> StoreResult<Option<CampaignDetail>> {
+    pub async fn campaign_show(
+        &self,
+        campaign: &str,
+        now: Timestamp,
+    ) -> StoreResult<Option<CampaignDetail>> {
         let slug = campaign.to_owned();
         self.read(move |conn| {
-            let Some(loaded) = load(conn, &slug, now).or_store()? else { return Ok(None) };
+            let Some(loaded) = load(conn, &slug, now).or_store()? else {
+                return Ok(None);
+            };
             detail(conn, loaded, now).map(Some).or_store()
         })
         .await
     }
 
     /// The campaign's file: the version asked for, else the newest.
-    pub async fn campaign_export(&self, campaign: &str, version: Option<i32>) -> StoreResult<Option<CampaignFile>> {
+    pub async fn campaign_export(
+        &self,
+        campaign: &str,
+        version: Option<i32>,
+    ) -> StoreResult<Option<CampaignFile>> {
         let slug = campaign.to_owned();
         self.read(move |conn| {
             conn.prepare_cached(
@@ -131,7 +148,10 @@ impl SqliteStore {
                  WHERE c.slug = ?1 AND v.version = coalesce(?2, c.next_version, c.version)",
             )
             .and_then(|mut it| {
-                it.query_row(params![slug, version], |row| file_of(row.get_ref(0)?.as_str()?, &slug)).optional()
+                it.query_row(params![slug, version], |row| {
+                    file_of(row.get_ref(0)?.as_str()?, &slug)
+                })
+                .optional()
             })
             .or_store()
         })
@@ -151,7 +171,11 @@ pub(super) struct Loaded {
 }
 
 /// The campaign of that slug.
-pub(super) fn load(conn: &Connection, slug: &str, now: Timestamp) -> rusqlite::Result<Option<Loaded>> {
+pub(super) fn load(
+    conn: &Connection,
+    slug: &str,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Loaded>> {
     conn.prepare_cached(&format!("{SELECT} WHERE c.slug = ?1"))?
         .query_row([slug], |row| loaded(row, now))
         .optional()
@@ -177,7 +201,11 @@ fn loaded(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Loaded> {
         updated_at: instant(row, 7)?,
         campaign,
     };
-    Ok(Loaded { id: row.get(9)?, fact, rules })
+    Ok(Loaded {
+        id: row.get(9)?,
+        fact,
+        rules,
+    })
 }
 
 fn file_of(json: &str, campaign: &str) -> rusqlite::Result<CampaignFile> {
@@ -186,7 +214,12 @@ fn file_of(json: &str, campaign: &str) -> rusqlite::Result<CampaignFile> {
 
 /// The rules of a file that was checked before it was put in.
 pub(super) fn rules_of(file: &CampaignFile) -> rusqlite::Result<Rules> {
-    file.check().map_err(|problems| odd(8, format!("the file of {}: {problems:?}", file.campaign.slug)))
+    file.check().map_err(|problems| {
+        odd(
+            8,
+            format!("the file of {}: {problems:?}", file.campaign.slug),
+        )
+    })
 }
 
 struct PrizeRow {
@@ -198,7 +231,11 @@ struct PrizeRow {
     today: u64,
 }
 
-fn prize_rows(conn: &Connection, loaded: &Loaded, now: Timestamp) -> rusqlite::Result<Vec<PrizeRow>> {
+fn prize_rows(
+    conn: &Connection,
+    loaded: &Loaded,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<PrizeRow>> {
     let today = now.civil_day(&loaded.rules.zone).0;
     conn.prepare_cached(
         "SELECT id, slug, kind, stock, spent, CASE WHEN day >= ?2 THEN day_spent ELSE 0 END
@@ -219,11 +256,18 @@ fn prize_rows(conn: &Connection, loaded: &Loaded, now: Timestamp) -> rusqlite::R
 
 fn detail(conn: &Connection, loaded: Loaded, now: Timestamp) -> rusqlite::Result<CampaignDetail> {
     let mut rows = prize_rows(conn, &loaded, now)?;
-    let place = |slug: &str| loaded.rules.prize(slug).map_or(usize::MAX, |(index, _)| index);
+    let place = |slug: &str| {
+        loaded
+            .rules
+            .prize(slug)
+            .map_or(usize::MAX, |(index, _)| index)
+    };
     rows.sort_by_key(|row| place(&row.slug));
     let counts = counts_by_prize(conn, loaded.id)?;
     let availability = rows.iter().fold(Availability::all(), |set, row| {
-        let Some((index, prize)) = loaded.rules.prize(&row.slug) else { return set };
+        let Some((index, prize)) = loaded.rules.prize(&row.slug) else {
+            return set;
+        };
         let is_out = row.stock.is_some_and(|stock| row.spent >= stock)
             || prize.daily_cap.is_some_and(|cap| row.today >= cap);
         if is_out { set.without(index) } else { set }
@@ -236,7 +280,10 @@ fn detail(conn: &Connection, loaded: Loaded, now: Timestamp) -> rusqlite::Result
             let known = loaded.rules.prize(&row.slug);
             let share = known.and_then(|(index, _)| share(Some(index)));
             let in_state = |wanted: &[State]| -> u64 {
-                wanted.iter().filter_map(|state| counts.get(&(row.id, *state))).sum()
+                wanted
+                    .iter()
+                    .filter_map(|state| counts.get(&(row.id, *state)))
+                    .sum()
             };
             PrizeFact {
                 name: known.map_or_else(|| row.slug.clone(), |(_, prize)| prize.name.clone()),
@@ -249,7 +296,12 @@ fn detail(conn: &Connection, loaded: Loaded, now: Timestamp) -> rusqlite::Result
                 today: row.today,
                 won: in_state(State::ALL),
                 delivered: in_state(&[State::Delivered]),
-                unfinished: in_state(&[State::Pending, State::Delivering, State::Retryable, State::Held]),
+                unfinished: in_state(&[
+                    State::Pending,
+                    State::Delivering,
+                    State::Retryable,
+                    State::Held,
+                ]),
                 held: in_state(&[State::Held]),
                 dead: in_state(&[State::Dead]),
                 cancelled: in_state(&[State::Cancelled]),
@@ -257,7 +309,9 @@ fn detail(conn: &Connection, loaded: Loaded, now: Timestamp) -> rusqlite::Result
             }
         })
         .collect();
-    let nothing = |of: fn(&tombola_core::campaign::odds::Share) -> String| share(None).map(of).unwrap_or_default();
+    let nothing = |of: fn(&tombola_core::campaign::odds::Share) -> String| {
+        share(None).map(of).unwrap_or_default()
+    };
     Ok(CampaignDetail {
         prizes,
         nothing_odds: nothing(|share| share.declared.to_string()),
@@ -266,11 +320,16 @@ fn detail(conn: &Connection, loaded: Loaded, now: Timestamp) -> rusqlite::Result
     })
 }
 
-fn counts_by_prize(conn: &Connection, campaign: i64) -> rusqlite::Result<HashMap<(i64, State), u64>> {
+fn counts_by_prize(
+    conn: &Connection,
+    campaign: i64,
+) -> rusqlite::Result<HashMap<(i64, State), u64>> {
     conn.prepare_cached(
         "SELECT prize_id, state, count(*) FROM delivery
          WHERE prize_id IN (SELECT id FROM prize WHERE campaign_id = ?1) GROUP BY prize_id, state",
     )?
-    .query_map([campaign], |row| Ok(((row.get(0)?, word(row, 1, State::parse)?), count(row, 2)?)))?
+    .query_map([campaign], |row| {
+        Ok(((row.get(0)?, word(row, 1, State::parse)?), count(row, 2)?))
+    })?
     .collect()
 }

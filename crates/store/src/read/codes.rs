@@ -50,7 +50,8 @@ impl SqliteStore {
     /// The codes of a campaign by prize and import; `None` if there is no such campaign.
     pub async fn code_stats(&self, campaign: &str) -> StoreResult<Option<Vec<CodeFact>>> {
         let campaign = campaign.to_owned();
-        self.read(move |conn| stats(conn, &campaign).or_store()).await
+        self.read(move |conn| stats(conn, &campaign).or_store())
+            .await
     }
 }
 
@@ -61,16 +62,31 @@ fn stats(conn: &Connection, campaign: &str) -> rusqlite::Result<Option<Vec<CodeF
         .optional()?;
     let Some(id) = id else { return Ok(None) };
     let mut prizes: Vec<CodeFact> = conn
-        .prepare_cached("SELECT slug FROM prize WHERE campaign_id = ?1 AND kind = 'code' ORDER BY id")?
+        .prepare_cached(
+            "SELECT slug FROM prize WHERE campaign_id = ?1 AND kind = 'code' ORDER BY id",
+        )?
         .query_map([id], |row| {
-            Ok(CodeFact { prize: row.get(0)?, total: 0, free: 0, given: 0, voided: 0, imports: Vec::new() })
+            Ok(CodeFact {
+                prize: row.get(0)?,
+                total: 0,
+                free: 0,
+                given: 0,
+                voided: 0,
+                imports: Vec::new(),
+            })
         })?
         .collect::<rusqlite::Result<_>>()?;
     for (prize, import) in imports(conn, id)? {
-        let Some(fact) = prizes.iter_mut().find(|fact| fact.prize == prize) else { continue };
+        let Some(fact) = prizes.iter_mut().find(|fact| fact.prize == prize) else {
+            continue;
+        };
         if import.state != "running" {
             fact.total += import.total;
-            fact.free += if import.state == "ready" { import.free } else { 0 };
+            fact.free += if import.state == "ready" {
+                import.free
+            } else {
+                0
+            };
             fact.given += import.given;
             fact.voided += import.voided;
         }

@@ -1,7 +1,7 @@
 //! Columns into the words of `core`. A word that no code of ours writes is an
 //! error of that column, never a guess.
 
-use rusqlite::types::Type;
+use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Error, Row};
 use tombola_core::{AwardId, DrawId, Timestamp};
 
@@ -16,7 +16,11 @@ pub(crate) fn odd(column: usize, what: impl Into<String>) -> Error {
 }
 
 /// A word of one of the closed lists.
-pub(crate) fn word<T>(row: &Row<'_>, column: usize, parse: fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+pub(crate) fn word<T>(
+    row: &Row<'_>,
+    column: usize,
+    parse: fn(&str) -> Option<T>,
+) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     parse(text).ok_or_else(|| odd(column, format!("{text:?} is not a word of its list")))
 }
@@ -27,10 +31,8 @@ pub(crate) fn word_or_null<T>(
     column: usize,
     parse: fn(&str) -> Option<T>,
 ) -> rusqlite::Result<Option<T>> {
-    match row.get_ref(column)? {
-        rusqlite::types::ValueRef::Null => Ok(None),
-        _ => word(row, column, parse).map(Some),
-    }
+    let is_null = row.get_ref(column)? == ValueRef::Null;
+    (!is_null).then(|| word(row, column, parse)).transpose()
 }
 
 /// An instant.
@@ -61,10 +63,8 @@ pub(crate) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 
 /// A count that may be missing.
 pub(crate) fn count_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
-    match row.get_ref(column)? {
-        rusqlite::types::ValueRef::Null => Ok(None),
-        _ => count(row, column).map(Some),
-    }
+    let is_null = row.get_ref(column)? == ValueRef::Null;
+    (!is_null).then(|| count(row, column)).transpose()
 }
 
 /// A count on its way into a column; beyond the column's range the range's end.

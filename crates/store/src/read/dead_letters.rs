@@ -77,7 +77,8 @@ impl SqliteStore {
     /// a requeue would touch.
     pub async fn dead_letter_count(&self, filter: DeadLetterFilter) -> StoreResult<(u64, u64)> {
         self.read(move |conn| {
-            let sql = format!("SELECT count(*), coalesce(sum(v.in_doubt), 0) {FROM_DEAD} AND {FITS}");
+            let sql =
+                format!("SELECT count(*), coalesce(sum(v.in_doubt), 0) {FROM_DEAD} AND {FITS}");
             conn.prepare_cached(&sql)
                 .and_then(|mut it| {
                     let (campaign, kind, reason, since) = columns(&filter);
@@ -92,7 +93,8 @@ impl SqliteStore {
 
     /// The kept message `m<number>` whole: key, value and headers as JSON.
     pub async fn kept_message_show(&self, number: i64) -> StoreResult<Option<KeptMessageFact>> {
-        self.read(move |conn| kept_message(conn, number).or_store()).await
+        self.read(move |conn| kept_message(conn, number).or_store())
+            .await
     }
 }
 
@@ -126,7 +128,12 @@ const FROM_DEAD: &str = "FROM delivery v JOIN draw d ON d.id = v.award_id
 const FITS: &str = "(?2 IS NULL OR c.slug = ?2) AND (?3 IS NULL OR v.kind = ?3)
   AND (?4 IS NULL OR v.dead_reason = ?4) AND (?5 IS NULL OR d.drawn_at >= ?5)";
 
-type Columns<'a> = (Option<&'a str>, Option<&'static str>, Option<&'static str>, Option<i64>);
+type Columns<'a> = (
+    Option<&'a str>,
+    Option<&'static str>,
+    Option<&'static str>,
+    Option<i64>,
+);
 
 fn columns(filter: &DeadFilter) -> Columns<'_> {
     (
@@ -137,19 +144,40 @@ fn columns(filter: &DeadFilter) -> Columns<'_> {
     )
 }
 
-fn list(conn: &Connection, filter: &DeadFilter, page: &PageQuery) -> rusqlite::Result<Vec<DeadLetterFact>> {
-    let after_message: Option<i64> =
-        page.after.as_deref().and_then(|after| after.strip_prefix('m')).and_then(|number| number.parse().ok());
-    let mut letters = if after_message.is_some() { Vec::new() } else { awards(conn, filter, page)? };
+fn list(
+    conn: &Connection,
+    filter: &DeadFilter,
+    page: &PageQuery,
+) -> rusqlite::Result<Vec<DeadLetterFact>> {
+    let after_message: Option<i64> = page
+        .after
+        .as_deref()
+        .and_then(|after| after.strip_prefix('m'))
+        .and_then(|number| number.parse().ok());
+    let mut letters = if after_message.is_some() {
+        Vec::new()
+    } else {
+        awards(conn, filter, page)?
+    };
     let room = page.rows() - i64::try_from(letters.len()).unwrap_or(i64::MAX);
-    let has_messages = filter.campaign.is_none() && filter.kind.is_none() && filter.reason.is_none();
+    let has_messages =
+        filter.campaign.is_none() && filter.kind.is_none() && filter.reason.is_none();
     if room > 0 && has_messages {
-        letters.extend(messages(conn, filter, after_message.unwrap_or(i64::MAX), room)?);
+        letters.extend(messages(
+            conn,
+            filter,
+            after_message.unwrap_or(i64::MAX),
+            room,
+        )?);
     }
     Ok(letters)
 }
 
-fn awards(conn: &Connection, filter: &DeadFilter, page: &PageQuery) -> rusqlite::Result<Vec<DeadLetterFact>> {
+fn awards(
+    conn: &Connection,
+    filter: &DeadFilter,
+    page: &PageQuery,
+) -> rusqlite::Result<Vec<DeadLetterFact>> {
     let sql = format!(
         "SELECT v.award_id, v.dead_reason, v.ended_at, c.slug, d.user, p.slug, v.kind, v.in_doubt, v.attempts,
            d.drawn_at, (SELECT detail FROM attempt a WHERE a.award_id = v.award_id ORDER BY n DESC LIMIT 1)
@@ -157,7 +185,10 @@ fn awards(conn: &Connection, filter: &DeadFilter, page: &PageQuery) -> rusqlite:
     );
     let (campaign, kind, reason, since) = columns(filter);
     conn.prepare_cached(&sql)?
-        .query_map(params![page.below(), campaign, kind, reason, since, page.rows()], award)?
+        .query_map(
+            params![page.below(), campaign, kind, reason, since, page.rows()],
+            award,
+        )?
         .collect()
 }
 
@@ -190,24 +221,27 @@ fn messages(
         "SELECT id, reason, at, partition, \"offset\", coalesce(length(value), 0) FROM kept_message
          WHERE id < ?1 AND (?2 IS NULL OR at >= ?2) ORDER BY id DESC LIMIT ?3",
     )?
-    .query_map(params![below, filter.since.map(|since| since.0), limit], |row| {
-        Ok(DeadLetterFact {
-            id: format!("m{}", row.get::<_, i64>(0)?),
-            reason: word(row, 1, KeptReason::parse)?.to_string(),
-            at: instant(row, 2)?,
-            campaign: None,
-            user: None,
-            prize: None,
-            kind: None,
-            in_doubt: None,
-            attempts: None,
-            drawn_at: None,
-            detail: None,
-            partition: Some(row.get(3)?),
-            offset: Some(row.get(4)?),
-            bytes: Some(count(row, 5)?),
-        })
-    })?
+    .query_map(
+        params![below, filter.since.map(|since| since.0), limit],
+        |row| {
+            Ok(DeadLetterFact {
+                id: format!("m{}", row.get::<_, i64>(0)?),
+                reason: word(row, 1, KeptReason::parse)?.to_string(),
+                at: instant(row, 2)?,
+                campaign: None,
+                user: None,
+                prize: None,
+                kind: None,
+                in_doubt: None,
+                attempts: None,
+                drawn_at: None,
+                detail: None,
+                partition: Some(row.get(3)?),
+                offset: Some(row.get(4)?),
+                bytes: Some(count(row, 5)?),
+            })
+        },
+    )?
     .collect()
 }
 

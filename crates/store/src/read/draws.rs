@@ -63,7 +63,11 @@ impl SqliteStore {
     }
 
     /// Draws, newest first.
-    pub async fn draw_list(&self, filter: DrawFilter, page: PageQuery) -> StoreResult<Page<DrawRow>> {
+    pub async fn draw_list(
+        &self,
+        filter: DrawFilter,
+        page: PageQuery,
+    ) -> StoreResult<Page<DrawRow>> {
         self.read(move |conn| {
             let draws = list(conn, &filter, &page).or_store()?;
             Ok(page.page(draws, |last| last.id.to_string()))
@@ -77,7 +81,11 @@ const SELECT: &str = "SELECT d.id, c.slug, d.user, d.client, p.slug, d.drawn_at,
   FROM draw d JOIN campaign c ON c.id = d.campaign_id
   LEFT JOIN prize p ON p.id = d.prize_id LEFT JOIN delivery v ON v.award_id = d.id";
 
-fn list(conn: &Connection, filter: &DrawFilter, page: &PageQuery) -> rusqlite::Result<Vec<DrawRow>> {
+fn list(
+    conn: &Connection,
+    filter: &DrawFilter,
+    page: &PageQuery,
+) -> rusqlite::Result<Vec<DrawRow>> {
     // The unary plus keeps the planner on the primary key: newest first, and it
     // stops when the page is full.
     let sql = format!(
@@ -87,7 +95,10 @@ fn list(conn: &Connection, filter: &DrawFilter, page: &PageQuery) -> rusqlite::R
          ORDER BY d.id DESC LIMIT ?4"
     );
     conn.prepare_cached(&sql)?
-        .query_map(params![page.below(), filter.campaign, filter.user, page.rows()], draw_row)?
+        .query_map(
+            params![page.below(), filter.campaign, filter.user, page.rows()],
+            draw_row,
+        )?
         .collect()
 }
 

@@ -36,7 +36,13 @@ impl SqliteStore {
     /// One endpoint; `None` if there is none of that name.
     pub async fn endpoint_show(&self, name: &str) -> StoreResult<Option<EndpointFact>> {
         let name = name.to_owned();
-        self.read(move |conn| Ok(list(conn).or_store()?.into_iter().find(|it| it.name == name))).await
+        self.read(move |conn| {
+            Ok(list(conn)
+                .or_store()?
+                .into_iter()
+                .find(|it| it.name == name))
+        })
+        .await
     }
 }
 

@@ -13,8 +13,8 @@ use tombola_core::campaign::{CampaignFile, Transition, parse_toml};
 use tombola_core::draw::{DrawFact, DrawRequest, Ticket};
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ports::{
-    Acted, Action, Actor, AwardPath as _, Catalog as _, CodesAdded, Copy, CopyAnswer, DrawAnswer, DrawBatch,
-    ImportBegun, ImportId, Operate as _, PutCampaign, Transitioned,
+    Acted, Action, Actor, AwardPath as _, Catalog as _, CodesAdded, Copy, CopyAnswer, DrawAnswer,
+    DrawBatch, ImportBegun, ImportId, Operate as _, PutCampaign, Transitioned,
 };
 use tombola_core::{AwardId, DrawId, Timestamp};
 
@@ -82,7 +82,10 @@ pub(crate) const TOUR: u64 = 5;
 pub(crate) const NOTHING: u64 = 8;
 
 pub(crate) fn actor() -> Actor {
-    Actor { name: "ada".to_owned(), reason: Some("because".to_owned()) }
+    Actor {
+        name: "ada".to_owned(),
+        reason: Some("because".to_owned()),
+    }
 }
 
 pub(crate) fn file(toml: &str) -> CampaignFile {
@@ -114,24 +117,40 @@ impl Fixture {
     /// An empty database.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
-        Self { store, dir, next: AtomicI64::new(1) }
+        let store =
+            SqliteStore::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
+        Self {
+            store,
+            dir,
+            next: AtomicI64::new(1),
+        }
     }
 
     /// One that begins as a copy of that file.
     pub(crate) fn copy_of(file: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::copy(file, dir.path().join("tombola.db")).unwrap();
-        let store = SqliteStore::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
-        Self { store, dir, next: AtomicI64::new(1_000_000) }
+        let store =
+            SqliteStore::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
+        Self {
+            store,
+            dir,
+            next: AtomicI64::new(1_000_000),
+        }
     }
 
     /// The campaign [`FAIR`], started, with its codes and its endpoint.
     pub(crate) async fn fair() -> Self {
         let fixture = Self::new();
-        fixture.store.put_endpoint(endpoint("keen"), "whsec_secret".to_owned(), actor(), NOW).await.unwrap();
+        fixture
+            .store
+            .put_endpoint(endpoint("keen"), "whsec_secret".to_owned(), actor(), NOW)
+            .await
+            .unwrap();
         fixture.put(FAIR).await;
-        fixture.import("fair", "gift", &["GIFT-0001", "GIFT-0002", "GIFT-0003"]).await;
+        fixture
+            .import("fair", "gift", &["GIFT-0001", "GIFT-0002", "GIFT-0003"])
+            .await;
         fixture.start("fair").await;
         fixture
     }
@@ -149,9 +168,11 @@ impl Fixture {
     /// A person with a shell: sees all and may write what no code of ours writes.
     pub(crate) fn shell(&self) -> Connection {
         let conn = Connection::open(self.path()).unwrap();
-        conn.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        conn.busy_timeout(std::time::Duration::from_secs(5))
+            .unwrap();
         conn.pragma_update(None, "foreign_keys", false).unwrap();
-        conn.pragma_update(None, "ignore_check_constraints", true).unwrap();
+        conn.pragma_update(None, "ignore_check_constraints", true)
+            .unwrap();
         conn
     }
 
@@ -166,23 +187,37 @@ impl Fixture {
     }
 
     pub(crate) async fn put(&self, toml: &str) -> PutCampaign {
-        self.store.put_campaign(file(toml), actor(), NOW).await.unwrap()
+        self.store
+            .put_campaign(file(toml), actor(), NOW)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn go(&self, campaign: &str, command: Transition) -> Transitioned {
-        self.store.transition(campaign, command, actor(), NOW).await.unwrap()
+        self.store
+            .transition(campaign, command, actor(), NOW)
+            .await
+            .unwrap()
     }
 
     /// From draft to started.
     pub(crate) async fn start(&self, campaign: &str) {
         for command in [Transition::Submit, Transition::Approve, Transition::Start] {
             let moved = self.go(campaign, command).await;
-            assert!(matches!(moved, Transitioned::Moved { .. }), "{command}: {moved:?}");
+            assert!(
+                matches!(moved, Transitioned::Moved { .. }),
+                "{command}: {moved:?}"
+            );
         }
     }
 
     pub(crate) async fn begin(&self, campaign: &str, prize: &str) -> ImportId {
-        match self.store.begin_import(campaign, prize, actor(), NOW).await.unwrap() {
+        match self
+            .store
+            .begin_import(campaign, prize, actor(), NOW)
+            .await
+            .unwrap()
+        {
             ImportBegun::Begun(import) => import,
             ImportBegun::NotFound => panic!("no prize {campaign}/{prize}"),
         }
@@ -195,7 +230,13 @@ impl Fixture {
 
     pub(crate) async fn import(&self, campaign: &str, prize: &str, codes: &[&str]) -> ImportId {
         let import = self.begin(campaign, prize).await;
-        assert_eq!(self.add(import, codes).await, CodesAdded::Added { added: codes.len(), skipped: 0 });
+        assert_eq!(
+            self.add(import, codes).await,
+            CodesAdded::Added {
+                added: codes.len(),
+                skipped: 0
+            }
+        );
         self.store.finish_import(import, NOW).await.unwrap();
         import
     }
@@ -205,15 +246,29 @@ impl Fixture {
         self.draw_at(user, places, NOW).await
     }
 
-    pub(crate) async fn draw_at(&self, user: &str, places: &[u64], now: Timestamp) -> Vec<DrawFact> {
-        let mut block = self.store.reserve_ids(u32::try_from(places.len()).unwrap()).await.unwrap();
+    pub(crate) async fn draw_at(
+        &self,
+        user: &str,
+        places: &[u64],
+        now: Timestamp,
+    ) -> Vec<DrawFact> {
+        let mut block = self
+            .store
+            .reserve_ids(u32::try_from(places.len()).unwrap())
+            .await
+            .unwrap();
         let tickets = places
             .iter()
             .map(|place| {
                 let id = block.take().unwrap();
                 let roll = ((u128::from(*place) << 64) + (1 << 63)) / 10;
                 let tail = id.0.cast_unsigned();
-                Ticket { id, roll: Roll(u64::try_from(roll).unwrap()), message_tail: tail, delivery_tail: tail + 7 }
+                Ticket {
+                    id,
+                    roll: Roll(u64::try_from(roll).unwrap()),
+                    message_tail: tail,
+                    delivery_tail: tail + 7,
+                }
             })
             .collect();
         let key = format!("key-{:08}", self.next.fetch_add(1, Ordering::Relaxed));
@@ -226,11 +281,17 @@ impl Fixture {
             traceparent: None,
             claim_key_version: 1,
         };
-        let batch = DrawBatch { campaign: "fair".into(), requests: vec![request], now, has_relay: true };
-        match self.store.commit_draws(batch).await.unwrap().remove(0) {
-            DrawAnswer::Drawn { draws, .. } => draws,
-            other => panic!("{other:?}"),
-        }
+        let batch = DrawBatch {
+            campaign: "fair".into(),
+            requests: vec![request],
+            now,
+            has_relay: true,
+        };
+        let answer = self.store.commit_draws(batch).await.unwrap().remove(0);
+        let DrawAnswer::Drawn { draws, .. } = answer else {
+            panic!("{answer:?}")
+        };
+        draws
     }
 
     /// One draw that wins the prize of that place.
@@ -241,14 +302,28 @@ impl Fixture {
     }
 
     fn copy(&self, award: AwardId) -> Copy {
-        let message_id = self.text(&format!("SELECT message_id FROM delivery WHERE award_id = {award}"));
+        let message_id = self.text(&format!(
+            "SELECT message_id FROM delivery WHERE award_id = {award}"
+        ));
         let offset = self.next.fetch_add(1, Ordering::Relaxed);
-        Copy { award, message_id, position: Position { epoch: 1, partition: 3, offset } }
+        Copy {
+            award,
+            message_id,
+            position: Position {
+                epoch: 1,
+                partition: 3,
+                offset,
+            },
+        }
     }
 
     /// A worker has a copy of a local kind.
     pub(crate) async fn deliver(&self, award: AwardId) -> CopyAnswer {
-        self.store.deliver_local(vec![self.copy(award)], NOW).await.unwrap().remove(0)
+        self.store
+            .deliver_local(vec![self.copy(award)], NOW)
+            .await
+            .unwrap()
+            .remove(0)
     }
 
     /// A worker has a copy and a permit; gives the lease.
@@ -257,10 +332,12 @@ impl Fixture {
     }
 
     pub(crate) async fn claim_at(&self, award: AwardId, now: Timestamp) -> i64 {
-        match self.store.claim(vec![self.copy(award)], now).await.unwrap().remove(0) {
-            CopyAnswer::Claimed(claim) => claim.lease,
-            other => panic!("{other:?}"),
-        }
+        let copies = vec![self.copy(award)];
+        let answer = self.store.claim(copies, now).await.unwrap().remove(0);
+        let CopyAnswer::Claimed(claim) = answer else {
+            panic!("{answer:?}")
+        };
+        claim.lease
     }
 
     pub(crate) async fn act(&self, award: AwardId, action: Action) -> Acted {

@@ -63,7 +63,10 @@ fn gauges(conn: &Connection) -> rusqlite::Result<Gauges> {
     let mut rows = counts.query([])?;
     while let Some(row) = rows.next()? {
         let awards = count(row, 3)?;
-        *gauges.awards.entry(word(row, 0, State::parse)?).or_default() += awards;
+        *gauges
+            .awards
+            .entry(word(row, 0, State::parse)?)
+            .or_default() += awards;
         if let Some(reason) = word_or_null(row, 1, HoldReason::parse)? {
             *gauges.held.entry(reason).or_default() += awards;
         }
@@ -71,10 +74,13 @@ fn gauges(conn: &Connection) -> rusqlite::Result<Gauges> {
             *gauges.dead.entry(reason).or_default() += awards;
         }
     }
-    let mut kept = conn.prepare_cached("SELECT reason, count(*) FROM kept_message GROUP BY reason")?;
+    let mut kept =
+        conn.prepare_cached("SELECT reason, count(*) FROM kept_message GROUP BY reason")?;
     let mut rows = kept.query([])?;
     while let Some(row) = rows.next()? {
-        gauges.kept.insert(word(row, 0, KeptReason::parse)?, count(row, 1)?);
+        gauges
+            .kept
+            .insert(word(row, 0, KeptReason::parse)?, count(row, 1)?);
     }
     (gauges.oldest_unpublished, gauges.oldest_undelivered) = conn
         .prepare_cached(
@@ -82,7 +88,9 @@ fn gauges(conn: &Connection) -> rusqlite::Result<Gauges> {
              FROM delivery v JOIN draw d ON d.id = v.award_id
              WHERE v.due_at IS NOT NULL AND v.state <> 'held'",
         )?
-        .query_row([], |row| Ok((instant_or_null(row, 0)?, instant_or_null(row, 1)?)))?;
+        .query_row([], |row| {
+            Ok((instant_or_null(row, 0)?, instant_or_null(row, 1)?))
+        })?;
     gauges.stock_left = conn
         .prepare_cached(
             "SELECT c.slug, p.slug, p.stock - p.spent FROM prize p JOIN campaign c ON c.id = p.campaign_id

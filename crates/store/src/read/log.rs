@@ -55,7 +55,11 @@ impl SqliteStore {
 
 fn list(conn: &Connection, filter: &LogFilter, page: &PageQuery) -> rusqlite::Result<Vec<LogFact>> {
     // Of one award there are few lines, found by their index.
-    let by_award = if filter.award.is_some() { "award_id = ?4" } else { "?4 IS NULL" };
+    let by_award = if filter.award.is_some() {
+        "award_id = ?4"
+    } else {
+        "?4 IS NULL"
+    };
     let sql = format!(
         "SELECT id, at, actor, action, subject, award_id, units, reason FROM operator_log
          WHERE id < ?1 AND (?2 IS NULL OR at >= ?2) AND (?3 IS NULL OR actor = ?3) AND {by_award}
@@ -64,7 +68,13 @@ fn list(conn: &Connection, filter: &LogFilter, page: &PageQuery) -> rusqlite::Re
     let award = filter.award.map(|award| award.0);
     conn.prepare_cached(&sql)?
         .query_map(
-            params![page.below(), filter.since.map(|since| since.0), filter.by, award, page.rows()],
+            params![
+                page.below(),
+                filter.since.map(|since| since.0),
+                filter.by,
+                award,
+                page.rows()
+            ],
             |row| {
                 Ok(LogFact {
                     id: row.get(0)?,

@@ -24,7 +24,6 @@ mod points;
 #[cfg(test)]
 mod tests;
 mod timeline;
-#[cfg(test)] mod tmp_perf;
 
 pub use allowance::UserFact;
 pub use audit::{AuditDepth, AuditReport, CampaignCount, Check};
@@ -73,7 +72,10 @@ impl PageQuery {
 
     /// The id that the page before ended at; above all ids for the first page.
     fn below(&self) -> i64 {
-        self.after.as_deref().and_then(|after| after.parse().ok()).unwrap_or(i64::MAX)
+        self.after
+            .as_deref()
+            .and_then(|after| after.parse().ok())
+            .unwrap_or(i64::MAX)
     }
 
     /// Cuts the one row too many off and makes the cursor.

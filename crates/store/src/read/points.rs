@@ -39,7 +39,11 @@ impl SqliteStore {
             let balance = balance(conn, &user).or_store()?;
             let entries = entries(conn, &user, &page).or_store()?;
             let entries = page.page(entries, |last| last.award.to_string());
-            Ok(PointsFact { user, balance, entries })
+            Ok(PointsFact {
+                user,
+                balance,
+                entries,
+            })
         })
         .await
     }
@@ -56,7 +60,11 @@ fn entries(conn: &Connection, user: &str, page: &PageQuery) -> rusqlite::Result<
          ORDER BY award_id DESC LIMIT ?3",
     )?
     .query_map(params![user, page.below(), page.rows()], |row| {
-        Ok(PointsEntry { award: award_id(row, 0)?, points: row.get(1)?, at: instant(row, 2)? })
+        Ok(PointsEntry {
+            award: award_id(row, 0)?,
+            points: row.get(1)?,
+            at: instant(row, 2)?,
+        })
     })?
     .collect()
 }

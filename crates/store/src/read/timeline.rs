@@ -139,7 +139,9 @@ struct More {
 }
 
 fn show(conn: &Connection, shared: &Shared, id: AwardId) -> StoreResult<Option<AwardDetail>> {
-    let Some((fact, more)) = load(conn, id).or_store()? else { return Ok(None) };
+    let Some((fact, more)) = load(conn, id).or_store()? else {
+        return Ok(None);
+    };
     let rules = shared.rules.rules(conn, more.campaign_id, more.version)?;
     let prize = rules.prize(&fact.prize).map(|(_, prize)| prize);
     let is_delivered = fact.state == State::Delivered;
@@ -224,14 +226,25 @@ fn has_address(conn: &Connection, id: AwardId) -> rusqlite::Result<bool> {
 fn shipment(conn: &Connection, id: AwardId) -> rusqlite::Result<Option<Shipment>> {
     conn.prepare_cached("SELECT carrier, tracking, at FROM shipment WHERE award_id = ?1")?
         .query_row([id.0], |row| {
-            Ok(Shipment { carrier: row.get(0)?, tracking: row.get(1)?, at: instant(row, 2)? })
+            Ok(Shipment {
+                carrier: row.get(0)?,
+                tracking: row.get(1)?,
+                at: instant(row, 2)?,
+            })
         })
         .optional()
 }
 
 /// Drawn; published, as the row tells it; then the lines of the award's log.
-fn timeline(conn: &Connection, fact: &AwardFact, more: &More) -> rusqlite::Result<Vec<TimelineEntry>> {
-    let mut timeline = vec![TimelineEntry { at: Some(fact.drawn_at), ..entry("drawn") }];
+fn timeline(
+    conn: &Connection,
+    fact: &AwardFact,
+    more: &More,
+) -> rusqlite::Result<Vec<TimelineEntry>> {
+    let mut timeline = vec![TimelineEntry {
+        at: Some(fact.drawn_at),
+        ..entry("drawn")
+    }];
     if fact.mq_state == 1 {
         timeline.push(TimelineEntry {
             partition: more.partition,
@@ -275,8 +288,15 @@ fn line(row: &rusqlite::Row<'_>, kind: Kind) -> rusqlite::Result<TimelineEntry> 
         "confirm" => true,
         _ => false,
     };
-    let (receipt, detail) = if is_delivery { (detail, None) } else { (None, detail) };
-    let place = detail.as_deref().filter(|_| what == "publish").and_then(place_of);
+    let (receipt, detail) = if is_delivery {
+        (detail, None)
+    } else {
+        (None, detail)
+    };
+    let place = detail
+        .as_deref()
+        .filter(|_| what == "publish")
+        .and_then(place_of);
     Ok(TimelineEntry {
         at: Some(instant(row, 0)?),
         decision: Some(decision),

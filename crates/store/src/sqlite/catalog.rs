@@ -20,8 +20,8 @@ use tombola_core::campaign::{CampaignFile, Transition};
 use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::limits::STEP_ROWS_MAX;
 use tombola_core::ports::{
-    Actor, ApiKey, Catalog, CodesAdded, ImportBegun, ImportId, PutCampaign, StockChanged, StoreError,
-    StoreResult, Transitioned,
+    Actor, ApiKey, Catalog, CodesAdded, ImportBegun, ImportId, PutCampaign, StockChanged,
+    StoreError, StoreResult, Transitioned,
 };
 
 #[async_trait]
@@ -30,11 +30,21 @@ impl Catalog for SqliteStore {
         Ok(SqliteStore::origin(self).to_owned())
     }
 
-    async fn put_campaign(&self, file: CampaignFile, by: Actor, now: Timestamp) -> StoreResult<PutCampaign> {
+    async fn put_campaign(
+        &self,
+        file: CampaignFile,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<PutCampaign> {
         // Rules that do not check would stop every read of the campaign.
         if let Err(problems) = file.check() {
-            let first = problems.first().map(ToString::to_string).unwrap_or_default();
-            return Err(StoreError::Row(format!("the campaign file is not right: {first}")));
+            let first = problems
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            return Err(StoreError::Row(format!(
+                "the campaign file is not right: {first}"
+            )));
         }
         self.write(Priority::Other, file.prize.len(), move |conn| {
             put::put_campaign(conn, &file, &by, now).or_store()
@@ -79,7 +89,9 @@ impl Catalog for SqliteStore {
         now: Timestamp,
     ) -> StoreResult<Endpoint> {
         self.write(Priority::Other, 1, move |conn| {
-            endpoints::put(conn, spec, new_secret, &by, now).or_store()?.map_err(StoreError::Row)
+            endpoints::put(conn, spec, new_secret, &by, now)
+                .or_store()?
+                .map_err(StoreError::Row)
         })
         .await
     }
@@ -122,24 +134,34 @@ impl Catalog for SqliteStore {
         skip_duplicates: bool,
     ) -> StoreResult<CodesAdded> {
         self.write(Priority::Other, codes.len(), move |conn| {
-            codes::add(conn, import, &codes, skip_duplicates).or_store()?.map_err(StoreError::Row)
+            codes::add(conn, import, &codes, skip_duplicates)
+                .or_store()?
+                .map_err(StoreError::Row)
         })
         .await
     }
 
     async fn finish_import(&self, import: ImportId, now: Timestamp) -> StoreResult<u64> {
         self.write(Priority::Other, 1, move |conn| {
-            codes::finish(conn, import, now).or_store()?.map_err(StoreError::Row)
+            codes::finish(conn, import, now)
+                .or_store()?
+                .map_err(StoreError::Row)
         })
         .await
     }
 
     async fn remove_import(&self, import: Option<ImportId>) -> StoreResult<bool> {
-        self.write(Priority::Other, STEP_ROWS_MAX, move |conn| codes::remove(conn, import).or_store()).await
+        self.write(Priority::Other, STEP_ROWS_MAX, move |conn| {
+            codes::remove(conn, import).or_store()
+        })
+        .await
     }
 
     async fn put_key(&self, key: ApiKey, by: Actor) -> StoreResult<ApiKey> {
-        self.write(Priority::Other, 1, move |conn| keys::put(conn, key, &by).or_store()).await
+        self.write(Priority::Other, 1, move |conn| {
+            keys::put(conn, key, &by).or_store()
+        })
+        .await
     }
 
     async fn keys(&self) -> StoreResult<Vec<ApiKey>> {
@@ -147,10 +169,16 @@ impl Catalog for SqliteStore {
     }
 
     async fn revoke_key(&self, id: i64, by: Actor, now: Timestamp) -> StoreResult<bool> {
-        self.write(Priority::Other, 1, move |conn| keys::revoke(conn, id, &by, now).or_store()).await
+        self.write(Priority::Other, 1, move |conn| {
+            keys::revoke(conn, id, &by, now).or_store()
+        })
+        .await
     }
 
     async fn cleanup(&self, before: Timestamp) -> StoreResult<u64> {
-        self.write(Priority::Other, STEP_ROWS_MAX, move |conn| cleanup::step(conn, before).or_store()).await
+        self.write(Priority::Other, STEP_ROWS_MAX, move |conn| {
+            cleanup::step(conn, before).or_store()
+        })
+        .await
     }
 }

@@ -15,6 +15,9 @@
 //! - So of two imports that run at the same time with a code in common the newer
 //!   one goes on. The older one is told with its next step, and leaves nothing.
 
+#[cfg(test)]
+mod tests;
+
 use super::catalog::log;
 use crate::read::column::{as_column, count};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -51,14 +54,25 @@ pub(super) fn begin(
         )?
         .query_row([campaign, prize], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((campaign_id, prize_id)) = found else { return Ok(ImportBegun::NotFound) };
+    let Some((campaign_id, prize_id)) = found else {
+        return Ok(ImportBegun::NotFound);
+    };
     let import: i64 = conn
         .prepare_cached(
             "INSERT INTO code_import (campaign_id, prize_id, created_at) VALUES (?1, ?2, ?3) RETURNING id",
         )?
         .query_row(params![campaign_id, prize_id, now.0], |row| row.get(0))?;
     let subject = format!("{campaign}/{prize}");
-    log::write(conn, by, now, log::Line { action: "code import", subject: &subject, ..log::Line::default() })?;
+    log::write(
+        conn,
+        by,
+        now,
+        log::Line {
+            action: "code import",
+            subject: &subject,
+            ..log::Line::default()
+        },
+    )?;
     Ok(ImportBegun::Begun(ImportId(import)))
 }
 
@@ -71,16 +85,26 @@ pub(super) fn add(
     skip_duplicates: bool,
 ) -> rusqlite::Result<Result<CodesAdded, String>> {
     let Some((running, before)) = running(conn, import)? else {
-        return Ok(Err(format!("import {} is not running: it was finished, removed, or a newer one has a code of it", import.0)));
+        return Ok(Err(format!(
+            "import {} is not running: it was finished, removed, or a newer one has a code of it",
+            import.0
+        )));
     };
     if codes.len() > STEP_ROWS_MAX {
         return Ok(Err(format!("a step has at most {STEP_ROWS_MAX} codes")));
     }
     if before.saturating_add(codes.len()) > CODES_PER_IMPORT_MAX {
-        return Ok(Err(format!("an import has at most {CODES_PER_IMPORT_MAX} codes")));
+        return Ok(Err(format!(
+            "an import has at most {CODES_PER_IMPORT_MAX} codes"
+        )));
     }
-    if let Some(index) = codes.iter().position(|code| code.is_empty() || code.len() > CODE_BYTES_MAX) {
-        return Ok(Err(format!("code {index} of the step has to be 1 to {CODE_BYTES_MAX} bytes")));
+    if let Some(index) = codes
+        .iter()
+        .position(|code| code.is_empty() || code.len() > CODE_BYTES_MAX)
+    {
+        return Ok(Err(format!(
+            "code {index} of the step has to be 1 to {CODE_BYTES_MAX} bytes"
+        )));
     }
     conn.execute_batch("SAVEPOINT codes")?;
     let added = add_rows(conn, running, codes)?;
@@ -92,7 +116,10 @@ pub(super) fn add(
         Some(_) | None => {
             conn.prepare_cached("UPDATE code_import SET codes = codes + ?2 WHERE id = ?1")?
                 .execute([running.import, as_column(added.added as u64)])?;
-            CodesAdded::Added { added: added.added, skipped: codes.len() - added.added }
+            CodesAdded::Added {
+                added: added.added,
+                skipped: codes.len() - added.added,
+            }
         }
     };
     conn.execute_batch("RELEASE codes")?;
@@ -109,8 +136,11 @@ fn add_rows(conn: &Connection, to: Running, codes: &[String]) -> rusqlite::Resul
     // In the order of their digests neighbours in the unique index go one after the
     // other, so each of its pages is looked up once a step. Equal codes keep their
     // order: the later one is the duplicate.
-    let mut members: Vec<([u8; 16], usize)> =
-        codes.iter().enumerate().map(|(index, code)| (digest(to.campaign, code), index)).collect();
+    let mut members: Vec<([u8; 16], usize)> = codes
+        .iter()
+        .enumerate()
+        .map(|(index, code)| (digest(to.campaign, code), index))
+        .collect();
     members.sort_unstable();
     // Ids in the order of the file: codes are given in that order.
     let first_id: i64 = conn
@@ -120,16 +150,27 @@ fn add_rows(conn: &Connection, to: Running, codes: &[String]) -> rusqlite::Resul
         "INSERT INTO code (id, import_id, campaign_id, digest, key_version, sealed)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (campaign_id, digest) DO NOTHING",
     )?;
-    let mut done = Added { added: 0, first_duplicate: None };
+    let mut done = Added {
+        added: 0,
+        first_duplicate: None,
+    };
     for (digest, index) in members {
         let id = first_id + as_column(index as u64);
-        let row = params![id, to.import, to.campaign, digest, KEY_VERSION_PLAIN, codes[index].as_bytes()];
-        let is_in = insert.execute(row)? == 1
-            || make_room(conn, to, &digest)? && insert.execute(row)? == 1;
+        let row = params![
+            id,
+            to.import,
+            to.campaign,
+            digest,
+            KEY_VERSION_PLAIN,
+            codes[index].as_bytes()
+        ];
+        let is_in =
+            insert.execute(row)? == 1 || make_room(conn, to, &digest)? && insert.execute(row)? == 1;
         if is_in {
             done.added += 1;
         } else {
-            done.first_duplicate = Some(done.first_duplicate.map_or(index, |first| first.min(index)));
+            done.first_duplicate =
+                Some(done.first_duplicate.map_or(index, |first| first.min(index)));
         }
     }
     Ok(done)
@@ -159,14 +200,15 @@ pub(super) fn finish(
 /// while no import runs. `true` when nothing is left. Of an import that was ready, the codes that were given stay: they are
 /// what their awards have.
 pub(super) fn remove(conn: &Connection, import: Option<ImportId>) -> rusqlite::Result<bool> {
-    let Some(target) = import.map_or_else(|| next_removable(conn), |import| Ok(Some(import.0)))? else {
+    let Some(target) = import.map_or_else(|| next_removable(conn), |import| Ok(Some(import.0)))?
+    else {
         return Ok(true);
     };
     conn.prepare_cached("UPDATE code_import SET ready = ?2 WHERE id = ?1 AND ready <> ?2")?
         .execute([target, REMOVED])?;
     let removed = conn
         .prepare_cached(
-            "DELETE FROM code WHERE id IN (SELECT id FROM code WHERE import_id = ?1
+            "DELETE FROM code WHERE id IN (SELECT id FROM code INDEXED BY code_free WHERE import_id = ?1
                AND award_id IS NULL AND voided_at IS NULL ORDER BY id LIMIT ?2)",
         )?
         .execute([target, as_column(STEP_ROWS_MAX as u64)])?;
@@ -175,13 +217,14 @@ pub(super) fn remove(conn: &Connection, import: Option<ImportId>) -> rusqlite::R
     if has_free_rows(conn, target)? {
         return Ok(false);
     }
-    conn.prepare_cached("DELETE FROM code_import WHERE id = ?1 AND ready_at IS NULL")?.execute([target])?;
+    conn.prepare_cached("DELETE FROM code_import WHERE id = ?1 AND ready_at IS NULL")?
+        .execute([target])?;
     Ok(import.is_some() || next_removable(conn)?.is_none())
 }
 
 fn has_free_rows(conn: &Connection, import: i64) -> rusqlite::Result<bool> {
     conn.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM code WHERE import_id = ?1 AND award_id IS NULL AND voided_at IS NULL)",
+        "SELECT EXISTS (SELECT 1 FROM code INDEXED BY code_free WHERE import_id = ?1 AND award_id IS NULL AND voided_at IS NULL)",
     )?
     .query_row([import], |row| row.get(0))
 }
@@ -192,7 +235,7 @@ fn next_removable(conn: &Connection) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached(
         "SELECT i.id FROM code_import i
          WHERE i.ready = ?1 AND (i.ready_at IS NULL OR EXISTS (
-                 SELECT 1 FROM code c
+                 SELECT 1 FROM code c INDEXED BY code_free
                  WHERE c.import_id = i.id AND c.award_id IS NULL AND c.voided_at IS NULL))
             OR i.ready = ?2
          LIMIT 1",
@@ -206,7 +249,13 @@ fn running(conn: &Connection, import: ImportId) -> rusqlite::Result<Option<(Runn
     conn.prepare_cached("SELECT campaign_id, codes FROM code_import WHERE id = ?1 AND ready = ?2")?
         .query_row([import.0, RUNNING], |row| {
             let codes = usize::try_from(count(row, 1)?).unwrap_or(usize::MAX);
-            Ok((Running { import: import.0, campaign: row.get(0)? }, codes))
+            Ok((
+                Running {
+                    import: import.0,
+                    campaign: row.get(0)?,
+                },
+                codes,
+            ))
         })
         .optional()
 }
@@ -233,7 +282,10 @@ fn make_room(conn: &Connection, to: Running, digest: &[u8; 16]) -> rusqlite::Res
 /// The first 16 bytes of SHA-256 over the campaign's id and the code: a code is
 /// unique in its campaign and may be used again in another one.
 fn digest(campaign: i64, code: &str) -> [u8; 16] {
-    let whole = Sha256::new().chain_update(campaign.to_le_bytes()).chain_update(code).finalize();
+    let whole = Sha256::new()
+        .chain_update(campaign.to_le_bytes())
+        .chain_update(code)
+        .finalize();
     let mut digest = [0; 16];
     digest.copy_from_slice(&whole[..16]);
     digest

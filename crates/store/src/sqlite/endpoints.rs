@@ -23,7 +23,9 @@ pub(super) fn put(
 ) -> rusqlite::Result<Result<Endpoint, String>> {
     let kept: Option<(i64, String, bool)> = conn
         .prepare_cached("SELECT lane, secrets, enabled FROM endpoint WHERE name = ?1")?
-        .query_row([&spec.name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([&spec.name], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
     let (lane, secrets, is_enabled) = match kept {
         Some((lane, secrets, is_enabled)) => (lane, read_secrets(&secrets)?, is_enabled),
@@ -47,14 +49,23 @@ pub(super) fn put(
         is_enabled,
         now.0
     ])?;
-    log::write(conn, by, now, log::Line { action: "endpoint put", subject: &spec.name, ..log::Line::default() })?;
+    log::write(
+        conn,
+        by,
+        now,
+        log::Line {
+            action: "endpoint put",
+            subject: &spec.name,
+            ..log::Line::default()
+        },
+    )?;
     Ok(Ok(endpoint))
 }
 
 /// All endpoints, by lane.
 pub(super) fn all(conn: &Connection) -> rusqlite::Result<Vec<Endpoint>> {
     conn.prepare_cached("SELECT lane, spec, secrets, enabled FROM endpoint ORDER BY lane")?
-        .query_map([], |row| endpoint(row))?
+        .query_map([], endpoint)?
         .collect()
 }
 
@@ -71,12 +82,27 @@ pub(super) fn enable(
         .prepare_cached("SELECT name, enabled FROM endpoint WHERE lane = ?1")?
         .query_row([lane], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((name, was_enabled)) = found else { return Ok(false) };
+    let Some((name, was_enabled)) = found else {
+        return Ok(false);
+    };
     if was_enabled != is_enabled {
         conn.prepare_cached("UPDATE endpoint SET enabled = ?2, updated_at = ?3 WHERE lane = ?1")?
             .execute(params![lane, is_enabled, now.0])?;
-        let action = if is_enabled { "endpoint enable" } else { "endpoint disable" };
-        log::write(conn, by, now, log::Line { action, subject: &name, ..log::Line::default() })?;
+        let action = if is_enabled {
+            "endpoint enable"
+        } else {
+            "endpoint disable"
+        };
+        log::write(
+            conn,
+            by,
+            now,
+            log::Line {
+                action,
+                subject: &name,
+                ..log::Line::default()
+            },
+        )?;
     }
     Ok(true)
 }
@@ -91,7 +117,11 @@ fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
 }
 
 fn next_lane(conn: &Connection) -> rusqlite::Result<i64> {
-    conn.query_row("SELECT coalesce(max(lane), 0) + 1 FROM endpoint", [], |row| row.get(0))
+    conn.query_row(
+        "SELECT coalesce(max(lane), 0) + 1 FROM endpoint",
+        [],
+        |row| row.get(0),
+    )
 }
 
 /// The secret that the spec brings goes first; one is made where none is kept.
@@ -101,7 +131,10 @@ fn with_newest(kept: Vec<String>, brought: Option<String>, new: String) -> Vec<S
         None if kept.is_empty() => new,
         None => return kept,
     };
-    let mut secrets: Vec<String> = kept.into_iter().filter(|secret| *secret != newest).collect();
+    let mut secrets: Vec<String> = kept
+        .into_iter()
+        .filter(|secret| *secret != newest)
+        .collect();
     secrets.insert(0, newest);
     secrets.truncate(SECRETS_MAX);
     secrets

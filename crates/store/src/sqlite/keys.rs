@@ -21,11 +21,16 @@ pub(super) fn put(conn: &Connection, key: ApiKey, by: &Actor) -> rusqlite::Resul
         ],
         |row| row.get(0),
     )?;
-    log::write(conn, by, key.created_at, log::Line {
-        action: "key create",
-        subject: &name(id, &key.client),
-        ..log::Line::default()
-    })?;
+    log::write(
+        conn,
+        by,
+        key.created_at,
+        log::Line {
+            action: "key create",
+            subject: &name(id, &key.client),
+            ..log::Line::default()
+        },
+    )?;
     Ok(ApiKey { id, ..key })
 }
 
@@ -51,17 +56,38 @@ pub(super) fn all(conn: &Connection) -> rusqlite::Result<Vec<ApiKey>> {
 
 /// Revokes a key at once; `false` if there is none of that id. The first
 /// revocation stands.
-pub(super) fn revoke(conn: &Connection, id: i64, by: &Actor, now: Timestamp) -> rusqlite::Result<bool> {
+pub(super) fn revoke(
+    conn: &Connection,
+    id: i64,
+    by: &Actor,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
     let found: Option<(String, bool)> = conn
-        .query_row("SELECT client, revoked_at IS NOT NULL FROM api_key WHERE id = ?1", [id], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .query_row(
+            "SELECT client, revoked_at IS NOT NULL FROM api_key WHERE id = ?1",
+            [id],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
         .optional()?;
-    let Some((client, is_revoked)) = found else { return Ok(false) };
+    let Some((client, is_revoked)) = found else {
+        return Ok(false);
+    };
     if !is_revoked {
-        conn.execute("UPDATE api_key SET revoked_at = ?2 WHERE id = ?1", params![id, now.0])?;
+        conn.execute(
+            "UPDATE api_key SET revoked_at = ?2 WHERE id = ?1",
+            params![id, now.0],
+        )?;
         let subject = name(id, &client);
-        log::write(conn, by, now, log::Line { action: "key revoke", subject: &subject, ..log::Line::default() })?;
+        log::write(
+            conn,
+            by,
+            now,
+            log::Line {
+                action: "key revoke",
+                subject: &subject,
+                ..log::Line::default()
+            },
+        )?;
     }
     Ok(true)
 }

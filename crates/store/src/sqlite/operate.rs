@@ -21,9 +21,18 @@ use tombola_core::{AwardId, Timestamp};
 
 #[async_trait]
 impl Operate for SqliteStore {
-    async fn act(&self, award: AwardId, action: Action, by: Actor, now: Timestamp) -> StoreResult<Acted> {
+    async fn act(
+        &self,
+        award: AwardId,
+        action: Action,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Acted> {
         let shared = self.shared();
-        self.write(Priority::Other, 1, move |conn| act::act(conn, &shared, award, &action, &by, now)).await
+        self.write(Priority::Other, 1, move |conn| {
+            act::act(conn, &shared, award, &action, &by, now)
+        })
+        .await
     }
 
     async fn requeue(&self, step: RequeueStep, by: Actor, now: Timestamp) -> StoreResult<Requeued> {
@@ -36,19 +45,29 @@ impl Operate for SqliteStore {
 
     async fn pause(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<()> {
         if scope.prize.is_some() && scope.campaign.is_none() {
-            return Err(StoreError::Row("a pause of a prize needs its campaign".to_owned()));
+            return Err(StoreError::Row(
+                "a pause of a prize needs its campaign".to_owned(),
+            ));
         }
-        self.write(Priority::Other, 1, move |conn| pause::pause(conn, &scope, &by, now).or_store()).await
+        self.write(Priority::Other, 1, move |conn| {
+            pause::pause(conn, &scope, &by, now).or_store()
+        })
+        .await
     }
 
     async fn resume(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<bool> {
-        self.write(Priority::Other, 1, move |conn| pause::resume(conn, &scope, &by, now).or_store()).await
+        self.write(Priority::Other, 1, move |conn| {
+            pause::resume(conn, &scope, &by, now).or_store()
+        })
+        .await
     }
 
     async fn end_holds(&self, reason: HoldReason, now: Timestamp) -> StoreResult<u64> {
         // What may have ended is looked for beside the writer, which then asks each
         // row again: rows that only wait cost the draws nothing.
-        let found = self.read(move |conn| end_holds::find(conn, reason).or_store()).await?;
+        let found = self
+            .read(move |conn| end_holds::find(conn, reason).or_store())
+            .await?;
         if found.is_empty() {
             return Ok(0);
         }

@@ -13,7 +13,7 @@ use tombola_core::campaign::{KindSpec, Rules};
 use tombola_core::ports::StoreResult;
 
 /// Versions remembered; beyond it all are forgotten.
-const VERSIONS_MAX: usize = 4096;
+const VERSIONS_MAX: usize = 512;
 
 type Version = (i64, i32);
 

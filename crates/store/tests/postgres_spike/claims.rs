@@ -33,6 +33,11 @@ fn claimed(answer: &CopyAnswer) -> Option<&Claim> {
     }
 }
 
+/// What a port asks of a method's future.
+fn is_send<T: Send>(future: T) -> T {
+    future
+}
+
 #[tokio::test]
 async fn a_claim_counts_the_attempt_and_a_second_one_is_dropped() {
     let Some(world) = World::open(COUPONS).await else {
@@ -104,7 +109,10 @@ async fn of_two_claims_of_one_copy_at_once_one_is_claimed() {
     let copies = world.win(&one, 500).await;
     for forth in copies.chunks(25) {
         let back: Vec<Copy> = forth.iter().rev().cloned().collect();
-        let (left, right) = tokio::join!(one.claim(forth.to_vec(), NOON), two.claim(back, NOON));
+        let (left, right) = tokio::join!(
+            is_send(one.claim(forth.to_vec(), NOON)),
+            is_send(two.claim(back, NOON))
+        );
         let (left, mut right) = (left.unwrap(), right.unwrap());
         right.reverse();
         for (left, right) in left.iter().zip(&right) {

@@ -8,11 +8,13 @@
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tempfile::TempDir;
-use tokio_postgres::Config;
+
+/// The role that may do everything in it, without a password.
+pub(crate) const ROLE: &str = "tombola";
 
 /// User and group `nobody` of Linux.
 const NOBODY: u32 = 65_534;
@@ -39,14 +41,9 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// Where a database of it is.
-    pub(crate) fn config(&self, database: &str) -> Config {
-        let mut config = Config::new();
-        config
-            .host_path(self.directory.path())
-            .user("tombola")
-            .dbname(database);
-        config
+    /// The directory of its socket.
+    pub(crate) fn socket(&self) -> &Path {
+        self.directory.path()
     }
 
     fn start() -> Option<Self> {
@@ -68,8 +65,8 @@ impl Cluster {
         }
         let cluster = Self { directory, is_root };
         // What `initdb` writes need not survive a crash; what the server writes does.
-        let init = "--username=tombola --auth=trust --encoding=UTF8 --no-locale --no-sync";
-        cluster.run(cluster.command("initdb").args(init.split(' ')));
+        let init = "--auth=trust --encoding=UTF8 --no-locale --no-sync --username";
+        cluster.run(cluster.command("initdb").args(init.split(' ')).arg(ROLE));
         let options = format!(
             "-k '{}' -c listen_addresses='' -c logging_collector=off",
             cluster.directory.path().display()

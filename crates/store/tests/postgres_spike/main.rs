@@ -7,9 +7,9 @@
     reason = "a helper of a test may stop where it stands, as the test itself may"
 )]
 
+mod at_once;
+mod claims;
 mod cluster;
+mod draws;
 mod proxy;
 mod world;
-
-mod claims;
-mod draws;

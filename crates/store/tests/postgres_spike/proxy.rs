@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
-use tokio_postgres::Config;
 
 const SOCKET: &str = ".s.PGSQL.5432";
 
@@ -36,14 +35,9 @@ impl Proxy {
         }
     }
 
-    /// The same database, through the proxy.
-    pub(crate) fn config(&self, database: &str) -> Config {
-        let mut config = Config::new();
-        config
-            .host_path(self.directory.path())
-            .user("tombola")
-            .dbname(database);
-        config
+    /// The directory of its own socket.
+    pub(crate) fn socket(&self) -> &Path {
+        self.directory.path()
     }
 
     /// From here on the answer to the next `COMMIT` is lost.

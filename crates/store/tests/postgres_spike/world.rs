@@ -1,7 +1,8 @@
 //! A database with one started campaign, and what tests do to it.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ROLE};
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub(crate) struct World {
     /// For looking and for what an operator would do.
     pub(crate) admin: Client,
     ids: AtomicI64,
-    _cluster: Arc<Cluster>,
+    cluster: Arc<Cluster>,
 }
 
 impl World {
@@ -45,19 +46,24 @@ impl World {
             return None;
         };
         let name = format!("world_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let root = connect(&cluster.config("postgres")).await;
+        let root = connect(&config(cluster.socket(), "postgres")).await;
         let create = format!("CREATE DATABASE {name}");
         root.batch_execute(&create).await.unwrap();
-        let config = cluster.config(&name);
+        let config = config(cluster.socket(), &name);
         let world = Self {
             admin: connect(&config).await,
             config,
             ids: AtomicI64::new(1),
-            _cluster: cluster,
+            cluster,
         };
         world.store().await;
         world.put(campaign).await;
         Some(world)
+    }
+
+    /// The directory of the server's socket.
+    pub(crate) fn socket(&self) -> &Path {
+        self.cluster.socket()
     }
 
     /// A store of its own, as another instance would have.
@@ -178,6 +184,13 @@ fn copy_of(handoff: &tombola_core::ports::Handoff) -> Copy {
             offset: handoff.award.0,
         },
     }
+}
+
+/// A database behind the socket in that directory.
+pub(crate) fn config(socket: &Path, database: &str) -> Config {
+    let mut config = Config::new();
+    config.host_path(socket).user(ROLE).dbname(database);
+    config
 }
 
 /// A batch of the campaign at noon.

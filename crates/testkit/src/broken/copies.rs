@@ -43,12 +43,15 @@ fn is_pause(gate: Gate) -> bool {
 }
 
 pub(super) const ALL: BrokenSteps = &[
-    ("a copy takes a retry before its time", |row, event, at| match event {
-        Event::Copy { .. } if row.state == State::Retryable => {
-            of_row(row, event, at, |row| row.due_at = Some(at.now))
-        }
-        _ => step(row, event, at),
-    }),
+    (
+        "a copy takes a retry before its time",
+        |row, event, at| match event {
+            Event::Copy { .. } if row.state == State::Retryable => {
+                of_row(row, event, at, |row| row.due_at = Some(at.now))
+            }
+            _ => step(row, event, at),
+        },
+    ),
     ("a copy never takes a retry", |row, event, at| match event {
         Event::Copy { .. } if row.state == State::Retryable => Step::Same,
         _ => step(row, event, at),
@@ -56,10 +59,18 @@ pub(super) const ALL: BrokenSteps = &[
     ("a copy takes what another worker has", |row, event, at| {
         takes(row, event, at, State::Delivering)
     }),
-    ("a copy takes what is held", |row, event, at| takes(row, event, at, State::Held)),
-    ("a copy takes what is delivered", |row, event, at| takes(row, event, at, State::Delivered)),
-    ("a copy takes a dead letter", |row, event, at| takes(row, event, at, State::Dead)),
-    ("a copy takes what is cancelled", |row, event, at| takes(row, event, at, State::Cancelled)),
+    ("a copy takes what is held", |row, event, at| {
+        takes(row, event, at, State::Held)
+    }),
+    ("a copy takes what is delivered", |row, event, at| {
+        takes(row, event, at, State::Delivered)
+    }),
+    ("a copy takes a dead letter", |row, event, at| {
+        takes(row, event, at, State::Dead)
+    }),
+    ("a copy takes what is cancelled", |row, event, at| {
+        takes(row, event, at, State::Cancelled)
+    }),
     ("a claim counts no attempt", |row, event, at| {
         through(row, event, at, is_permit, |it| it.attempts = row.attempts)
     }),
@@ -78,28 +89,48 @@ pub(super) const ALL: BrokenSteps = &[
     ("a claim leaves the note at not sent", |row, event, at| {
         through(row, event, at, is_permit, |it| it.mq_state = row.mq_state)
     }),
-    ("a copy without a permit counts an attempt", |row, event, at| {
-        through(row, event, at, is_no_permit, |it| it.attempts += 1)
-    }),
-    ("a copy without a permit keeps the publishes", |row, event, at| {
-        through(row, event, at, is_no_permit, |it| it.publishes = row.publishes)
-    }),
-    ("a copy without a permit keeps the lease", |row, event, at| {
-        through(row, event, at, is_no_permit, |it| it.lease = row.lease)
-    }),
-    ("a copy without a permit is due at once", |row, event, at| {
-        through(row, event, at, is_no_permit, |it| it.due_at = Some(at.now))
-    }),
-    ("a copy without a permit may be due in the past", |row, event, at| match event {
-        Event::Copy { gate: Gate::NoPermit { until }, .. } => {
-            edited(step(row, event, at), |it| it.row.due_at = Some(*until))
-        }
-        _ => step(row, event, at),
-    }),
+    (
+        "a copy without a permit counts an attempt",
+        |row, event, at| through(row, event, at, is_no_permit, |it| it.attempts += 1),
+    ),
+    (
+        "a copy without a permit keeps the publishes",
+        |row, event, at| {
+            through(row, event, at, is_no_permit, |it| {
+                it.publishes = row.publishes;
+            })
+        },
+    ),
+    (
+        "a copy without a permit keeps the lease",
+        |row, event, at| through(row, event, at, is_no_permit, |it| it.lease = row.lease),
+    ),
+    (
+        "a copy without a permit is due at once",
+        |row, event, at| through(row, event, at, is_no_permit, |it| it.due_at = Some(at.now)),
+    ),
+    (
+        "a copy without a permit may be due in the past",
+        |row, event, at| match event {
+            Event::Copy {
+                gate: Gate::NoPermit { until },
+                ..
+            } => edited(step(row, event, at), |it| it.row.due_at = Some(*until)),
+            _ => step(row, event, at),
+        },
+    ),
     ("a pause is overlooked", |row, event, at| match event {
-        Event::Copy { position, gate: Gate::Paused } => {
-            step(row, &Event::Copy { position: *position, gate: Gate::Permit }, at)
-        }
+        Event::Copy {
+            position,
+            gate: Gate::Paused,
+        } => step(
+            row,
+            &Event::Copy {
+                position: *position,
+                gate: Gate::Permit,
+            },
+            at,
+        ),
         _ => step(row, event, at),
     }),
     ("a pause counts an attempt", |row, event, at| {

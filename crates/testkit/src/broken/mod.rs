@@ -7,14 +7,22 @@
 //! it another row or event, or by editing what it says. So a change of the table
 //! needs no change here, and none of these can break two guards unseen.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "each names the one event that it breaks; all others go to the sound table"
+)]
+
 mod copies;
 mod decisions;
 mod draws;
+mod hands;
 mod lag;
 mod marks;
 mod people;
 mod rescue;
 mod rows;
+
+pub use hands::{Hands, Sloppy};
 
 use crate::model::{DecideFn, IsAheadFn, Laws};
 use tombola_core::award::{Change, Context, Event, Row, Step, StepFn, step};
@@ -30,25 +38,48 @@ pub struct Broken {
 
 /// All of them.
 pub fn all() -> Vec<Broken> {
-    let steps =
-        steps().map(|(name, step)| Broken { name, laws: Laws { step, ..Laws::default() } });
+    let steps = steps().map(|(name, step)| Broken {
+        name,
+        laws: Laws {
+            step,
+            ..Laws::default()
+        },
+    });
     let lags = lag::ALL.iter().map(|(name, is_ahead)| Broken {
         name,
-        laws: Laws { is_ahead: *is_ahead, ..Laws::default() },
+        laws: Laws {
+            is_ahead: *is_ahead,
+            ..Laws::default()
+        },
     });
     let draws = draws::ALL.iter().map(|(name, decide)| Broken {
         name,
-        laws: Laws { decide: *decide, ..Laws::default() },
+        laws: Laws {
+            decide: *decide,
+            ..Laws::default()
+        },
     });
     steps.chain(lags).chain(draws).collect()
 }
 
+/// Sound rules in hands that slip once.
+pub fn hands() -> impl Iterator<Item = (&'static str, Hands)> {
+    hands::all()
+}
+
 /// Those of the award's table, which every store takes.
 pub fn steps() -> impl Iterator<Item = (&'static str, StepFn)> {
-    [marks::ALL, copies::ALL, decisions::ALL, rescue::ALL, people::ALL, rows::ALL]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        marks::ALL,
+        copies::ALL,
+        decisions::ALL,
+        rescue::ALL,
+        people::ALL,
+        rows::ALL,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 type BrokenSteps = &'static [(&'static str, StepFn)];

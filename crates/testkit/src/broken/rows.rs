@@ -11,7 +11,9 @@ pub(super) const ALL: BrokenSteps = &[
         edited(step(row, event, at), |it| it.row.lease = 1)
     }),
     ("what is over keeps its date", |row, event, at| {
-        edited(step(row, event, at), |it| it.row.due_at = it.row.due_at.or(row.due_at))
+        edited(step(row, event, at), |it| {
+            it.row.due_at = it.row.due_at.or(row.due_at);
+        })
     }),
     ("what is held has no date", |row, event, at| {
         edited(step(row, event, at), |it| {
@@ -25,15 +27,20 @@ pub(super) const ALL: BrokenSteps = &[
             it.row.hold_reason = it.row.hold_reason.or(row.hold_reason);
         })
     }),
-    ("the reason of a dead letter outlives it", |row, event, at| {
-        edited(step(row, event, at), |it| {
-            it.row.dead_reason = it.row.dead_reason.or(row.dead_reason);
-        })
-    }),
+    (
+        "the reason of a dead letter outlives it",
+        |row, event, at| {
+            edited(step(row, event, at), |it| {
+                it.row.dead_reason = it.row.dead_reason.or(row.dead_reason);
+            })
+        },
+    ),
     ("a dead letter has no reason", |row, event, at| {
         edited(step(row, event, at), |it| it.row.dead_reason = None)
     }),
     ("an end clears the doubt", |row, event, at| {
-        edited(step(row, event, at), |it| it.row.in_doubt &= !it.row.state.is_final())
+        edited(step(row, event, at), |it| {
+            it.row.in_doubt &= !it.row.state.is_final();
+        })
     }),
 ];

@@ -25,7 +25,10 @@ impl ModelStore {
             return CopyAnswer::Outside { lane };
         }
         if it.is_poisoned {
-            let event = Event::Fail { lease, jitter: Jitter::NONE };
+            let event = Event::Fail {
+                lease,
+                jitter: Jitter::NONE,
+            };
             let step = self.apply(data, copy.award, &event, now);
             let is_dead = matches!(step, Some(Step::Changed(it)) if it.row.state == State::Dead);
             return CopyAnswer::Failed { is_dead };
@@ -94,12 +97,18 @@ impl ModelStore {
             return None;
         }
         data.write(copy.award, &paused, &line(&event), now);
-        Some(CopyAnswer::Held { kind: row.kind, reason: HoldReason::Paused })
+        Some(CopyAnswer::Held {
+            kind: row.kind,
+            reason: HoldReason::Paused,
+        })
     }
 }
 
 fn copied(copy: &Copy, gate: Gate) -> Event {
-    Event::Copy { position: copy.position, gate }
+    Event::Copy {
+        position: copy.position,
+        gate,
+    }
 }
 
 /// The effect of a local kind, or the hold that is its next step.
@@ -107,11 +116,16 @@ fn give(data: &mut Data, copy: &Copy) -> Decision {
     let delivered = Decision::Delivered { receipt: None };
     let it = &data.awards[&copy.award];
     let rules = &data.campaigns[&it.campaign].rules(it.version).rules;
-    let Some((_, prize)) = rules.prize(&it.prize) else { return Decision::Refuse };
+    let Some((_, prize)) = rules.prize(&it.prize) else {
+        return Decision::Refuse;
+    };
     match &prize.spec {
         KindSpec::Text { .. } => delivered,
         KindSpec::Points { points } => {
-            let entry = PointsEntry { user: it.user.clone(), points: i64::from(*points) };
+            let entry = PointsEntry {
+                user: it.user.clone(),
+                points: i64::from(*points),
+            };
             // One credit an award, whatever comes twice.
             data.points.entry(copy.award).or_insert(entry);
             delivered

@@ -7,9 +7,7 @@ use tombola_core::campaign::{CampaignFile, CampaignState, Kind, Rules};
 use tombola_core::draw::DrawFact;
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::message::Message;
-use tombola_core::ports::{
-    Address, ApiKey, Actor, Handoff, ImportId, KeptMessage, PauseScope,
-};
+use tombola_core::ports::{Actor, Address, ApiKey, Handoff, ImportId, KeptMessage, PauseScope};
 use tombola_core::time::CivilDay;
 use tombola_core::{AwardId, DrawId, Timestamp};
 
@@ -92,7 +90,9 @@ pub(super) struct Campaign {
 impl Campaign {
     pub(super) fn rules(&self, version: i32) -> &Version {
         let index = usize::try_from(version - 1).unwrap_or(usize::MAX);
-        self.versions.get(index).expect("a version that is named somewhere was put in before")
+        self.versions
+            .get(index)
+            .expect("a version that is named somewhere was put in before")
     }
 
     pub(super) fn newest(&self) -> i32 {
@@ -217,15 +217,19 @@ impl Data {
         let it = self.awards.get(&award)?;
         let rules = &self.campaigns.get(&it.campaign)?.rules(it.version).rules;
         let (_, prize) = rules.prize(&it.prize)?;
-        let is_idempotent =
-            self.endpoints.get(&it.row.lane).is_some_and(|endpoint| endpoint.spec.idempotent);
+        let is_idempotent = self
+            .endpoints
+            .get(&it.row.lane)
+            .is_some_and(|endpoint| endpoint.spec.idempotent);
         Some(Terms::of(prize, is_idempotent))
     }
 
     /// Writes what the table said of an event: the row, its line in the log, the
     /// unit that goes back, the code that is void with a cancelled award.
     pub(super) fn write(&mut self, award: AwardId, step: &Step, line: &str, now: Timestamp) {
-        let Some(it) = self.awards.get_mut(&award) else { return };
+        let Some(it) = self.awards.get_mut(&award) else {
+            return;
+        };
         match step {
             Step::Changed(change) => {
                 it.log.push(line.to_owned());
@@ -241,7 +245,11 @@ impl Data {
                     }
                 }
                 if it.row.state == tombola_core::award::State::Cancelled {
-                    for code in self.codes.iter_mut().filter(|code| code.award == Some(award)) {
+                    for code in self
+                        .codes
+                        .iter_mut()
+                        .filter(|code| code.award == Some(award))
+                    {
                         code.is_voided = true;
                     }
                 }
@@ -253,26 +261,47 @@ impl Data {
 
     /// Whether deliveries of this award are paused.
     pub(super) fn is_paused(&self, award: AwardId) -> bool {
-        let Some(it) = self.awards.get(&award) else { return false };
-        let endpoint = self.endpoints.get(&it.row.lane).map(|endpoint| endpoint.spec.name.as_str());
+        let Some(it) = self.awards.get(&award) else {
+            return false;
+        };
+        let endpoint = self
+            .endpoints
+            .get(&it.row.lane)
+            .map(|endpoint| endpoint.spec.name.as_str());
         self.pauses.iter().any(|pause| {
-            pause.campaign.as_deref().is_none_or(|campaign| campaign == &*it.campaign)
-                && pause.prize.as_deref().is_none_or(|prize| prize == &*it.prize)
-                && pause.endpoint.as_deref().is_none_or(|name| Some(name) == endpoint)
+            pause
+                .campaign
+                .as_deref()
+                .is_none_or(|campaign| campaign == &*it.campaign)
+                && pause
+                    .prize
+                    .as_deref()
+                    .is_none_or(|prize| prize == &*it.prize)
+                && pause
+                    .endpoint
+                    .as_deref()
+                    .is_none_or(|name| Some(name) == endpoint)
         })
     }
 
     /// Whether what a hold of that reason waits for is there.
-    pub(super) fn has_ended(&self, award: AwardId, reason: tombola_core::reason::HoldReason) -> bool {
+    pub(super) fn has_ended(
+        &self,
+        award: AwardId,
+        reason: tombola_core::reason::HoldReason,
+    ) -> bool {
         use tombola_core::reason::HoldReason;
-        let Some(it) = self.awards.get(&award) else { return false };
+        let Some(it) = self.awards.get(&award) else {
+            return false;
+        };
         match reason {
             HoldReason::Paused => !self.is_paused(award),
             HoldReason::Address => self.addresses.contains_key(&award),
             HoldReason::NoCode => self.free_code(award).is_some(),
-            HoldReason::EndpointDisabled => {
-                self.endpoints.get(&it.row.lane).is_some_and(|endpoint| endpoint.is_enabled)
-            }
+            HoldReason::EndpointDisabled => self
+                .endpoints
+                .get(&it.row.lane)
+                .is_some_and(|endpoint| endpoint.is_enabled),
             HoldReason::Manual
             | HoldReason::Scheduled
             | HoldReason::Shipment
@@ -310,6 +339,10 @@ impl Data {
 
     /// What a person did, in the transaction in which it was done.
     pub(super) fn log(&mut self, actor: &Actor, what: impl Into<String>, at: Timestamp) {
-        self.operator_log.push(LogLine { at, actor: actor.clone(), what: what.into() });
+        self.operator_log.push(LogLine {
+            at,
+            actor: actor.clone(),
+            what: what.into(),
+        });
     }
 }

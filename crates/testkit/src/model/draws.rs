@@ -6,40 +6,62 @@ use super::ModelStore;
 use super::data::{AllowanceRow, Award, Campaign, Data, Request};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use tombola_core::Timestamp;
 use tombola_core::award::State;
 use tombola_core::campaign::KindSpec;
 use tombola_core::draw::{
     Allowance, BatchState, Decided, DrawFact, DrawRefusal, DrawRequest, NewDraw, PrizeCount,
 };
 use tombola_core::ports::{DrawAnswer, DrawBatch};
-use tombola_core::Timestamp;
 
 impl ModelStore {
     pub(super) fn commit(&self, batch: &DrawBatch) -> Vec<DrawAnswer> {
         let mut data = self.data();
-        batch.requests.iter().map(|request| self.commit_one(&mut data, batch, request)).collect()
+        batch
+            .requests
+            .iter()
+            .map(|request| self.commit_one(&mut data, batch, request))
+            .collect()
     }
 
     fn commit_one(&self, data: &mut Data, batch: &DrawBatch, request: &DrawRequest) -> DrawAnswer {
-        let key = (batch.campaign.clone(), request.client.clone(), request.key.clone());
+        let key = (
+            batch.campaign.clone(),
+            request.client.clone(),
+            request.key.clone(),
+        );
         if let Some(before) = data.requests.get(&key) {
             if before.fingerprint != request.fingerprint {
                 return DrawAnswer::Refused(DrawRefusal::RequestKeyReused);
             }
-            let draws = before.draws.iter().filter_map(|id| data.draws.get(id).cloned()).collect();
+            let draws = before
+                .draws
+                .iter()
+                .filter_map(|id| data.draws.get(id).cloned())
+                .collect();
             return DrawAnswer::Replayed { draws };
         }
         let Some(campaign) = data.campaigns.get(&batch.campaign) else {
             return DrawAnswer::Refused(DrawRefusal::CampaignNotFound);
         };
         let before = read_state(data, campaign, &request.user, batch.now);
-        let decided =
-            (self.laws.decide)(before, std::slice::from_ref(request), &self.schedule, batch.has_relay);
+        let decided = (self.laws.decide)(
+            before,
+            std::slice::from_ref(request),
+            &self.schedule,
+            batch.has_relay,
+        );
         match decided.answers.into_iter().next() {
             Some(Decided::Drawn(draws)) => {
                 write_counters(data, &batch.campaign, &decided.after);
                 let ids = draws.iter().map(|draw| draw.ticket.id).collect();
-                data.requests.insert(key, Request { fingerprint: request.fingerprint, draws: ids });
+                data.requests.insert(
+                    key,
+                    Request {
+                        fingerprint: request.fingerprint,
+                        draws: ids,
+                    },
+                );
                 write_draws(data, batch, request, &draws, &decided.after)
             }
             Some(Decided::Refused(refusal)) => DrawAnswer::Refused(refusal),
@@ -60,9 +82,13 @@ fn read_state(data: &Data, campaign: &Campaign, user: &Arc<str>, now: Timestamp)
             PrizeCount {
                 stock: row.map_or(prize.stock, |row| row.stock),
                 spent: row.map_or(0, |row| row.spent),
-                today: row.filter(|row| row.day == day).map_or(0, |row| row.day_spent),
+                today: row
+                    .filter(|row| row.day == day)
+                    .map_or(0, |row| row.day_spent),
                 lane: match &prize.spec {
-                    KindSpec::Webhook { endpoint, .. } => data.lane_of(endpoint).unwrap_or_default(),
+                    KindSpec::Webhook { endpoint, .. } => {
+                        data.lane_of(endpoint).unwrap_or_default()
+                    }
                     KindSpec::Text { .. }
                     | KindSpec::Code { .. }
                     | KindSpec::Points { .. }
@@ -101,7 +127,9 @@ fn read_state(data: &Data, campaign: &Campaign, user: &Arc<str>, now: Timestamp)
 }
 
 fn write_counters(data: &mut Data, slug: &str, after: &BatchState) {
-    let Some(campaign) = data.campaigns.get_mut(slug) else { return };
+    let Some(campaign) = data.campaigns.get_mut(slug) else {
+        return;
+    };
     campaign.draws = after.draws;
     for (prize, count) in after.rules.prizes.iter().zip(&after.prizes) {
         if let Some(row) = campaign.prizes.get_mut(&prize.slug) {
@@ -111,7 +139,11 @@ fn write_counters(data: &mut Data, slug: &str, after: &BatchState) {
         }
     }
     for (user, used) in &after.allowances {
-        let row = AllowanceRow { total: used.total, day: after.day, day_total: used.today };
+        let row = AllowanceRow {
+            total: used.total,
+            day: after.day,
+            day_total: used.today,
+        };
         campaign.allowances.insert(Arc::clone(user), row);
     }
     for ((user, index), wins) in &after.wins {
@@ -129,8 +161,9 @@ fn write_draws(
 ) -> DrawAnswer {
     let (mut facts, mut handoffs) = (Vec::new(), Vec::new());
     for draw in draws {
-        let prize: Option<Arc<str>> =
-            draw.prize.map(|index| after.rules.prizes[index].slug.as_str().into());
+        let prize: Option<Arc<str>> = draw
+            .prize
+            .map(|index| after.rules.prizes[index].slug.as_str().into());
         let fact = DrawFact {
             id: draw.ticket.id,
             campaign: Arc::clone(&batch.campaign),
@@ -165,5 +198,8 @@ fn write_draws(
             }
         }
     }
-    DrawAnswer::Drawn { draws: facts, handoffs }
+    DrawAnswer::Drawn {
+        draws: facts,
+        handoffs,
+    }
 }

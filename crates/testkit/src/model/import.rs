@@ -18,13 +18,20 @@ impl ModelStore {
         now: Timestamp,
     ) -> ImportBegun {
         let mut data = self.data();
-        let row = data.campaigns.get(campaign).and_then(|it| it.prizes.get(prize));
+        let row = data
+            .campaigns
+            .get(campaign)
+            .and_then(|it| it.prizes.get(prize));
         if row.is_none_or(|row| row.kind != Kind::Code) {
             return ImportBegun::NotFound;
         }
         let id = data.imports.keys().next_back().map_or(1, |last| last + 1);
         let state = ImportState::Running;
-        let import = Import { campaign: campaign.into(), prize: prize.into(), state };
+        let import = Import {
+            campaign: campaign.into(),
+            prize: prize.into(),
+            state,
+        };
         data.imports.insert(id, import);
         data.log(by, format!("code import {campaign}/{prize}"), now);
         ImportBegun::Begun(ImportId(id))
@@ -40,7 +47,10 @@ impl ModelStore {
         skip_duplicates: bool,
     ) -> StoreResult<CodesAdded> {
         let mut data = self.data();
-        let it = data.imports.get(&import.0).filter(|it| it.state == ImportState::Running);
+        let it = data
+            .imports
+            .get(&import.0)
+            .filter(|it| it.state == ImportState::Running);
         let campaign = it.ok_or_else(|| not_running(import))?.campaign.clone();
         let in_campaign = || data.codes.iter().filter(|code| code.campaign == campaign);
         let mut taken: BTreeSet<String> = in_campaign()
@@ -61,7 +71,8 @@ impl ModelStore {
             .filter(|code| fresh.contains(&code.text))
             .map(|code| code.import.0)
             .collect();
-        data.codes.retain(|code| code.campaign != campaign || !fresh.contains(&code.text));
+        data.codes
+            .retain(|code| code.campaign != campaign || !fresh.contains(&code.text));
         for older in replaced {
             data.set_import(ImportId(older), ImportState::Removed);
         }
@@ -69,7 +80,13 @@ impl ModelStore {
         // In the order of the file, in which they are given.
         for text in codes.into_iter().filter(|text| fresh.remove(text)) {
             let campaign = campaign.clone();
-            data.codes.push(Code { import, campaign, text, award: None, is_voided: false });
+            data.codes.push(Code {
+                import,
+                campaign,
+                text,
+                award: None,
+                is_voided: false,
+            });
         }
         Ok(CodesAdded::Added { added, skipped })
     }
@@ -90,7 +107,9 @@ impl ModelStore {
     /// given stay what their awards have.
     pub(super) fn import_removed(&self, import: Option<ImportId>) -> bool {
         let mut data = self.data();
-        let Some(target) = import.or_else(|| data.next_removable()) else { return true };
+        let Some(target) = import.or_else(|| data.next_removable()) else {
+            return true;
+        };
         data.set_import(target, ImportState::Removed);
         let mut budget = STEP_ROWS_MAX;
         data.codes.retain(|code| {
@@ -98,7 +117,10 @@ impl ModelStore {
             budget -= usize::from(is_removed);
             !is_removed
         });
-        let has_rest = data.codes.iter().any(|code| code.import == target && code.is_free());
+        let has_rest = data
+            .codes
+            .iter()
+            .any(|code| code.import == target && code.is_free());
         !has_rest && (import.is_some() || data.next_removable().is_none())
     }
 }
@@ -118,18 +140,24 @@ impl Data {
 
     fn may_be_replaced(&self, code: &Code, by: ImportId) -> bool {
         code.is_free()
-            && self.imports.get(&code.import.0).is_some_and(|import| match import.state {
-                ImportState::Running => code.import.0 < by.0,
-                ImportState::Ready => false,
-                ImportState::Removed => true,
-            })
+            && self
+                .imports
+                .get(&code.import.0)
+                .is_some_and(|import| match import.state {
+                    ImportState::Running => code.import.0 < by.0,
+                    ImportState::Ready => false,
+                    ImportState::Removed => true,
+                })
     }
 
     /// An import that was never finished, or that is being removed and still has
     /// something to remove.
     fn next_removable(&self) -> Option<ImportId> {
-        let has_rest =
-            |id: i64| self.codes.iter().any(|code| code.import.0 == id && code.is_free());
+        let has_rest = |id: i64| {
+            self.codes
+                .iter()
+                .any(|code| code.import.0 == id && code.is_free())
+        };
         self.imports
             .iter()
             .find(|(id, import)| match import.state {

@@ -16,6 +16,7 @@
 //! A lost connection, an unknown commit, sealed codes and addresses, time-outs.
 
 mod bench;
+mod campaigns;
 mod catalog;
 mod copies;
 mod data;
@@ -51,7 +52,11 @@ pub struct Laws {
 
 impl Default for Laws {
     fn default() -> Self {
-        Self { step, decide, is_ahead: GroupPosition::is_ahead }
+        Self {
+            step,
+            decide,
+            is_ahead: GroupPosition::is_ahead,
+        }
     }
 }
 
@@ -71,7 +76,11 @@ impl ModelStore {
 
     /// An empty store with these rules.
     pub fn with(laws: Laws, schedule: Schedule) -> Self {
-        Self { laws, schedule, data: Mutex::default() }
+        Self {
+            laws,
+            schedule,
+            data: Mutex::default(),
+        }
     }
 
     /// The delivery row of `award`, as a person with a shell would read it.
@@ -81,17 +90,27 @@ impl ModelStore {
 
     /// All delivery rows, by award.
     pub fn rows(&self) -> Vec<Row> {
-        self.data().awards.values().map(|it| it.row.clone()).collect()
+        self.data()
+            .awards
+            .values()
+            .map(|it| it.row.clone())
+            .collect()
     }
 
     /// The delivery key of `award`.
     pub fn delivery_key(&self, award: AwardId) -> Option<String> {
-        self.data().awards.get(&award).map(|it| it.delivery_key.clone())
+        self.data()
+            .awards
+            .get(&award)
+            .map(|it| it.delivery_key.clone())
     }
 
     /// The message id of `award`.
     pub fn message_id(&self, award: AwardId) -> Option<String> {
-        self.data().awards.get(&award).map(|it| it.message_id.clone())
+        self.data()
+            .awards
+            .get(&award)
+            .map(|it| it.message_id.clone())
     }
 
     /// The code that was given to `award`, with whether it was voided.
@@ -104,12 +123,20 @@ impl ModelStore {
     /// The sum of what `user` was credited.
     pub fn points_of(&self, user: &str) -> i64 {
         let data = self.data();
-        data.points.values().filter(|entry| *entry.user == *user).map(|entry| entry.points).sum()
+        data.points
+            .values()
+            .filter(|entry| *entry.user == *user)
+            .map(|entry| entry.points)
+            .sum()
     }
 
     /// The log of `award`: one line for each publish, attempt and act.
     pub fn log_of(&self, award: AwardId) -> Vec<String> {
-        self.data().awards.get(&award).map(|it| it.log.clone()).unwrap_or_default()
+        self.data()
+            .awards
+            .get(&award)
+            .map(|it| it.log.clone())
+            .unwrap_or_default()
     }
 
     /// The operator log, one line for each act.
@@ -144,12 +171,26 @@ impl ModelStore {
 
     /// What the table makes of `event`.
     fn ask(&self, row: &Row, event: &Event, terms: &Terms, now: Timestamp) -> Step {
-        (self.laws.step)(row, event, Context { now, schedule: &self.schedule, terms })
+        (self.laws.step)(
+            row,
+            event,
+            Context {
+                now,
+                schedule: &self.schedule,
+                terms,
+            },
+        )
     }
 
     /// Asks the table and writes what it says: the one way in which the model
     /// changes a row. A late event leaves its line in the log and nothing else.
-    fn apply(&self, data: &mut Data, award: AwardId, event: &Event, now: Timestamp) -> Option<Step> {
+    fn apply(
+        &self,
+        data: &mut Data,
+        award: AwardId,
+        event: &Event,
+        now: Timestamp,
+    ) -> Option<Step> {
         let terms = data.terms(award)?;
         let it = data.awards.get(&award)?;
         let step = self.ask(&it.row, event, &terms, now);
@@ -159,7 +200,10 @@ impl ModelStore {
 }
 
 /// The award of `copy`, or why its message is kept instead.
-fn is_ours(found: Option<&Award>, message_id: &str) -> Result<(), tombola_core::reason::KeptReason> {
+fn is_ours(
+    found: Option<&Award>,
+    message_id: &str,
+) -> Result<(), tombola_core::reason::KeptReason> {
     use tombola_core::reason::KeptReason;
     match found {
         None => Err(KeptReason::NoAward),

@@ -22,7 +22,9 @@ impl Operate for ModelStore {
         now: Timestamp,
     ) -> StoreResult<Acted> {
         let mut data = self.data();
-        let Some(it) = data.awards.get(&award) else { return Ok(Acted::NotFound) };
+        let Some(it) = data.awards.get(&award) else {
+            return Ok(Acted::NotFound);
+        };
         let hold = it.row.hold_reason;
         let needs_physical = matches!(action, Action::Address(_) | Action::Ship { .. });
         if needs_physical && it.row.kind != Kind::Physical {
@@ -36,15 +38,25 @@ impl Operate for ModelStore {
                     .unwrap_or(HoldReason::Manual),
             },
             Action::Confirm { .. } => Event::Confirm,
-            Action::Cancel { return_stock } => Event::Cancel { return_stock: *return_stock },
-            Action::Requeue { not_delivered, due_at } => {
-                Event::Requeue { not_delivered: *not_delivered, due_at: *due_at }
-            }
-            Action::Address(_) => Event::End { reason: HoldReason::Address },
+            Action::Cancel { return_stock } => Event::Cancel {
+                return_stock: *return_stock,
+            },
+            Action::Requeue {
+                not_delivered,
+                due_at,
+            } => Event::Requeue {
+                not_delivered: *not_delivered,
+                due_at: *due_at,
+            },
+            Action::Address(_) => Event::End {
+                reason: HoldReason::Address,
+            },
             Action::Ship { .. } => Event::Ship,
         };
         let step = self.apply(&mut data, award, &event, now);
-        let Some(it) = data.awards.get_mut(&award) else { return Ok(Acted::NotFound) };
+        let Some(it) = data.awards.get_mut(&award) else {
+            return Ok(Acted::NotFound);
+        };
         let (row, is_final) = (it.row.clone(), it.row.state.is_final());
         match (step, &action) {
             (Some(Step::Changed(_)), Action::Confirm { receipt }) => it.receipt.clone_from(receipt),
@@ -60,8 +72,12 @@ impl Operate for ModelStore {
             Action::Address(address) => {
                 data.addresses.insert(award, address);
             }
-            Action::Ship { ref carrier, ref tracking } => {
-                data.shipments.insert(award, (carrier.clone(), tracking.clone()));
+            Action::Ship {
+                ref carrier,
+                ref tracking,
+            } => {
+                data.shipments
+                    .insert(award, (carrier.clone(), tracking.clone()));
             }
             Action::Hold
             | Action::Release
@@ -83,13 +99,19 @@ impl Operate for ModelStore {
             .map(|(award, _)| *award)
             .take(STEP_ROWS_MAX)
             .collect();
-        let mut done = Requeued::default();
-        done.next = page.last().filter(|_| page.len() == STEP_ROWS_MAX).copied();
+        let next = page.last().filter(|_| page.len() == STEP_ROWS_MAX).copied();
+        let mut done = Requeued {
+            next,
+            ..Requeued::default()
+        };
         let count = u32::try_from(page.len()).unwrap_or(u32::MAX).max(1);
         let apart: Duration = step.until.since(now) / count;
         for (place, award) in (0_u32..).zip(&page) {
             let due_at = now.plus(apart * place);
-            let event = Event::Requeue { not_delivered: step.not_delivered, due_at };
+            let event = Event::Requeue {
+                not_delivered: step.not_delivered,
+                due_at,
+            };
             match self.apply(&mut data, *award, &event, now) {
                 Some(Step::Changed(_)) => done.requeued += 1,
                 Some(Step::Refused(Refusal::OutcomeUnknown)) => done.in_doubt += 1,
@@ -142,9 +164,14 @@ impl Operate for ModelStore {
 fn is_meant(data: &Data, award: AwardId, filter: &DeadFilter) -> bool {
     data.awards.get(&award).is_some_and(|it| {
         it.row.state == State::Dead
-            && filter.campaign.as_deref().is_none_or(|campaign| campaign == &*it.campaign)
+            && filter
+                .campaign
+                .as_deref()
+                .is_none_or(|campaign| campaign == &*it.campaign)
             && filter.kind.is_none_or(|kind| kind == it.row.kind)
-            && filter.reason.is_none_or(|reason| Some(reason) == it.row.dead_reason)
+            && filter
+                .reason
+                .is_none_or(|reason| Some(reason) == it.row.dead_reason)
             && filter.since.is_none_or(|since| it.drawn_at >= since)
     })
 }
@@ -153,7 +180,9 @@ fn is_meant(data: &Data, award: AwardId, filter: &DeadFilter) -> bool {
 const fn word(event: &Event) -> &'static str {
     match event {
         Event::Hold => "hold",
-        Event::End { reason: HoldReason::Address } => "address",
+        Event::End {
+            reason: HoldReason::Address,
+        } => "address",
         Event::End { .. } => "release",
         Event::Confirm => "confirm",
         Event::Cancel { .. } => "cancel",

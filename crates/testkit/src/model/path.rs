@@ -16,7 +16,10 @@ impl AwardPath for ModelStore {
         let mut data = self.data();
         let next = data.next_id;
         data.next_id += i64::from(count);
-        Ok(IdBlock { next, end: data.next_id })
+        Ok(IdBlock {
+            next,
+            end: data.next_id,
+        })
     }
 
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
@@ -32,7 +35,10 @@ impl AwardPath for ModelStore {
         Ok(marks
             .into_iter()
             .map(|it| {
-                let event = Event::Mark { lease: it.lease, mark: it.mark };
+                let event = Event::Mark {
+                    lease: it.lease,
+                    mark: it.mark,
+                };
                 written(self.apply(&mut data, it.award, &event, now).as_ref())
             })
             .collect())
@@ -44,12 +50,18 @@ impl AwardPath for ModelStore {
         now: Timestamp,
     ) -> StoreResult<Vec<CopyAnswer>> {
         let mut data = self.data();
-        Ok(copies.iter().map(|copy| self.deliver_copy(&mut data, copy, now)).collect())
+        Ok(copies
+            .iter()
+            .map(|copy| self.deliver_copy(&mut data, copy, now))
+            .collect())
     }
 
     async fn claim(&self, copies: Vec<Copy>, now: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
         let mut data = self.data();
-        Ok(copies.iter().map(|copy| self.claim_copy(&mut data, copy, now)).collect())
+        Ok(copies
+            .iter()
+            .map(|copy| self.claim_copy(&mut data, copy, now))
+            .collect())
     }
 
     async fn defer(
@@ -58,7 +70,10 @@ impl AwardPath for ModelStore {
         now: Timestamp,
     ) -> StoreResult<Vec<CopyAnswer>> {
         let mut data = self.data();
-        Ok(deferrals.iter().map(|it| self.defer_copy(&mut data, it, now)).collect())
+        Ok(deferrals
+            .iter()
+            .map(|it| self.defer_copy(&mut data, it, now))
+            .collect())
     }
 
     async fn record(&self, records: Vec<Record>, now: Timestamp) -> StoreResult<Vec<Recorded>> {
@@ -89,7 +104,10 @@ impl AwardPath for ModelStore {
             if let (Written::Applied, Decision::Delivered { receipt }) = (written, it.decision) {
                 award.receipt = receipt;
             }
-            answers.push(Recorded { written, row: award.row.clone() });
+            answers.push(Recorded {
+                written,
+                row: award.row.clone(),
+            });
         }
         Ok(answers)
     }
@@ -107,7 +125,10 @@ impl AwardPath for ModelStore {
         Ok(claims
             .into_iter()
             .map(|(award, lease)| {
-                written(self.apply(&mut data, award, &Event::GiveBack { lease }, now).as_ref())
+                written(
+                    self.apply(&mut data, award, &Event::GiveBack { lease }, now)
+                        .as_ref(),
+                )
             })
             .collect())
     }
@@ -116,16 +137,24 @@ impl AwardPath for ModelStore {
         let mut data = self.data();
         for message in messages {
             let at = message.position;
-            data.kept.entry((at.epoch, at.partition, at.offset)).or_insert(message);
+            data.kept
+                .entry((at.epoch, at.partition, at.offset))
+                .or_insert(message);
         }
         Ok(())
     }
 
     async fn due_lanes(&self, now: Timestamp) -> StoreResult<DueLanes> {
         let data = self.data();
-        let dates = || data.awards.values().filter_map(|it| Some((it.row.lane, it.row.due_at?)));
-        let mut due: Vec<i64> =
-            dates().filter(|(_, at)| *at <= now).map(|(lane, _)| lane).collect();
+        let dates = || {
+            data.awards
+                .values()
+                .filter_map(|it| Some((it.row.lane, it.row.due_at?)))
+        };
+        let mut due: Vec<i64> = dates()
+            .filter(|(_, at)| *at <= now)
+            .map(|(lane, _)| lane)
+            .collect();
         due.sort_unstable();
         due.dedup();
         let next = dates().map(|(_, at)| at).filter(|at| *at > now).min();

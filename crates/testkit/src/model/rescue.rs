@@ -11,13 +11,18 @@ impl ModelStore {
     pub(super) fn rescue(&self, query: &DueQuery) -> DuePage {
         let mut data = self.data();
         let due = due_rows(&data, query);
-        let mut page = DuePage { seen: due.len(), ..DuePage::default() };
+        let mut page = DuePage {
+            seen: due.len(),
+            ..DuePage::default()
+        };
         // A full page may hide more; what it left alone is passed by next time.
         page.next = due.last().filter(|_| due.len() == query.limit).copied();
         let mut published: Vec<(bool, AwardId)> = Vec::new();
         for award in due.iter().map(|cursor| cursor.award) {
             let before = data.awards[&award].row.clone();
-            let event = Event::Rescue { sight: self.sight(&data, &before, query) };
+            let event = Event::Rescue {
+                sight: self.sight(&data, &before, query),
+            };
             let Some(Step::Changed(change)) = self.apply(&mut data, award, &event, query.now)
             else {
                 continue;
@@ -34,8 +39,10 @@ impl ModelStore {
             }
         }
         published.sort();
-        page.handoffs =
-            published.iter().filter_map(|(_, award)| data.handoff(*award, query.now)).collect();
+        page.handoffs = published
+            .iter()
+            .filter_map(|(_, award)| data.handoff(*award, query.now))
+            .collect();
         page
     }
 
@@ -44,10 +51,15 @@ impl ModelStore {
             is_lagging: row.position.is_some_and(|position| {
                 // Where nobody can say how far the group is, every copy may still
                 // be read.
-                query.group.as_ref().is_none_or(|group| (self.laws.is_ahead)(group, position))
+                query
+                    .group
+                    .as_ref()
+                    .is_none_or(|group| (self.laws.is_ahead)(group, position))
             }),
             is_breaker_open: query.is_breaker_open,
-            has_hold_ended: row.hold_reason.is_some_and(|it| data.has_ended(row.award, it)),
+            has_hold_ended: row
+                .hold_reason
+                .is_some_and(|it| data.has_ended(row.award, it)),
         }
     }
 }
@@ -58,10 +70,17 @@ fn due_rows(data: &Data, query: &DueQuery) -> Vec<DueCursor> {
         .awards
         .values()
         .filter(|it| it.row.lane == query.lane)
-        .filter_map(|it| Some(DueCursor { due_at: it.row.due_at?, award: it.row.award }))
+        .filter_map(|it| {
+            Some(DueCursor {
+                due_at: it.row.due_at?,
+                award: it.row.award,
+            })
+        })
         .filter(|at| at.due_at <= query.now)
         .filter(|at| {
-            query.after.is_none_or(|after| (at.due_at, at.award) > (after.due_at, after.award))
+            query
+                .after
+                .is_none_or(|after| (at.due_at, at.award) > (after.due_at, after.award))
         })
         .collect();
     due.sort_by_key(|at| (at.due_at, at.award));

@@ -5,7 +5,10 @@ use super::*;
 use tokio::sync::oneshot;
 
 fn standing(campaign: &str, key: &str, since: u64) -> Standing {
-    let places = Places { taken: Arc::default(), max: 1 };
+    let places = Places {
+        taken: Arc::default(),
+        max: 1,
+    };
     Standing {
         ask: DrawAsk {
             campaign: Arc::from(campaign),
@@ -37,7 +40,10 @@ fn line_is_ready_exactly_when_somebody_stands_and_no_batch_is_in_flight() {
     lines.push(standing("a", "2", 0)).ok().unwrap();
     assert!(lines.next_ready().is_none());
     lines.free(&campaign);
-    assert_eq!(lines.next_ready().map(|(campaign, _)| &**campaign), Some("a"));
+    assert_eq!(
+        lines.next_ready().map(|(campaign, _)| &**campaign),
+        Some("a")
+    );
     lines.take_batch(1000).unwrap();
     lines.free(&campaign);
     assert!(lines.next_ready().is_none() && lines.is_empty());
@@ -80,6 +86,10 @@ fn copies_of_one_key_are_left_for_later_up_to_a_bound_and_in_order() {
     let (campaign, batch) = lines.take_batch(100).unwrap();
     assert_eq!(keys(&batch), ["same"]);
     lines.free(&campaign);
-    let left: Vec<u64> = lines.take_all().iter().map(|one| one.since.as_secs()).collect();
+    let left: Vec<u64> = lines
+        .take_all()
+        .iter()
+        .map(|one| one.since.as_secs())
+        .collect();
     assert_eq!(left, (1..500).collect::<Vec<_>>());
 }

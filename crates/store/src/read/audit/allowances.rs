@@ -42,11 +42,21 @@ pub(super) fn check(conn: &Connection) -> rusqlite::Result<Check> {
 
 fn kept(conn: &Connection) -> rusqlite::Result<Users> {
     let mut users = Users::new();
-    let mut statement = conn.prepare("SELECT campaign_id, user, total, day, day_total FROM allowance")?;
+    let mut statement =
+        conn.prepare("SELECT campaign_id, user, total, day, day_total FROM allowance")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let user = User { kept: row.get(2)?, day: row.get(3)?, kept_today: row.get(4)?, drawn: 0, drawn_today: 0 };
-        users.entry(row.get(0)?).or_default().insert(row.get(1)?, user);
+        let user = User {
+            kept: row.get(2)?,
+            day: row.get(3)?,
+            kept_today: row.get(4)?,
+            drawn: 0,
+            drawn_today: 0,
+        };
+        users
+            .entry(row.get(0)?)
+            .or_default()
+            .insert(row.get(1)?, user);
     }
     Ok(users)
 }
@@ -61,7 +71,13 @@ fn count(conn: &Connection, users: &mut Users) -> rusqlite::Result<()> {
             user.drawn += 1;
             user.drawn_today += i64::from(day == user.day);
         } else {
-            let user = User { kept: 0, kept_today: 0, day, drawn: 1, drawn_today: 1 };
+            let user = User {
+                kept: 0,
+                kept_today: 0,
+                day,
+                drawn: 1,
+                drawn_today: 1,
+            };
             of_campaign.insert(name.to_owned(), user);
         }
     }

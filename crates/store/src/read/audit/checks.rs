@@ -23,7 +23,7 @@ macro_rules! with_rules {
     };
 }
 
-pub(super) const CHECKS: &[Sql] = &[
+const CHECKS: &[Sql] = &[
     ("I1_win_has_delivery", WIN_HAS_DELIVERY),
     ("I1_delivery_has_win", DELIVERY_HAS_WIN),
     ("I2_stock", STOCK),
@@ -143,11 +143,18 @@ const ATTEMPTS: &str = "
   FROM delivery WHERE attempts NOT BETWEEN 0 AND :attempts_max";
 
 /// Runs them all.
-pub(super) fn run(conn: &Connection, versions: &Versions, attempts_max: u32) -> rusqlite::Result<Vec<Check>> {
-    CHECKS.iter().map(|(name, sql)| run_one(conn, versions, attempts_max, name, sql)).collect()
+pub(super) fn run(
+    conn: &Connection,
+    versions: &Versions,
+    attempts_max: u32,
+) -> rusqlite::Result<Vec<Check>> {
+    CHECKS
+        .iter()
+        .map(|(name, sql)| run_one(conn, versions, attempts_max, name, sql))
+        .collect()
 }
 
-pub(super) fn run_one(
+fn run_one(
     conn: &Connection,
     versions: &Versions,
     attempts_max: u32,
@@ -156,7 +163,9 @@ pub(super) fn run_one(
 ) -> rusqlite::Result<Check> {
     let mut check = Check::new(name);
     let mut statement = conn.prepare(sql)?;
-    for (parameter, value) in named_params! { ":rules": versions.json(), ":attempts_max": attempts_max } {
+    for (parameter, value) in
+        named_params! { ":rules": versions.json(), ":attempts_max": attempts_max }
+    {
         if let Some(index) = statement.parameter_index(parameter)? {
             statement.raw_bind_parameter(index, value)?;
         }

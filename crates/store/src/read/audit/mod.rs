@@ -21,8 +21,8 @@ pub(crate) use requests::REQUESTS_REMOVED;
 
 use crate::sqlite::error::OrStoreError as _;
 use crate::sqlite::{Shared, SqliteStore};
-use rusqlite::Connection;
 use rules::Versions;
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tombola_core::ports::StoreResult;
@@ -91,7 +91,8 @@ impl SqliteStore {
     /// runs, so one at a time is enough.
     pub async fn audit(&self, depth: AuditDepth) -> StoreResult<AuditReport> {
         let shared = self.shared();
-        self.read_within(TIMEOUT, move |conn| audit(conn, &shared, depth)).await
+        self.read_within(TIMEOUT, move |conn| audit(conn, &shared, depth))
+            .await
     }
 }
 
@@ -105,19 +106,31 @@ fn audit(conn: &Connection, shared: &Shared, depth: AuditDepth) -> StoreResult<A
     checks.push(replay::check(conn, &versions, depth).or_store()?);
     checks.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
     let campaigns = totals.into_iter().map(|total| total.count).collect();
-    Ok(AuditReport { ok: checks.iter().all(|check| check.violations == 0), checks, campaigns })
+    Ok(AuditReport {
+        ok: checks.iter().all(|check| check.violations == 0),
+        checks,
+        campaigns,
+    })
 }
 
 /// `I2` before `I11`.
 fn natural(name: &str) -> (&str, u32, &str) {
     let (head, rest) = name.split_once('_').unwrap_or((name, ""));
     let digits = head.trim_start_matches(|c: char| c.is_ascii_alphabetic());
-    (&head[..head.len() - digits.len()], digits.parse().unwrap_or(0), rest)
+    (
+        &head[..head.len() - digits.len()],
+        digits.parse().unwrap_or(0),
+        rest,
+    )
 }
 
 impl Check {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), violations: 0, examples: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            violations: 0,
+            examples: Vec::new(),
+        }
     }
 
     fn found(&mut self, example: impl FnOnce() -> String) {
@@ -126,15 +139,4 @@ impl Check {
             self.examples.push(example());
         }
     }
-}
-#[cfg(test)]
-pub(crate) fn tmp_parts(conn: &Connection) {
-    let versions = Versions::load(conn).unwrap();
-    let t = || std::time::Instant::now();
-    let s = t(); let totals = totals::count(conn).unwrap(); println!("totals {:?}", s.elapsed());
-    drop(totals);
-    for (name, sql) in checks::CHECKS { let s = t(); checks::run_one(conn, &versions, 12, name, sql).unwrap(); println!("{name} {:?}", s.elapsed()); }
-    let s = t(); allowances::check(conn).unwrap(); println!("allowances {:?}", s.elapsed());
-    let s = t(); requests::check(conn).unwrap(); println!("requests {:?}", s.elapsed());
-    let s = t(); replay::check(conn, &versions, AuditDepth::Full).unwrap(); println!("replay {:?}", s.elapsed());
 }

@@ -11,7 +11,11 @@ use tombola_core::campaign::odds::{Availability, Roll, choose};
 /// Draws of a sample, about.
 const SAMPLE: i64 = 10_000;
 
-pub(super) fn check(conn: &Connection, versions: &Versions, depth: AuditDepth) -> rusqlite::Result<Check> {
+pub(super) fn check(
+    conn: &Connection,
+    versions: &Versions,
+    depth: AuditDepth,
+) -> rusqlite::Result<Check> {
     let mut check = Check::new("R_replay");
     let slugs: HashMap<i64, String> = conn
         .prepare("SELECT id, slug FROM prize")?
@@ -30,7 +34,11 @@ pub(super) fn check(conn: &Connection, versions: &Versions, depth: AuditDepth) -
     let mut rows = statement.query([every])?;
     while let Some(row) = rows.next()? {
         let stored: Option<i64> = row.get(3)?;
-        let stored = stored.map(|id| slugs.get(&id).map_or("a prize that is gone", String::as_str));
+        let stored = stored.map(|id| {
+            slugs
+                .get(&id)
+                .map_or("a prize that is gone", String::as_str)
+        });
         let (roll, unavailable) = (row.get(4)?, row.get_ref(5)?.as_blob_or_null()?);
         let drawn = versions
             .get(row.get(1)?, row.get(2)?)
@@ -52,7 +60,11 @@ pub(super) fn check(conn: &Connection, versions: &Versions, depth: AuditDepth) -
 }
 
 /// The slug that these rules give.
-fn again<'a>(rules: &'a Rules, roll: i64, unavailable: Option<&[u8]>) -> Result<Option<&'a str>, &'static str> {
+fn again<'a>(
+    rules: &'a Rules,
+    roll: i64,
+    unavailable: Option<&[u8]>,
+) -> Result<Option<&'a str>, &'static str> {
     let availability = Availability::from_bytes(unavailable.unwrap_or_default())
         .ok_or("its prizes that could not be given are not of its version")?;
     let index = choose(rules, &availability, Roll::from_bits_i64(roll));

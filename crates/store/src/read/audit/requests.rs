@@ -17,7 +17,8 @@ struct Scopes(HashMap<i64, HashMap<String, u32>>);
 
 impl Scopes {
     fn number(&mut self, campaign: i64, client: &str) -> u32 {
-        let next = u32::try_from(self.0.values().map(HashMap::len).sum::<usize>()).unwrap_or(u32::MAX);
+        let next =
+            u32::try_from(self.0.values().map(HashMap::len).sum::<usize>()).unwrap_or(u32::MAX);
         let clients = self.0.entry(campaign).or_default();
         match clients.get(client) {
             Some(number) => *number,
@@ -41,13 +42,18 @@ pub(super) fn check(conn: &Connection) -> rusqlite::Result<Check> {
         next = skip_missing(&told, next, id, &mut check);
         let Some(&(first, scope)) = told.get(next).filter(|(told, _)| *told == id) else {
             // The request keys of a closed campaign are removed after a retention.
-            if removed.get(&campaign).is_none_or(|until| row.get::<_, i64>(3).is_ok_and(|at| at > *until)) {
+            if removed
+                .get(&campaign)
+                .is_none_or(|until| row.get::<_, i64>(3).is_ok_and(|at| at > *until))
+            {
                 check.found(|| format!("draw {id} belongs to no request"));
             }
             continue;
         };
         if scope != scopes.number(campaign, row.get_ref(2)?.as_str()?) {
-            check.found(|| format!("draw {first} is of another client or campaign than its request"));
+            check.found(|| {
+                format!("draw {first} is of another client or campaign than its request")
+            });
         }
         next += 1;
         while told.get(next).is_some_and(|(told, _)| *told == id) {
@@ -60,15 +66,24 @@ pub(super) fn check(conn: &Connection) -> rusqlite::Result<Check> {
 }
 
 /// Every draw that a request names, with the request's scope.
-fn told(conn: &Connection, scopes: &mut Scopes, check: &mut Check) -> rusqlite::Result<Vec<(i64, u32)>> {
+fn told(
+    conn: &Connection,
+    scopes: &mut Scopes,
+    check: &mut Check,
+) -> rusqlite::Result<Vec<(i64, u32)>> {
     let mut told = Vec::new();
-    let mut statement = conn.prepare("SELECT campaign_id, client, first_draw, more_draws FROM request")?;
+    let mut statement =
+        conn.prepare("SELECT campaign_id, client, first_draw, more_draws FROM request")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let scope = scopes.number(row.get(0)?, row.get_ref(1)?.as_str()?);
         let first: i64 = row.get(2)?;
         told.push((first, scope));
-        let (ids, rest) = row.get_ref(3)?.as_blob_or_null()?.unwrap_or_default().as_chunks::<8>();
+        let (ids, rest) = row
+            .get_ref(3)?
+            .as_blob_or_null()?
+            .unwrap_or_default()
+            .as_chunks::<8>();
         told.extend(ids.iter().map(|id| (i64::from_le_bytes(*id), scope)));
         if !rest.is_empty() {
             check.found(|| format!("the request of draw {first} names half a draw"));
@@ -89,7 +104,10 @@ fn removed(conn: &Connection) -> rusqlite::Result<HashMap<i64, i64>> {
 
 /// Passes what requests name below `id`: there is no such draw.
 fn skip_missing(told: &[(i64, u32)], mut next: usize, id: i64, check: &mut Check) -> usize {
-    while let Some((missing, _)) = told.get(next).filter(|(told, _)| told.cmp(&id) == Ordering::Less) {
+    while let Some((missing, _)) = told
+        .get(next)
+        .filter(|(told, _)| told.cmp(&id) == Ordering::Less)
+    {
         check.found(|| format!("a request names draw {missing}, which is not there"));
         next += 1;
     }

@@ -16,8 +16,9 @@ pub(super) struct Versions {
 
 impl Versions {
     pub(super) fn load(conn: &Connection) -> StoreResult<Self> {
-        let mut statement =
-            conn.prepare("SELECT campaign_id, version, file FROM campaign_version").or_store()?;
+        let mut statement = conn
+            .prepare("SELECT campaign_id, version, file FROM campaign_version")
+            .or_store()?;
         let mut rows = statement.query([]).or_store()?;
         let mut by_number = HashMap::new();
         while let Some(row) = rows.next().or_store()? {
@@ -27,8 +28,16 @@ impl Versions {
                 serde_json::from_str(&json).map_err(|error| inconsistent(error.to_string()))?;
             by_number.insert(number, rules_of(&file).or_store()?);
         }
-        let json = Value::Array(by_number.iter().flat_map(|(number, rules)| rows_of(*number, rules)).collect());
-        Ok(Self { by_number, json: json.to_string() })
+        let json = Value::Array(
+            by_number
+                .iter()
+                .flat_map(|(number, rules)| rows_of(*number, rules))
+                .collect(),
+        );
+        Ok(Self {
+            by_number,
+            json: json.to_string(),
+        })
     }
 
     /// The rules of a version.
@@ -53,6 +62,13 @@ fn rows_of((campaign_id, version): (i64, i32), rules: &Rules) -> impl Iterator<I
             | KindSpec::Physical { .. }
             | KindSpec::External { .. } => None,
         };
-        json!([campaign_id, version, prize.slug, prize.daily_cap, prize.per_user_wins, points])
+        json!([
+            campaign_id,
+            version,
+            prize.slug,
+            prize.daily_cap,
+            prize.per_user_wins,
+            points
+        ])
     })
 }

@@ -3,7 +3,9 @@
 //! database, and no other check is mistaken for it.
 
 use super::{AuditDepth, AuditReport};
-use crate::read::fixture::{COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, PHONE, TOUR, actor, award_of};
+use crate::read::fixture::{
+    COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, PHONE, TOUR, actor, award_of,
+};
 use std::path::PathBuf;
 use std::time::Duration;
 use tombola_core::award::Mark;
@@ -15,22 +17,37 @@ use tombola_core::retry::Jitter;
 async fn lived_in() -> Fixture {
     let it = Fixture::fair().await;
     for user in ["ann", "bob"] {
-        let draws = it.draw(user, &[HELLO, GIFT, COINS, HOOK, PHONE, TOUR, NOTHING]).await;
+        let draws = it
+            .draw(user, &[HELLO, GIFT, COINS, HOOK, PHONE, TOUR, NOTHING])
+            .await;
         for draw in draws.iter().take(6) {
             it.deliver(award_of(draw)).await;
         }
     }
     let text = it.win("cid", HELLO).await;
-    let mark = MarkOf { award: text, lease: 1, mark: Mark::Refused, error: Some("too large".to_owned()) };
+    let mark = MarkOf {
+        award: text,
+        lease: 1,
+        mark: Mark::Refused,
+        error: Some("too large".to_owned()),
+    };
     it.store.mark_published(vec![mark], NOW).await.unwrap();
     let phone = it.win("cid", PHONE).await;
-    it.act(phone, Action::Cancel { return_stock: false }).await;
+    it.act(
+        phone,
+        Action::Cancel {
+            return_stock: false,
+        },
+    )
+    .await;
     let hook = it.win("cid", HOOK).await;
     let lease = it.claim(hook).await;
     let record = Record {
         award: hook,
         lease,
-        decision: Decision::Delivered { receipt: Some("r-1".to_owned()) },
+        decision: Decision::Delivered {
+            receipt: Some("r-1".to_owned()),
+        },
         error: None,
         lane_at: NOW,
         jitter: Jitter::NONE,
@@ -39,7 +56,8 @@ async fn lived_in() -> Fixture {
     it.win("cid", HELLO).await;
     // What ran out is remembered with the draw and drawn again by the same set.
     it.draw("dan", &[GIFT, GIFT, PHONE]).await;
-    it.draw_at("ann", &[PHONE, NOTHING], NOW.plus(Duration::from_hours(30))).await;
+    it.draw_at("ann", &[PHONE, NOTHING], NOW.plus(Duration::from_hours(30)))
+        .await;
     it
 }
 
@@ -48,7 +66,12 @@ async fn audit(fixture: &Fixture) -> AuditReport {
 }
 
 fn failing(report: &AuditReport) -> Vec<&str> {
-    report.checks.iter().filter(|check| check.violations > 0).map(|check| check.name.as_str()).collect()
+    report
+        .checks
+        .iter()
+        .filter(|check| check.violations > 0)
+        .map(|check| check.name.as_str())
+        .collect()
 }
 
 /// The violation and the checks that must fail, none else.
@@ -152,7 +175,10 @@ const PLANTS: &[Plant] = &[
 async fn template(dir: &tempfile::TempDir) -> PathBuf {
     let fixture = lived_in().await;
     let path = dir.path().join("template.db");
-    fixture.shell().execute("VACUUM INTO ?1", [path.to_str().unwrap()]).unwrap();
+    fixture
+        .shell()
+        .execute("VACUUM INTO ?1", [path.to_str().unwrap()])
+        .unwrap();
     path
 }
 
@@ -164,7 +190,10 @@ async fn what_the_store_writes_passes_every_check() {
     assert!(report.ok);
     let fair = &report.campaigns[0];
     assert_eq!((fair.campaign.as_str(), fair.draws), ("fair", 23));
-    assert_eq!(fair.wins, fair.delivered + fair.unfinished + fair.dead + fair.cancelled);
+    assert_eq!(
+        fair.wins,
+        fair.delivered + fair.unfinished + fair.dead + fair.cancelled
+    );
     // Text, code and points of two users, and one webhook.
     assert_eq!((fair.delivered, fair.dead, fair.cancelled), (7, 1, 1));
 }
@@ -177,7 +206,9 @@ async fn each_check_finds_its_violation_and_no_other_fails() {
         let fixture = Fixture::copy_of(&template);
         let shell = fixture.shell();
         shell.execute_batch(sql).unwrap();
-        let changed: bool = shell.query_row("SELECT total_changes() > 0", [], |row| row.get(0)).unwrap();
+        let changed: bool = shell
+            .query_row("SELECT total_changes() > 0", [], |row| row.get(0))
+            .unwrap();
         assert!(changed, "{sql} changes nothing");
         drop(shell);
         let report = audit(&fixture).await;
@@ -191,7 +222,9 @@ async fn every_check_has_a_plant() {
     let report = audit(&Fixture::new()).await;
     assert!(report.ok && report.campaigns.is_empty());
     for check in &report.checks {
-        let is_planted = PLANTS.iter().any(|plant| plant.finds.contains(&check.name.as_str()));
+        let is_planted = PLANTS
+            .iter()
+            .any(|plant| plant.finds.contains(&check.name.as_str()));
         assert!(is_planted, "{} has no plant", check.name);
     }
 }
@@ -202,7 +235,11 @@ async fn draws_without_request_are_well_only_after_the_cleanup_of_a_closed_campa
     use tombola_core::ports::Catalog as _;
     let fixture = lived_in().await;
     let now = NOW.plus(Duration::from_hours(40));
-    fixture.store.transition("fair", Transition::Close, actor(), now).await.unwrap();
+    fixture
+        .store
+        .transition("fair", Transition::Close, actor(), now)
+        .await
+        .unwrap();
     let before = now.plus(Duration::from_hours(1));
     while fixture.store.cleanup(before).await.unwrap() > 0 {}
     assert_eq!(fixture.number("SELECT count(*) FROM request"), 0);

@@ -17,7 +17,10 @@ pub(super) fn count(conn: &Connection) -> rusqlite::Result<Vec<Total>> {
     let mut rows = campaigns.query([])?;
     while let Some(row) = rows.next()? {
         index.insert(row.get::<_, i64>(0)?, totals.len());
-        totals.push(Total { count: empty(row.get(1)?), kept_draws: super::super::column::count(row, 2)? });
+        totals.push(Total {
+            count: empty(row.get(1)?),
+            kept_draws: super::super::column::count(row, 2)?,
+        });
     }
     // One pass in the order of both keys; the groups are few, so they are made here
     // and not by sorting a million rows.
@@ -28,14 +31,32 @@ pub(super) fn count(conn: &Connection) -> rusqlite::Result<Vec<Total>> {
     let mut rows = draws.query([])?;
     while let Some(row) = rows.next()? {
         // A draw without its campaign is missed by that campaign's own number.
-        let Some(total) = index.get(&row.get(0)?).and_then(|index| totals.get_mut(*index)) else { continue };
-        add(&mut total.count, row.get(1)?, row.get_ref(2)?.as_str_or_null()?);
+        let Some(total) = index
+            .get(&row.get(0)?)
+            .and_then(|index| totals.get_mut(*index))
+        else {
+            continue;
+        };
+        add(
+            &mut total.count,
+            row.get(1)?,
+            row.get_ref(2)?.as_str_or_null()?,
+        );
     }
     Ok(totals)
 }
 
 const fn empty(campaign: String) -> CampaignCount {
-    CampaignCount { campaign, draws: 0, wins: 0, delivered: 0, unfinished: 0, held: 0, dead: 0, cancelled: 0 }
+    CampaignCount {
+        campaign,
+        draws: 0,
+        wins: 0,
+        delivered: 0,
+        unfinished: 0,
+        held: 0,
+        dead: 0,
+        cancelled: 0,
+    }
 }
 
 fn add(count: &mut CampaignCount, has_won: bool, state: Option<&str>) {
@@ -61,7 +82,12 @@ pub(super) fn checks(totals: &[Total]) -> [Check; 2] {
     let mut conservation = Check::new("I16_conservation");
     for Total { count, kept_draws } in totals {
         if *kept_draws != count.draws {
-            draws.found(|| format!("campaign {}: kept {kept_draws}, drawn {}", count.campaign, count.draws));
+            draws.found(|| {
+                format!(
+                    "campaign {}: kept {kept_draws}, drawn {}",
+                    count.campaign, count.draws
+                )
+            });
         }
         let accounted = count.delivered + count.unfinished + count.dead + count.cancelled;
         if count.wins != accounted {

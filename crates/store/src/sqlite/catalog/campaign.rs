@@ -43,7 +43,11 @@ pub(super) fn load(conn: &Connection, slug: &str) -> rusqlite::Result<Option<Cam
 }
 
 /// Writes the row back.
-pub(super) fn save(conn: &Connection, campaign: &CampaignRow, now: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn save(
+    conn: &Connection,
+    campaign: &CampaignRow,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "UPDATE campaign SET state = ?2, version = ?3, next_version = ?4, next_state = ?5, updated_at = ?6
          WHERE id = ?1",
@@ -60,20 +64,39 @@ pub(super) fn save(conn: &Connection, campaign: &CampaignRow, now: Timestamp) ->
 }
 
 /// The canonical JSON of a version.
-pub(super) fn version_json(conn: &Connection, campaign: i64, version: i32) -> rusqlite::Result<String> {
-    conn.prepare_cached("SELECT file FROM campaign_version WHERE campaign_id = ?1 AND version = ?2")?
-        .query_row([campaign, i64::from(version)], |row| row.get(0))
+pub(super) fn version_json(
+    conn: &Connection,
+    campaign: i64,
+    version: i32,
+) -> rusqlite::Result<String> {
+    conn.prepare_cached(
+        "SELECT file FROM campaign_version WHERE campaign_id = ?1 AND version = ?2",
+    )?
+    .query_row([campaign, i64::from(version)], |row| row.get(0))
 }
 
 /// The file of a version.
-pub(super) fn version_file(conn: &Connection, campaign: i64, version: i32) -> rusqlite::Result<CampaignFile> {
+pub(super) fn version_file(
+    conn: &Connection,
+    campaign: i64,
+    version: i32,
+) -> rusqlite::Result<CampaignFile> {
     let json = version_json(conn, campaign, version)?;
-    serde_json::from_str(&json)
-        .map_err(|error| odd(0, format!("version {version} of campaign {campaign}: {error}")))
+    serde_json::from_str(&json).map_err(|error| {
+        odd(
+            0,
+            format!("version {version} of campaign {campaign}: {error}"),
+        )
+    })
 }
 
 /// Adds a version above all others and gives its number.
-pub(super) fn add_version(conn: &Connection, campaign: i64, json: &str, now: Timestamp) -> rusqlite::Result<i32> {
+pub(super) fn add_version(
+    conn: &Connection,
+    campaign: i64,
+    json: &str,
+    now: Timestamp,
+) -> rusqlite::Result<i32> {
     conn.prepare_cached(
         "INSERT INTO campaign_version (campaign_id, version, file, created_at)
          SELECT ?1, coalesce(max(version), 0) + 1, ?2, ?3 FROM campaign_version WHERE campaign_id = ?1

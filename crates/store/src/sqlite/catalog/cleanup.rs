@@ -48,12 +48,17 @@ fn old_requests(conn: &Connection, before: Timestamp) -> rusqlite::Result<usize>
         )?
         .query_row([before.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((campaign, closed_at)) = closed else { return Ok(0) };
+    let Some((campaign, closed_at)) = closed else {
+        return Ok(0);
+    };
     conn.prepare_cached(
         "INSERT INTO meta (name, value) VALUES (?1, ?2)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     )?
-    .execute(params![format!("{REQUESTS_REMOVED}{campaign}"), closed_at.to_string()])?;
+    .execute(params![
+        format!("{REQUESTS_REMOVED}{campaign}"),
+        closed_at.to_string()
+    ])?;
     conn.prepare_cached(
         "DELETE FROM request WHERE (campaign_id, client, request_key) IN
            (SELECT campaign_id, client, request_key FROM request WHERE campaign_id = ?1 LIMIT ?2)",

@@ -26,7 +26,12 @@ pub(crate) struct Line<'a> {
 }
 
 /// Writes one line.
-pub(crate) fn write(conn: &Connection, by: &Actor, now: Timestamp, line: Line<'_>) -> rusqlite::Result<()> {
+pub(crate) fn write(
+    conn: &Connection,
+    by: &Actor,
+    now: Timestamp,
+    line: Line<'_>,
+) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO operator_log (at, actor, action, subject, award_id, units, reason)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",

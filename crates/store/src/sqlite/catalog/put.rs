@@ -24,7 +24,8 @@ pub(super) fn put_campaign(
     if let Some(row) = &found {
         let (version, state) = row.newest();
         // A refused file that is put in again unchanged is meant to be looked at again.
-        if state != CampaignState::Refused && campaign::version_json(conn, row.id, version)? == json {
+        if state != CampaignState::Refused && campaign::version_json(conn, row.id, version)? == json
+        {
             return Ok(PutCampaign::Unchanged { version });
         }
         if !is_editable(row) {
@@ -40,7 +41,16 @@ pub(super) fn put_campaign(
         Some(row) => edit(conn, row, &json, now)?,
     };
     put_prizes(conn, file)?;
-    log::write(conn, by, now, log::Line { action: "campaign apply", subject: &file.campaign.slug, ..log::Line::default() })?;
+    log::write(
+        conn,
+        by,
+        now,
+        log::Line {
+            action: "campaign apply",
+            subject: &file.campaign.slug,
+            ..log::Line::default()
+        },
+    )?;
     Ok(PutCampaign::Applied { version, is_new })
 }
 
@@ -58,10 +68,17 @@ pub(super) const fn is_in_force(state: CampaignState) -> bool {
 }
 
 /// The first slug of the file that stands for a prize of another kind.
-fn changed_kind(conn: &Connection, campaign: i64, file: &CampaignFile) -> rusqlite::Result<Option<String>> {
-    let mut kind_of = conn.prepare_cached("SELECT kind FROM prize WHERE campaign_id = ?1 AND slug = ?2")?;
+fn changed_kind(
+    conn: &Connection,
+    campaign: i64,
+    file: &CampaignFile,
+) -> rusqlite::Result<Option<String>> {
+    let mut kind_of =
+        conn.prepare_cached("SELECT kind FROM prize WHERE campaign_id = ?1 AND slug = ?2")?;
     for prize in &file.prize {
-        let known: Option<String> = kind_of.query_row(params![campaign, prize.slug], |row| row.get(0)).optional()?;
+        let known: Option<String> = kind_of
+            .query_row(params![campaign, prize.slug], |row| row.get(0))
+            .optional()?;
         if known.is_some_and(|kind| kind != prize.kind) {
             return Ok(Some(prize.slug.clone()));
         }
@@ -79,7 +96,12 @@ fn create(conn: &Connection, slug: &str, json: &str, now: Timestamp) -> rusqlite
     campaign::add_version(conn, id, json, now)
 }
 
-fn edit(conn: &Connection, mut row: CampaignRow, json: &str, now: Timestamp) -> rusqlite::Result<i32> {
+fn edit(
+    conn: &Connection,
+    mut row: CampaignRow,
+    json: &str,
+    now: Timestamp,
+) -> rusqlite::Result<i32> {
     let version = campaign::add_version(conn, row.id, json, now)?;
     if is_in_force(row.state) {
         row.next = Some((version, CampaignState::Draft));
@@ -94,7 +116,9 @@ fn edit(conn: &Connection, mut row: CampaignRow, json: &str, now: Timestamp) -> 
 /// can win now. A prize of the version in force keeps its live stock until the
 /// newer version starts.
 fn put_prizes(conn: &Connection, file: &CampaignFile) -> rusqlite::Result<()> {
-    let Some(row) = campaign::load(conn, &file.campaign.slug)? else { return Ok(()) };
+    let Some(row) = campaign::load(conn, &file.campaign.slug)? else {
+        return Ok(());
+    };
     let mut insert = conn.prepare_cached(
         "INSERT INTO prize (campaign_id, slug, kind, stock) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (campaign_id, slug) DO NOTHING",
@@ -109,5 +133,8 @@ fn put_prizes(conn: &Connection, file: &CampaignFile) -> rusqlite::Result<()> {
         HashSet::new()
     };
     let stocks = stock::of_file(conn, &row, file)?;
-    stock::set(conn, stocks.iter().filter(|live| !in_force.contains(&live.slug)))
+    stock::set(
+        conn,
+        stocks.iter().filter(|live| !in_force.contains(&live.slug)),
+    )
 }

@@ -14,7 +14,10 @@ pub(super) fn problems(
     let rules = match file.check() {
         Ok(rules) => rules,
         Err(problems) => {
-            return Ok(problems.iter().map(|it| format!("{}: {}: {}", it.path, it.what, it.mend)).collect());
+            return Ok(problems
+                .iter()
+                .map(|it| format!("{}: {}: {}", it.path, it.what, it.mend))
+                .collect());
         }
     };
     let mut found = Vec::new();
@@ -42,7 +45,7 @@ fn codes(
 ) -> rusqlite::Result<Option<String>> {
     let free: i64 = conn
         .prepare_cached(
-            "SELECT count(*) FROM code c JOIN code_import i ON i.id = c.import_id
+            "SELECT count(*) FROM code_import i JOIN code c INDEXED BY code_free ON c.import_id = i.id
              WHERE i.prize_id = ?1 AND i.ready = 1 AND c.award_id IS NULL AND c.voided_at IS NULL",
         )?
         .query_row([live.prize_id], |row| row.get(0))?;
@@ -52,7 +55,10 @@ fn codes(
              WHERE i.prize_id = ?1 AND c.award_id IS NOT NULL AND c.voided_at IS NULL",
         )?
         .query_row([live.prize_id], |row| row.get(0))?;
-    let (slug, command) = (&prize.slug, format!("tombola code import {campaign} {} FILE.csv", prize.slug));
+    let (slug, command) = (
+        &prize.slug,
+        format!("tombola code import {campaign} {} FILE.csv", prize.slug),
+    );
     Ok(match live.stock {
         None if free == 0 => Some(format!(
             "prize {slug}: its stock is unlimited and no code is ready: import codes with `{command}`"

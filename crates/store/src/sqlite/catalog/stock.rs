@@ -27,13 +27,21 @@ pub(super) fn change_stock(
             "SELECT p.id, p.stock, p.spent FROM prize p JOIN campaign c ON c.id = p.campaign_id
              WHERE c.slug = ?1 AND p.slug = ?2",
         )?
-        .query_row([campaign, prize], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([campaign, prize], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
-    let Some((id, stock, spent)) = found else { return Ok(StockChanged::NotFound) };
-    let Some(stock) = stock else { return Ok(StockChanged::Unlimited) };
+    let Some((id, stock, spent)) = found else {
+        return Ok(StockChanged::NotFound);
+    };
+    let Some(stock) = stock else {
+        return Ok(StockChanged::Unlimited);
+    };
     // Saturating: a stock beyond the column's range is as good as its end.
     if stock.saturating_add(by_units) < spent {
-        return Ok(StockChanged::NotEnough { left: (stock - spent).unsigned_abs() });
+        return Ok(StockChanged::NotEnough {
+            left: (stock - spent).unsigned_abs(),
+        });
     }
     let changed = conn
         .prepare_cached(
@@ -41,11 +49,28 @@ pub(super) fn change_stock(
              RETURNING stock, stock - spent",
         )?
         .query_row([id, stock.saturating_add(by_units)], |row| {
-            Ok(StockChanged::Changed { stock: count(row, 0)?, left: count(row, 1)? })
+            Ok(StockChanged::Changed {
+                stock: count(row, 0)?,
+                left: count(row, 1)?,
+            })
         })?;
-    let action = if by_units < 0 { STOCK_WITHDRAW } else { STOCK_ADD };
+    let action = if by_units < 0 {
+        STOCK_WITHDRAW
+    } else {
+        STOCK_ADD
+    };
     let subject = format!("{campaign}/{prize}");
-    log::write(conn, by, now, log::Line { action, subject: &subject, units: Some(by_units), award: None })?;
+    log::write(
+        conn,
+        by,
+        now,
+        log::Line {
+            action,
+            subject: &subject,
+            units: Some(by_units),
+            award: None,
+        },
+    )?;
     Ok(changed)
 }
 
@@ -72,10 +97,19 @@ pub(super) fn of_file(
         .iter()
         .map(|prize| {
             let (prize_id, spent): (i64, i64) = row_of
-                .query_row(params![campaign.id, prize.slug], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                .query_row(params![campaign.id, prize.slug], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
             let changed = changes.get(&prize.slug).copied().unwrap_or(0);
-            let stock = prize.stock.map(|stock| stock.saturating_add(changed).max(spent));
-            Ok(LiveStock { slug: prize.slug.clone(), prize_id, stock, spent })
+            let stock = prize
+                .stock
+                .map(|stock| stock.saturating_add(changed).max(spent));
+            Ok(LiveStock {
+                slug: prize.slug.clone(),
+                prize_id,
+                stock,
+                spent,
+            })
         })
         .collect()
 }
@@ -101,6 +135,8 @@ fn operator_changes(conn: &Connection, campaign: &str) -> rusqlite::Result<HashM
          GROUP BY subject",
     )?;
     changes
-        .query_map([campaign, STOCK_ADD, STOCK_WITHDRAW], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([campaign, STOCK_ADD, STOCK_WITHDRAW], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
         .collect()
 }

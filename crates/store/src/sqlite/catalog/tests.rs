@@ -1,6 +1,5 @@
-//! Aim: what the suite of the ports cannot see: what lies in the database after an
-//! import that was killed, races of stock, what a file does to live stock, what
-//! cleanup takes and leaves.
+//! Aim: what the suite of the ports cannot see: races of stock, what a file does to
+//! live stock, where a secret lies, what cleanup takes and leaves.
 
 use crate::read::fixture::{COINS, FAIR, Fixture, GIFT, HELLO, NOW, PHONE, actor, endpoint};
 use std::time::Duration;
@@ -8,99 +7,46 @@ use tombola_core::Timestamp;
 use tombola_core::award::{Mark, Position};
 use tombola_core::campaign::{CampaignState, Transition};
 use tombola_core::ports::{
-    AwardPath as _, Catalog as _, CodesAdded, CopyAnswer, KeptMessage, MarkOf, PutCampaign, StockChanged,
-    StoreError, Transitioned,
+    AwardPath as _, Catalog as _, KeptMessage, MarkOf, PutCampaign, StockChanged, StoreError,
+    Transitioned,
 };
-use tombola_core::reason::{HoldReason, KeptReason};
-
-const FREE_CODES: &str = "SELECT count(*) FROM code c JOIN code_import i ON i.id = c.import_id
-  WHERE i.ready = 1 AND c.award_id IS NULL AND c.voided_at IS NULL";
-
-#[tokio::test]
-async fn import_that_was_killed_is_invisible_and_the_next_process_removes_it() {
-    let mut it = Fixture::fair().await;
-    let killed = it.begin("fair", "gift").await;
-    it.add(killed, &["LOST-1", "LOST-2"]).await;
-    it.reopen();
-    assert_eq!(it.number(FREE_CODES), 3, "those of the finished import");
-    while !it.store.remove_import(None).await.unwrap() {}
-    assert_eq!(it.number("SELECT count(*) FROM code"), 3);
-    assert_eq!(it.number("SELECT count(*) FROM code_import"), 1);
-    it.import("fair", "gift", &["LOST-1", "LOST-2"]).await;
-    assert_eq!(it.number(FREE_CODES), 5);
-}
-
-#[tokio::test]
-async fn leftovers_of_a_killed_import_are_in_nobodys_way() {
-    let mut it = Fixture::fair().await;
-    let killed = it.begin("fair", "gift").await;
-    it.add(killed, &["LOST-1", "LOST-2", "LOST-3"]).await;
-    it.reopen();
-    let codes = it.import("fair", "gift", &["LOST-2", "NEW-1"]).await;
-    assert_eq!(it.number(FREE_CODES), 5);
-    while !it.store.remove_import(None).await.unwrap() {}
-    assert_eq!(it.number("SELECT count(*) FROM code"), 5);
-    assert_eq!(it.number(&format!("SELECT codes FROM code_import WHERE id = {}", codes.0)), 2);
-}
-
-#[tokio::test]
-async fn of_two_imports_with_a_code_in_common_the_newer_goes_on() {
-    let it = Fixture::fair().await;
-    let (older, newer) = (it.begin("fair", "gift").await, it.begin("fair", "gift").await);
-    it.add(older, &["A", "B"]).await;
-    assert_eq!(it.add(newer, &["C", "B"]).await, CodesAdded::Added { added: 2, skipped: 0 });
-    let next = it.store.add_codes(older, vec!["D".to_owned()], false).await;
-    assert!(matches!(next, Err(StoreError::Row(_))), "{next:?}");
-    assert!(it.store.finish_import(older, NOW).await.is_err());
-    assert_eq!(it.store.finish_import(newer, NOW).await.unwrap(), 2);
-    assert_eq!(it.number(FREE_CODES), 5);
-}
-
-#[tokio::test]
-async fn bad_line_names_its_member_and_leaves_nothing_of_its_step() {
-    let it = Fixture::fair().await;
-    let import = it.begin("fair", "gift").await;
-    it.add(import, &["A", "B"]).await;
-    assert_eq!(it.add(import, &["C", "D", "GIFT-0001", "E", "B"]).await, CodesAdded::Duplicate { index: 2 });
-    assert_eq!(it.add(import, &["C", "D", "C", "D"]).await, CodesAdded::Duplicate { index: 2 });
-    for wrong in ["", &"x".repeat(1025)] {
-        let answer = it.store.add_codes(import, vec!["F".to_owned(), wrong.to_owned()], true).await;
-        assert!(matches!(&answer, Err(StoreError::Row(why)) if why.contains("code 1")), "{answer:?}");
-    }
-    assert_eq!(it.number("SELECT count(*) FROM code"), 5);
-    while !it.store.remove_import(Some(import)).await.unwrap() {}
-    assert_eq!(it.number("SELECT count(*) FROM code"), 3);
-}
-
-#[tokio::test]
-async fn withdrawn_import_gives_nothing_more_and_keeps_what_it_gave() {
-    let it = Fixture::fair().await;
-    let won = it.win("ann", GIFT).await;
-    assert!(matches!(it.deliver(won).await, CopyAnswer::Delivered { .. }));
-    let import = tombola_core::ports::ImportId(it.number("SELECT id FROM code_import"));
-    while !it.store.remove_import(Some(import)).await.unwrap() {}
-    assert_eq!(it.number("SELECT count(*) FROM code"), 1);
-    assert_eq!(it.number("SELECT codes FROM code_import"), 1);
-    assert!(it.store.remove_import(None).await.unwrap(), "nothing is left to remove");
-    let next = it.win("bob", GIFT).await;
-    assert!(matches!(it.deliver(next).await, CopyAnswer::Held { reason: HoldReason::NoCode, .. }));
-    let again = it.begin("fair", "gift").await;
-    let given = it.add(again, &["GIFT-0001", "GIFT-0002", "GIFT-0003"]).await;
-    assert!(matches!(given, CodesAdded::Duplicate { .. }), "a code that was given is never free again");
-}
+use tombola_core::reason::KeptReason;
 
 #[tokio::test]
 async fn stock_is_never_withdrawn_below_what_is_given_however_many_ask_at_once() {
     let it = Fixture::fair().await;
-    let change = |by_units| it.store.change_stock("fair", "phone", by_units, actor(), NOW);
+    let change = |by_units| {
+        it.store
+            .change_stock("fair", "phone", by_units, actor(), NOW)
+    };
     let (a, b, c, d) = tokio::join!(change(-3), change(-3), it.win("ann", PHONE), change(1));
     let done = [a.unwrap(), b.unwrap(), d.unwrap()];
-    let refused = done.iter().filter(|it| matches!(it, StockChanged::NotEnough { .. })).count();
+    let refused = done
+        .iter()
+        .filter(|it| matches!(it, StockChanged::NotEnough { .. }))
+        .count();
     assert_eq!(refused, 1, "{done:?}");
-    assert_eq!(it.number(&format!("SELECT count(*) FROM delivery WHERE award_id = {c}")), 1);
-    assert_eq!(it.number("SELECT stock FROM prize WHERE slug = 'phone'"), 5 - 3 + 1);
-    assert_eq!(it.number("SELECT sum(units) FROM operator_log WHERE subject = 'fair/phone'"), -2);
-    assert!(it.store.audit(crate::read::AuditDepth::Full).await.unwrap().ok);
+    assert_eq!(
+        it.number(&format!(
+            "SELECT count(*) FROM delivery WHERE award_id = {c}"
+        )),
+        1
+    );
+    assert_eq!(
+        it.number("SELECT stock FROM prize WHERE slug = 'phone'"),
+        5 - 3 + 1
+    );
+    assert_eq!(
+        it.number("SELECT sum(units) FROM operator_log WHERE subject = 'fair/phone'"),
+        -2
+    );
+    assert!(
+        it.store
+            .audit(crate::read::AuditDepth::Full)
+            .await
+            .unwrap()
+            .ok
+    );
 }
 
 #[tokio::test]
@@ -111,7 +57,11 @@ async fn file_that_says_less_than_was_given_gives_no_more() {
     }
     it.go("fair", Transition::Pause).await;
     it.put(&FAIR.replace("stock = 5", "stock = 1")).await;
-    assert_eq!(it.number("SELECT stock FROM prize WHERE slug = 'phone'"), 5, "not before its start");
+    assert_eq!(
+        it.number("SELECT stock FROM prize WHERE slug = 'phone'"),
+        5,
+        "not before its start"
+    );
     it.start("fair").await;
     assert_eq!(it.number("SELECT stock FROM prize WHERE slug = 'phone'"), 3);
     assert_eq!(it.draw("dan", &[PHONE]).await[0].prize, None);
@@ -124,7 +74,9 @@ async fn start_names_everything_that_is_missing_and_its_mend() {
     it.import("fair", "gift", &["A"]).await;
     it.go("fair", Transition::Submit).await;
     it.go("fair", Transition::Approve).await;
-    let Transitioned::NotReady { problems } = it.go("fair", Transition::Start).await else { panic!() };
+    let Transitioned::NotReady { problems } = it.go("fair", Transition::Start).await else {
+        panic!()
+    };
     assert_eq!(
         problems,
         [
@@ -133,16 +85,32 @@ async fn start_names_everything_that_is_missing_and_its_mend() {
             "prize hook: there is no endpoint keen: add it with `tombola endpoint put FILE`",
         ]
     );
-    let lane = it.store.put_endpoint(endpoint("keen"), "whsec_a".to_owned(), actor(), NOW).await.unwrap().lane;
-    it.store.enable_endpoint(lane, false, actor(), NOW).await.unwrap();
+    let lane = it
+        .store
+        .put_endpoint(endpoint("keen"), "whsec_a".to_owned(), actor(), NOW)
+        .await
+        .unwrap()
+        .lane;
+    it.store
+        .enable_endpoint(lane, false, actor(), NOW)
+        .await
+        .unwrap();
     it.import("fair", "gift", &["B", "C"]).await;
-    let Transitioned::NotReady { problems } = it.go("fair", Transition::Start).await else { panic!() };
+    let Transitioned::NotReady { problems } = it.go("fair", Transition::Start).await else {
+        panic!()
+    };
     assert_eq!(
         problems,
         ["prize hook: endpoint keen is disabled: enable it with `tombola endpoint enable keen`"]
     );
-    it.store.enable_endpoint(lane, true, actor(), NOW).await.unwrap();
-    assert!(matches!(it.go("fair", Transition::Start).await, Transitioned::Moved { .. }));
+    it.store
+        .enable_endpoint(lane, true, actor(), NOW)
+        .await
+        .unwrap();
+    assert!(matches!(
+        it.go("fair", Transition::Start).await,
+        Transitioned::Moved { .. }
+    ));
 }
 
 #[tokio::test]
@@ -152,7 +120,13 @@ async fn close_drops_the_version_that_was_being_prepared() {
     it.go("fair", Transition::Close).await;
     assert_eq!(it.number("SELECT next_version IS NULL FROM campaign"), 1);
     let reopened = it.go("fair", Transition::Reopen).await;
-    assert_eq!(reopened, Transitioned::Moved { state: CampaignState::Draft, version: 3 });
+    assert_eq!(
+        reopened,
+        Transitioned::Moved {
+            state: CampaignState::Draft,
+            version: 3
+        }
+    );
     let (first, third) = ("version = 1", "version = 3");
     let file = |which: &str| it.text(&format!("SELECT file FROM campaign_version WHERE {which}"));
     assert_eq!(file(first), file(third), "a copy of the last in force");
@@ -164,7 +138,13 @@ async fn refused_file_may_be_put_in_again_unchanged() {
     it.put(FAIR).await;
     it.go("fair", Transition::Submit).await;
     it.go("fair", Transition::Refuse).await;
-    assert_eq!(it.put(FAIR).await, PutCampaign::Applied { version: 2, is_new: false });
+    assert_eq!(
+        it.put(FAIR).await,
+        PutCampaign::Applied {
+            version: 2,
+            is_new: false
+        }
+    );
 }
 
 #[tokio::test]
@@ -172,7 +152,10 @@ async fn rules_that_do_not_check_are_not_kept() {
     let it = Fixture::new();
     let mut file = crate::read::fixture::file(FAIR);
     file.prize.clear();
-    assert!(matches!(it.store.put_campaign(file, actor(), NOW).await, Err(StoreError::Row(_))));
+    assert!(matches!(
+        it.store.put_campaign(file, actor(), NOW).await,
+        Err(StoreError::Row(_))
+    ));
     assert_eq!(it.number("SELECT count(*) FROM campaign"), 0);
 }
 
@@ -181,10 +164,19 @@ async fn secret_of_an_endpoint_is_in_no_spec_and_in_no_log() {
     let it = Fixture::new();
     let mut spec = endpoint("keen");
     spec.secret = Some("whsec_hidden".to_owned());
-    it.store.put_endpoint(spec, "whsec_new".to_owned(), actor(), NOW).await.unwrap();
+    it.store
+        .put_endpoint(spec, "whsec_new".to_owned(), actor(), NOW)
+        .await
+        .unwrap();
     assert!(!it.text("SELECT spec FROM endpoint").contains("whsec"));
-    assert_eq!(it.text("SELECT secrets FROM endpoint"), r#"["whsec_hidden"]"#);
-    assert_eq!(it.number("SELECT count(*) FROM operator_log WHERE subject LIKE '%whsec%'"), 0);
+    assert_eq!(
+        it.text("SELECT secrets FROM endpoint"),
+        r#"["whsec_hidden"]"#
+    );
+    assert_eq!(
+        it.number("SELECT count(*) FROM operator_log WHERE subject LIKE '%whsec%'"),
+        0
+    );
     let shown = serde_json::to_string(&it.store.endpoint_list().await.unwrap()).unwrap();
     assert!(!shown.contains("whsec"), "{shown}");
 }
@@ -195,9 +187,15 @@ async fn no_more_than_two_secrets_sign() {
     for secret in ["whsec_1", "whsec_2", "whsec_3", "whsec_2"] {
         let mut spec = endpoint("keen");
         spec.secret = Some(secret.to_owned());
-        it.store.put_endpoint(spec, "whsec_new".to_owned(), actor(), NOW).await.unwrap();
+        it.store
+            .put_endpoint(spec, "whsec_new".to_owned(), actor(), NOW)
+            .await
+            .unwrap();
     }
-    assert_eq!(it.text("SELECT secrets FROM endpoint"), r#"["whsec_2","whsec_3"]"#);
+    assert_eq!(
+        it.text("SELECT secrets FROM endpoint"),
+        r#"["whsec_2","whsec_3"]"#
+    );
 }
 
 /// A day after [`NOW`].
@@ -206,20 +204,37 @@ const LATER: Timestamp = Timestamp(NOW.0 + 86_400_000_000);
 #[tokio::test]
 async fn cleanup_takes_old_lines_of_what_is_over_and_leaves_every_row() {
     let it = Fixture::fair().await;
-    let (over, dead, waits) = (it.win("ann", COINS).await, it.win("ann", HELLO).await, it.win("ann", GIFT).await);
+    let (over, dead, waits) = (
+        it.win("ann", COINS).await,
+        it.win("ann", HELLO).await,
+        it.win("ann", GIFT).await,
+    );
     it.deliver(over).await;
-    let mark = MarkOf { award: dead, lease: 1, mark: Mark::Refused, error: None };
+    let mark = MarkOf {
+        award: dead,
+        lease: 1,
+        mark: Mark::Refused,
+        error: None,
+    };
     it.store.mark_published(vec![mark], NOW).await.unwrap();
     it.act(waits, tombola_core::ports::Action::Hold).await;
     let message = KeptMessage {
-        position: Position { epoch: 1, partition: 0, offset: 7 },
+        position: Position {
+            epoch: 1,
+            partition: 0,
+            offset: 7,
+        },
         key: None,
         value: None,
         headers: Vec::new(),
         reason: KeptReason::Empty,
     };
     it.store.keep_messages(vec![message], NOW).await.unwrap();
-    assert_eq!(it.store.cleanup(NOW).await.unwrap(), 0, "nothing is older than itself");
+    assert_eq!(
+        it.store.cleanup(NOW).await.unwrap(),
+        0,
+        "nothing is older than itself"
+    );
     let mut removed = 0;
     loop {
         match it.store.cleanup(LATER).await.unwrap() {
@@ -228,20 +243,43 @@ async fn cleanup_takes_old_lines_of_what_is_over_and_leaves_every_row() {
         }
     }
     assert_eq!(removed, 2, "the message, and the line of what is over");
-    let left = |award| it.number(&format!("SELECT count(*) FROM attempt WHERE award_id = {award}"));
+    let left = |award| {
+        it.number(&format!(
+            "SELECT count(*) FROM attempt WHERE award_id = {award}"
+        ))
+    };
     assert_eq!((left(over), left(dead), left(waits)), (0, 1, 1));
     assert_eq!(it.number("SELECT count(*) FROM delivery"), 3);
-    assert_eq!(it.number("SELECT count(*) FROM request"), 3, "their campaign goes on");
-    assert!(it.store.audit(crate::read::AuditDepth::Full).await.unwrap().ok);
+    assert_eq!(
+        it.number("SELECT count(*) FROM request"),
+        3,
+        "their campaign goes on"
+    );
+    assert!(
+        it.store
+            .audit(crate::read::AuditDepth::Full)
+            .await
+            .unwrap()
+            .ok
+    );
 }
 
 #[tokio::test]
 async fn request_keys_outlive_their_campaign_by_a_retention() {
     let it = Fixture::fair().await;
     it.win("ann", HELLO).await;
-    let closed = NOW.plus(Duration::from_secs(60));
-    it.store.transition("fair", Transition::Close, actor(), closed).await.unwrap();
+    let closed = NOW.plus(Duration::from_mins(1));
+    it.store
+        .transition("fair", Transition::Close, actor(), closed)
+        .await
+        .unwrap();
     assert_eq!(it.store.cleanup(closed).await.unwrap(), 0);
-    assert_eq!(it.store.cleanup(closed.plus(Duration::from_secs(1))).await.unwrap(), 1);
+    assert_eq!(
+        it.store
+            .cleanup(closed.plus(Duration::from_secs(1)))
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(it.number("SELECT count(*) FROM request"), 0);
 }

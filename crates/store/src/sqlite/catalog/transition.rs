@@ -19,7 +19,9 @@ pub(super) fn transition(
     by: &Actor,
     now: Timestamp,
 ) -> rusqlite::Result<Transitioned> {
-    let Some(row) = campaign::load(conn, slug)? else { return Ok(Transitioned::NotFound) };
+    let Some(row) = campaign::load(conn, slug)? else {
+        return Ok(Transitioned::NotFound);
+    };
     let moved = match command {
         Transition::Start => start(conn, row, now)?,
         Transition::Reopen => reopen(conn, row, now)?,
@@ -28,13 +30,20 @@ pub(super) fn transition(
         | Transition::Refuse
         | Transition::Edit
         | Transition::Approve => prepare(conn, row, command, now)?,
-        Transition::Pause | Transition::Resume | Transition::Close => {
-            run(conn, row, command, now)?
-        }
+        Transition::Pause | Transition::Resume | Transition::Close => run(conn, row, command, now)?,
     };
     if matches!(moved, Transitioned::Moved { .. }) {
         let action = format!("campaign {command}");
-        log::write(conn, by, now, log::Line { action: &action, subject: slug, ..log::Line::default() })?;
+        log::write(
+            conn,
+            by,
+            now,
+            log::Line {
+                action: &action,
+                subject: slug,
+                ..log::Line::default()
+            },
+        )?;
     }
     Ok(moved)
 }
@@ -74,13 +83,20 @@ fn run(
         row.next = None;
     }
     campaign::save(conn, &row, now)?;
-    Ok(Transitioned::Moved { state, version: row.version })
+    Ok(Transitioned::Moved {
+        state,
+        version: row.version,
+    })
 }
 
 /// Puts the newest version in force, between two batches of draws: they read rules
 /// and stock in their own transaction, so none sees half of it. A version that
 /// replaces another needs the campaign paused.
-fn start(conn: &Connection, mut row: CampaignRow, now: Timestamp) -> rusqlite::Result<Transitioned> {
+fn start(
+    conn: &Connection,
+    mut row: CampaignRow,
+    now: Timestamp,
+) -> rusqlite::Result<Transitioned> {
     let (version, from) = row.newest();
     let Some(state) = after(from, Transition::Start) else {
         return Ok(Transitioned::NotAllowed { state: from });
@@ -101,7 +117,11 @@ fn start(conn: &Connection, mut row: CampaignRow, now: Timestamp) -> rusqlite::R
 }
 
 /// Begins again in draft, as a new version that is a copy of the last in force.
-fn reopen(conn: &Connection, mut row: CampaignRow, now: Timestamp) -> rusqlite::Result<Transitioned> {
+fn reopen(
+    conn: &Connection,
+    mut row: CampaignRow,
+    now: Timestamp,
+) -> rusqlite::Result<Transitioned> {
     let Some(state) = after(row.state, Transition::Reopen) else {
         return Ok(Transitioned::NotAllowed { state: row.state });
     };
@@ -109,5 +129,8 @@ fn reopen(conn: &Connection, mut row: CampaignRow, now: Timestamp) -> rusqlite::
     row.version = campaign::add_version(conn, row.id, &json, now)?;
     row.state = state;
     campaign::save(conn, &row, now)?;
-    Ok(Transitioned::Moved { state, version: row.version })
+    Ok(Transitioned::Moved {
+        state,
+        version: row.version,
+    })
 }

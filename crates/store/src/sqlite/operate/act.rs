@@ -22,7 +22,9 @@ pub(super) fn act(
     by: &Actor,
     now: Timestamp,
 ) -> StoreResult<Acted> {
-    let Some(stored) = rows::load(conn, award)? else { return Ok(Acted::NotFound) };
+    let Some(stored) = rows::load(conn, award)? else {
+        return Ok(Acted::NotFound);
+    };
     if needs_physical(action) && stored.row.kind != Kind::Physical {
         return Ok(Acted::NotFound);
     }
@@ -31,7 +33,16 @@ pub(super) fn act(
     };
     match ask(conn, shared, &stored.row, &event, now)? {
         Step::Changed(change) => {
-            write(conn, &Asked { stored: &stored, change: &change, action, by, now })?;
+            write(
+                conn,
+                &Asked {
+                    stored: &stored,
+                    change: &change,
+                    action,
+                    by,
+                    now,
+                },
+            )?;
             Ok(Acted::Done(change.row))
         }
         Step::Refused(refusal) => Ok(Acted::Refused(refusal)),
@@ -62,13 +73,19 @@ fn event_of(action: &Action, stored: &Stored) -> Option<Event> {
             },
         },
         Action::Confirm { .. } => Event::Confirm,
-        Action::Cancel { return_stock } => Event::Cancel { return_stock: *return_stock },
-        Action::Requeue { not_delivered, due_at } => {
-            Event::Requeue { not_delivered: *not_delivered, due_at: *due_at }
-        }
-        Action::Address(_) if stored.row.hold_reason == Some(HoldReason::Address) => {
-            Event::End { reason: HoldReason::Address }
-        }
+        Action::Cancel { return_stock } => Event::Cancel {
+            return_stock: *return_stock,
+        },
+        Action::Requeue {
+            not_delivered,
+            due_at,
+        } => Event::Requeue {
+            not_delivered: *not_delivered,
+            due_at: *due_at,
+        },
+        Action::Address(_) if stored.row.hold_reason == Some(HoldReason::Address) => Event::End {
+            reason: HoldReason::Address,
+        },
         Action::Address(_) => return None,
         Action::Ship { .. } => Event::Ship,
     })
@@ -95,15 +112,20 @@ fn write(conn: &Connection, asked: &Asked<'_>) -> StoreResult<()> {
         Action::Hold | Action::Release | Action::Confirm { .. } | Action::Requeue { .. } => {}
     }
     let line = line_of(stored, action, asked.by);
-    let written = rows::apply(conn, Write {
-        before: stored,
-        change: asked.change,
-        now,
-        by: &asked.by.name,
-        line: Some(line),
-    })?;
+    let written = rows::apply(
+        conn,
+        Write {
+            before: stored,
+            change: asked.change,
+            now,
+            by: &asked.by.name,
+            line: Some(line),
+        },
+    )?;
     if written == Written::Late {
-        return Err(inconsistent(format!("award {award} changed within one transaction")));
+        return Err(inconsistent(format!(
+            "award {award} changed within one transaction"
+        )));
     }
     log_action(conn, award, action, asked.by, now).or_store()
 }
@@ -132,7 +154,9 @@ fn keep_address_only(
 
 fn line_of<'a>(stored: &Stored, action: &'a Action, by: &'a Actor) -> Line<'a> {
     let detail = match action {
-        Action::Confirm { receipt: Some(receipt) } => Some(receipt.as_str()),
+        Action::Confirm {
+            receipt: Some(receipt),
+        } => Some(receipt.as_str()),
         Action::Hold
         | Action::Release
         | Action::Confirm { receipt: None }
@@ -157,16 +181,32 @@ const fn name(action: &Action) -> &'static str {
     }
 }
 
-fn log_action(conn: &Connection, award: AwardId, action: &Action, by: &Actor, now: Timestamp) -> rusqlite::Result<()> {
-    log::write(conn, by, now, log::Line {
-        action: &format!("award {}", name(action)),
-        subject: &format!("award {award}"),
-        award: Some(award),
-        units: None,
-    })
+fn log_action(
+    conn: &Connection,
+    award: AwardId,
+    action: &Action,
+    by: &Actor,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    log::write(
+        conn,
+        by,
+        now,
+        log::Line {
+            action: &format!("award {}", name(action)),
+            subject: &format!("award {award}"),
+            award: Some(award),
+            units: None,
+        },
+    )
 }
 
-fn put_address(conn: &Connection, award: AwardId, address: &Address, now: Timestamp) -> rusqlite::Result<()> {
+fn put_address(
+    conn: &Connection,
+    award: AwardId,
+    address: &Address,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     // The error would quote the address.
     let json = serde_json::to_vec(address).map_err(|_| odd(0, "an address is not JSON"))?;
     conn.prepare_cached(

@@ -3,7 +3,7 @@
 //! transaction that changes it. What is missed in between stays held and is found
 //! by the next look, or by rescue.
 
-use crate::read::column::{award_id, as_column};
+use crate::read::column::{as_column, award_id};
 use crate::sqlite::Shared;
 use crate::sqlite::facts::{ask, has_hold_ended};
 use crate::sqlite::rows::{self, Line, What, Write};
@@ -63,7 +63,7 @@ fn with_codes(conn: &Connection) -> rusqlite::Result<Vec<AwardId>> {
     )?;
     let mut free = conn.prepare_cached(
         "SELECT count(*) FROM (
-           SELECT 1 FROM code_import i JOIN code c ON c.import_id = i.id
+           SELECT 1 FROM code_import i JOIN code c INDEXED BY code_free ON c.import_id = i.id
            WHERE i.prize_id = ?1 AND i.ready = 1 AND c.award_id IS NULL AND c.voided_at IS NULL LIMIT ?2)",
     )?;
     let mut held = conn.prepare_cached(
@@ -75,7 +75,9 @@ fn with_codes(conn: &Connection) -> rusqlite::Result<Vec<AwardId>> {
         let room = as_column((STEP_ROWS_MAX - found.len()) as u64);
         let taken: i64 = on_its_way.query_row([prize], |row| row.get(0))?;
         let codes: i64 = free.query_row([prize, taken + room], |row| row.get(0))?;
-        for award in held.query_map(params![prize, (codes - taken).max(0)], |row| award_id(row, 0))? {
+        for award in held.query_map(params![prize, (codes - taken).max(0)], |row| {
+            award_id(row, 0)
+        })? {
             found.push(award?);
         }
     }
@@ -92,13 +94,25 @@ pub(super) fn end(
 ) -> StoreResult<u64> {
     let mut ended = 0;
     for award in found {
-        let Some(stored) = rows::load(conn, *award)? else { continue };
-        if stored.row.hold_reason != Some(reason) || !has_hold_ended(conn, shared, &stored, reason)? {
+        let Some(stored) = rows::load(conn, *award)? else {
+            continue;
+        };
+        if stored.row.hold_reason != Some(reason) || !has_hold_ended(conn, shared, &stored, reason)?
+        {
             continue;
         }
-        let Step::Changed(change) = ask(conn, shared, &stored.row, &Event::End { reason }, now)? else { continue };
+        let Step::Changed(change) = ask(conn, shared, &stored.row, &Event::End { reason }, now)?
+        else {
+            continue;
+        };
         let line = Line::new(What::Operator, stored.row.lease, "release").with(Some(reason.name()));
-        let write = Write { before: &stored, change: &change, now, by: "store", line: Some(line) };
+        let write = Write {
+            before: &stored,
+            change: &change,
+            now,
+            by: "store",
+            line: Some(line),
+        };
         if rows::apply(conn, write)? == Written::Applied {
             ended += 1;
         }

@@ -7,23 +7,51 @@ use tombola_core::Timestamp;
 use tombola_core::ports::{Actor, PauseScope};
 
 /// Pauses a scope; what is paused already is paused still.
-pub(super) fn pause(conn: &Connection, scope: &PauseScope, by: &Actor, now: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn pause(
+    conn: &Connection,
+    scope: &PauseScope,
+    by: &Actor,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     let (campaign, prize, endpoint) = columns(scope);
     conn.prepare_cached(
         "INSERT INTO pause (campaign, prize, endpoint, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
     )?
     .execute(params![campaign, prize, endpoint, now.0])?;
-    log::write(conn, by, now, log::Line { action: "delivery pause", subject: &name(scope), ..log::Line::default() })
+    log::write(
+        conn,
+        by,
+        now,
+        log::Line {
+            action: "delivery pause",
+            subject: &name(scope),
+            ..log::Line::default()
+        },
+    )
 }
 
 /// Resumes exactly that scope; `false` if it was not paused.
-pub(super) fn resume(conn: &Connection, scope: &PauseScope, by: &Actor, now: Timestamp) -> rusqlite::Result<bool> {
+pub(super) fn resume(
+    conn: &Connection,
+    scope: &PauseScope,
+    by: &Actor,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
     let (campaign, prize, endpoint) = columns(scope);
     let removed = conn
         .prepare_cached("DELETE FROM pause WHERE campaign = ?1 AND prize = ?2 AND endpoint = ?3")?
         .execute([campaign, prize, endpoint])?;
     if removed > 0 {
-        log::write(conn, by, now, log::Line { action: "delivery resume", subject: &name(scope), ..log::Line::default() })?;
+        log::write(
+            conn,
+            by,
+            now,
+            log::Line {
+                action: "delivery resume",
+                subject: &name(scope),
+                ..log::Line::default()
+            },
+        )?;
     }
     Ok(removed > 0)
 }
@@ -44,6 +72,15 @@ fn name(scope: &PauseScope) -> String {
         (Some(campaign), None) => parts.push(campaign.clone()),
         (None, _) => {}
     }
-    parts.extend(scope.endpoint.as_ref().map(|endpoint| format!("endpoint {endpoint}")));
-    if parts.is_empty() { "all".to_owned() } else { parts.join(", ") }
+    parts.extend(
+        scope
+            .endpoint
+            .as_ref()
+            .map(|endpoint| format!("endpoint {endpoint}")),
+    );
+    if parts.is_empty() {
+        "all".to_owned()
+    } else {
+        parts.join(", ")
+    }
 }

@@ -29,8 +29,14 @@ async fn award_in_a_workers_hand_is_refused_with_the_end_of_its_lease() {
     let award = it.win("ann", HOOK).await;
     it.claim(award).await;
     let lines = it.number("SELECT count(*) FROM operator_log");
-    let refused = Acted::Refused(Refusal::Delivering { lease_ends: NOW.plus(LEASE_TIME) });
-    for action in [Action::Hold, Action::Confirm { receipt: None }, Action::Cancel { return_stock: true }] {
+    let refused = Acted::Refused(Refusal::Delivering {
+        lease_ends: NOW.plus(LEASE_TIME),
+    });
+    for action in [
+        Action::Hold,
+        Action::Confirm { receipt: None },
+        Action::Cancel { return_stock: true },
+    ] {
         assert_eq!(it.act(award, action).await, refused);
     }
     assert_eq!(it.number("SELECT count(*) FROM operator_log"), lines);
@@ -42,12 +48,33 @@ async fn cancel_gives_the_unit_back_once_and_says_so() {
     let it = Fixture::fair().await;
     let award = it.win("ann", PHONE).await;
     assert_eq!(it.number("SELECT spent FROM prize WHERE slug = 'phone'"), 1);
-    let cancel = || it.act(award, Action::Cancel { return_stock: false });
+    let cancel = || {
+        it.act(
+            award,
+            Action::Cancel {
+                return_stock: false,
+            },
+        )
+    };
     assert!(matches!(cancel().await, Acted::Done(row) if row.state == State::Cancelled));
-    assert!(matches!(cancel().await, Acted::Refused(Refusal::WrongState { state: State::Cancelled })));
+    assert!(matches!(
+        cancel().await,
+        Acted::Refused(Refusal::WrongState {
+            state: State::Cancelled
+        })
+    ));
     assert_eq!(it.number("SELECT spent FROM prize WHERE slug = 'phone'"), 0);
-    assert_eq!(it.number("SELECT sum(units) FROM operator_log WHERE award_id IS NOT NULL"), 1);
-    assert!(it.store.audit(crate::read::AuditDepth::Full).await.unwrap().ok);
+    assert_eq!(
+        it.number("SELECT sum(units) FROM operator_log WHERE award_id IS NOT NULL"),
+        1
+    );
+    assert!(
+        it.store
+            .audit(crate::read::AuditDepth::Full)
+            .await
+            .unwrap()
+            .ok
+    );
 }
 
 #[tokio::test]
@@ -57,20 +84,39 @@ async fn cancel_voids_the_code_that_was_bound() {
     let bind = format!("UPDATE code SET award_id = {award} WHERE id = (SELECT min(id) FROM code)");
     it.shell().execute_batch(&bind).unwrap();
     it.act(award, Action::Cancel { return_stock: true }).await;
-    assert_eq!(it.number(&format!("SELECT voided_at FROM code WHERE award_id = {award}")), NOW.0);
+    assert_eq!(
+        it.number(&format!(
+            "SELECT voided_at FROM code WHERE award_id = {award}"
+        )),
+        NOW.0
+    );
 }
 
 #[tokio::test]
 async fn address_is_kept_apart_and_stands_in_no_log() {
     let it = Fixture::fair().await;
     let award = it.win("ann", PHONE).await;
-    assert!(matches!(it.deliver(award).await, CopyAnswer::Held { reason: HoldReason::Address, .. }));
-    assert!(matches!(it.act(award, address()).await, Acted::Done(row) if row.state == State::Pending));
-    assert!(matches!(it.act(award, address()).await, Acted::Done(row) if row.state == State::Pending));
+    assert!(matches!(
+        it.deliver(award).await,
+        CopyAnswer::Held {
+            reason: HoldReason::Address,
+            ..
+        }
+    ));
+    assert!(
+        matches!(it.act(award, address()).await, Acted::Done(row) if row.state == State::Pending)
+    );
+    assert!(
+        matches!(it.act(award, address()).await, Acted::Done(row) if row.state == State::Pending)
+    );
     assert_eq!(it.number("SELECT count(*) FROM address"), 1);
-    let told = "SELECT count(*) FROM attempt WHERE detail LIKE '%Secret%' OR detail LIKE '%Example%'";
+    let told =
+        "SELECT count(*) FROM attempt WHERE detail LIKE '%Secret%' OR detail LIKE '%Example%'";
     assert_eq!(it.number(told), 0);
-    assert_eq!(it.number("SELECT count(*) FROM operator_log WHERE subject LIKE '%Secret%'"), 0);
+    assert_eq!(
+        it.number("SELECT count(*) FROM operator_log WHERE subject LIKE '%Secret%'"),
+        0
+    );
 }
 
 #[tokio::test]
@@ -79,13 +125,31 @@ async fn shipment_and_confirmation_leave_carrier_receipt_and_name() {
     let award = it.win("ann", PHONE).await;
     it.act(award, address()).await;
     it.deliver(award).await;
-    let ship = |tracking: &str| Action::Ship { carrier: "SF".to_owned(), tracking: tracking.to_owned() };
+    let ship = |tracking: &str| Action::Ship {
+        carrier: "SF".to_owned(),
+        tracking: tracking.to_owned(),
+    };
     it.act(award, ship("SF-1")).await;
     it.act(award, ship("SF-2")).await;
-    assert_eq!(it.text("SELECT carrier || ' ' || tracking FROM shipment"), "SF SF-2");
-    it.act(award, Action::Confirm { receipt: Some("signed".to_owned()) }).await;
-    assert_eq!(it.text("SELECT detail FROM attempt WHERE decision = 'confirm'"), "signed");
-    assert_eq!(it.text("SELECT actor FROM operator_log WHERE action = 'award confirm'"), "ada");
+    assert_eq!(
+        it.text("SELECT carrier || ' ' || tracking FROM shipment"),
+        "SF SF-2"
+    );
+    it.act(
+        award,
+        Action::Confirm {
+            receipt: Some("signed".to_owned()),
+        },
+    )
+    .await;
+    assert_eq!(
+        it.text("SELECT detail FROM attempt WHERE decision = 'confirm'"),
+        "signed"
+    );
+    assert_eq!(
+        it.text("SELECT actor FROM operator_log WHERE action = 'award confirm'"),
+        "ada"
+    );
     assert_eq!(it.text("SELECT state FROM delivery"), "delivered");
 }
 
@@ -105,9 +169,16 @@ async fn as_many_holds_end_as_there_are_codes_for() {
     assert_eq!(waiting.len(), 3);
     it.import("fair", "gift", &["NEW-1", "NEW-2"]).await;
     let end = || it.store.end_holds(HoldReason::NoCode, NOW);
-    assert_eq!((end().await.unwrap(), end().await.unwrap()), (2, 0), "two codes, and both are spoken for");
+    assert_eq!(
+        (end().await.unwrap(), end().await.unwrap()),
+        (2, 0),
+        "two codes, and both are spoken for"
+    );
     for award in &waiting[..2] {
-        assert!(matches!(it.deliver(*award).await, CopyAnswer::Delivered { .. }));
+        assert!(matches!(
+            it.deliver(*award).await,
+            CopyAnswer::Delivered { .. }
+        ));
     }
     assert_eq!(end().await.unwrap(), 0);
     it.import("fair", "gift", &["NEW-3"]).await;
@@ -139,15 +210,34 @@ async fn hold_that_stands_again_is_not_ended_by_what_was_found_before() {
 #[tokio::test]
 async fn pause_of_a_prize_names_its_campaign() {
     let it = Fixture::new();
-    let scope = PauseScope { prize: Some("phone".to_owned()), ..PauseScope::default() };
-    assert!(matches!(it.store.pause(scope, actor(), NOW).await, Err(StoreError::Row(_))));
+    let scope = PauseScope {
+        prize: Some("phone".to_owned()),
+        ..PauseScope::default()
+    };
+    assert!(matches!(
+        it.store.pause(scope, actor(), NOW).await,
+        Err(StoreError::Row(_))
+    ));
     let scope = PauseScope {
         campaign: Some("fair".to_owned()),
         prize: Some("phone".to_owned()),
         endpoint: Some("keen".to_owned()),
     };
-    it.store.pause(scope, Actor { name: "bob".to_owned(), reason: None }, NOW).await.unwrap();
-    assert_eq!(it.text("SELECT actor || ': ' || subject FROM operator_log"), "bob: fair/phone, endpoint keen");
+    it.store
+        .pause(
+            scope,
+            Actor {
+                name: "bob".to_owned(),
+                reason: None,
+            },
+            NOW,
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        it.text("SELECT actor || ': ' || subject FROM operator_log"),
+        "bob: fair/phone, endpoint keen"
+    );
 }
 
 #[tokio::test]
@@ -155,13 +245,27 @@ async fn scheduled_award_is_released_by_a_person_too() {
     let at = NOW.plus(Duration::from_hours(72));
     let it = Fixture::new();
     it.store
-        .put_endpoint(crate::read::fixture::endpoint("keen"), "whsec_a".to_owned(), actor(), NOW)
+        .put_endpoint(
+            crate::read::fixture::endpoint("keen"),
+            "whsec_a".to_owned(),
+            actor(),
+            NOW,
+        )
         .await
         .unwrap();
-    it.put(&FAIR.replace("text = \"hello, winner\"", &format!("text = \"hello\"\nrelease = \"{at}\""))).await;
+    it.put(&FAIR.replace(
+        "text = \"hello, winner\"",
+        &format!("text = \"hello\"\nrelease = \"{at}\""),
+    ))
+    .await;
     it.import("fair", "gift", &["A", "B", "C"]).await;
     it.start("fair").await;
     let award = it.win("ann", HELLO).await;
-    assert!(matches!(it.act(award, Action::Release).await, Acted::Done(row) if row.state == State::Pending));
-    assert!(matches!(it.act(award, Action::Release).await, Acted::Refused(Refusal::WrongState { .. })));
+    assert!(
+        matches!(it.act(award, Action::Release).await, Acted::Done(row) if row.state == State::Pending)
+    );
+    assert!(matches!(
+        it.act(award, Action::Release).await,
+        Acted::Refused(Refusal::WrongState { .. })
+    ));
 }

@@ -87,8 +87,9 @@ impl Round<'_> {
         let mut places = Vec::with_capacity(open.len());
         let mut fresh: Vec<DrawRequest> = Vec::with_capacity(open.len());
         let mut followers = Vec::new();
+        let mut claims = keys::Claims::new(self.path, self.campaign.id)?;
         for (place, request) in open {
-            let Some(kept) = keys::claim(self.path, self.campaign.id, &request)? else {
+            let Some(kept) = claims.claim(&request)? else {
                 places.push(place);
                 fresh.push(request);
                 continue;

@@ -4,7 +4,7 @@
 
 use super::super::error::{OrStoreError as _, inconsistent};
 use super::Path;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{CachedStatement, OptionalExtension as _, params};
 use std::sync::Arc;
 use tombola_core::award::first_row;
 use tombola_core::draw::{DrawFact, DrawRequest};
@@ -30,43 +30,48 @@ impl Kept {
     }
 }
 
-/// Claims the key for this request, or gives what is kept under it.
-pub(super) fn claim(
-    path: Path<'_>,
+/// Claims the keys of a batch.
+pub(super) struct Claims<'a> {
+    path: Path<'a>,
     campaign_id: i64,
-    request: &DrawRequest,
-) -> StoreResult<Option<Kept>> {
-    let more: Option<Vec<u8>> = (request.tickets.len() > 1).then(|| {
-        request.tickets[1..]
-            .iter()
-            .flat_map(|it| it.id.0.to_le_bytes())
-            .collect()
-    });
-    let first = request
-        .tickets
-        .first()
-        .ok_or_else(|| inconsistent("a request without a ticket"))?;
-    let inserted = path
-        .conn
-        .prepare_cached(
-            "INSERT INTO request (campaign_id, client, request_key, fingerprint, first_draw, more_draws)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-        )
-        .and_then(|mut it| {
-            it.execute(params![
-                campaign_id,
+    insert: CachedStatement<'a>,
+}
+
+impl<'a> Claims<'a> {
+    pub(super) fn new(path: Path<'a>, campaign_id: i64) -> StoreResult<Self> {
+        let sql = "INSERT INTO request
+               (campaign_id, client, request_key, fingerprint, first_draw, more_draws)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+        let insert = path.conn.prepare_cached(sql).or_store()?;
+        Ok(Self {
+            path,
+            campaign_id,
+            insert,
+        })
+    }
+
+    /// Claims the key for this request, or gives what is kept under it.
+    pub(super) fn claim(&mut self, request: &DrawRequest) -> StoreResult<Option<Kept>> {
+        let Some((first, others)) = request.tickets.split_first() else {
+            return Err(inconsistent("a request without a ticket"));
+        };
+        let more: Option<Vec<u8>> = (!others.is_empty())
+            .then(|| others.iter().flat_map(|it| it.id.0.to_le_bytes()).collect());
+        let inserted = self
+            .insert
+            .execute(params![
+                self.campaign_id,
                 &*request.client,
                 &*request.key,
                 &request.fingerprint,
                 first.id.0,
                 more
             ])
-        })
-        .or_store()?;
-    if inserted == 1 {
-        Ok(None)
-    } else {
-        kept(path, campaign_id, request).map(Some)
+            .or_store()?;
+        if inserted == 1 {
+            return Ok(None);
+        }
+        kept(self.path, self.campaign_id, request).map(Some)
     }
 }
 

@@ -13,6 +13,7 @@ mod effect;
 mod kept;
 mod keys;
 mod state;
+mod users;
 mod written;
 
 use super::error::{OrStoreError as _, inconsistent};

@@ -2,13 +2,13 @@
 
 use super::super::error::{OrStoreError as _, inconsistent};
 use super::super::rules::Places;
-use super::Path;
+use super::{Path, users};
 use rusqlite::{OptionalExtension as _, params};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tombola_core::Timestamp;
 use tombola_core::campaign::{CampaignState, Rules};
-use tombola_core::draw::{Allowance, BatchState, DrawRequest, PrizeCount};
+use tombola_core::draw::{BatchState, DrawRequest, PrizeCount};
 use tombola_core::ports::StoreResult;
 use tombola_core::time::CivilDay;
 
@@ -91,7 +91,7 @@ pub(super) fn read(
             .places(path.conn, campaign.id, campaign.version, &state.rules)?;
     let has_endpoints = places.lanes.iter().all(Option::is_some);
     read_prizes(path, campaign.id, &places, &mut state)?;
-    read_users(path, campaign.id, &places, requests, &mut state)?;
+    users::read(path, campaign.id, &places, requests, &mut state)?;
     Ok(Before {
         state,
         places,
@@ -128,98 +128,6 @@ fn read_prizes(
         };
     }
     Ok(())
-}
-
-/// Reads of users only what the rules ask for.
-fn read_users(
-    path: Path<'_>,
-    campaign_id: i64,
-    places: &Places,
-    requests: &[DrawRequest],
-    state: &mut BatchState,
-) -> StoreResult<()> {
-    let has_limits = state.rules.limits.per_user_total.is_some()
-        || state.rules.limits.per_user_per_day.is_some();
-    let capped: Vec<usize> = (0..state.rules.prizes.len())
-        .filter(|index| state.rules.prizes[*index].per_user_wins.is_some())
-        .collect();
-    let has_blocked: bool = path
-        .conn
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM blocked_user)")
-        .and_then(|mut it| it.query_row([], |row| row.get(0)))
-        .or_store()?;
-    if !has_limits && capped.is_empty() && !has_blocked {
-        return Ok(());
-    }
-    let mut users = HashSet::with_capacity(requests.len());
-    for user in requests.iter().map(|request| &request.user) {
-        if !users.insert(user) {
-            continue;
-        }
-        if has_limits && let Some(used) = allowance(path, campaign_id, user, state.day)? {
-            state.allowances.insert(Arc::clone(user), used);
-        }
-        for index in &capped {
-            if let Some(wins) = wins(path, places.ids[*index], user)? {
-                state.wins.insert((Arc::clone(user), *index), wins);
-            }
-        }
-        if has_blocked && is_blocked(path, user)? {
-            state.blocked.insert(Arc::clone(user));
-        }
-    }
-    Ok(())
-}
-
-/// A row that speaks of a later day counts for this one: a clock that goes back
-/// over midnight gives nobody a second day.
-fn allowance(
-    path: Path<'_>,
-    campaign_id: i64,
-    user: &str,
-    day: CivilDay,
-) -> StoreResult<Option<Allowance>> {
-    let found: Option<(i64, i32, i64)> = path
-        .conn
-        .prepare_cached(
-            "SELECT total, day, day_total FROM allowance WHERE campaign_id = ?1 AND user = ?2",
-        )
-        .and_then(|mut it| {
-            it.query_row((campaign_id, user), |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })
-            .optional()
-        })
-        .or_store()?;
-    found
-        .map(|(total, of_day, today)| {
-            let today = if CivilDay(of_day) >= day {
-                from_count(today)?
-            } else {
-                0
-            };
-            Ok(Allowance {
-                total: from_count(total)?,
-                today,
-            })
-        })
-        .transpose()
-}
-
-fn wins(path: Path<'_>, prize_id: i64, user: &str) -> StoreResult<Option<u64>> {
-    let found: Option<i64> = path
-        .conn
-        .prepare_cached("SELECT wins FROM user_win WHERE prize_id = ?1 AND user = ?2")
-        .and_then(|mut it| it.query_row((prize_id, user), |row| row.get(0)).optional())
-        .or_store()?;
-    found.map(from_count).transpose()
-}
-
-fn is_blocked(path: Path<'_>, user: &str) -> StoreResult<bool> {
-    path.conn
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM blocked_user WHERE user = ?1)")
-        .and_then(|mut it| it.query_row([user], |row| row.get(0)))
-        .or_store()
 }
 
 /// What a batch adds to the counters.
@@ -288,6 +196,6 @@ pub(super) fn add(
         .or_store()
 }
 
-fn from_count(count: i64) -> StoreResult<u64> {
+pub(super) fn from_count(count: i64) -> StoreResult<u64> {
     u64::try_from(count).map_err(|_| inconsistent("a count below zero"))
 }

@@ -4,6 +4,7 @@ use super::{Held, insert, names};
 use crate::read::fixture::Fixture;
 use crate::sqlite::Priority::{Draw, Other};
 use crate::sqlite::alone;
+use crate::sqlite::error::OrStoreError as _;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
@@ -110,6 +111,35 @@ async fn when_the_commit_fails_every_call_of_it_is_told_and_nothing_is_there() {
         .write(Other, 1, |conn| insert(conn, "b"))
         .await
         .unwrap();
+    assert_eq!(names(&fixture), ["b"]);
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_the_whole_transaction_and_says_so_to_each_call() {
+    let fixture = Fixture::new();
+    let limit = |conn: &rusqlite::Connection, pages: i64| {
+        conn.pragma_update(None, "max_page_count", pages).unwrap();
+    };
+    let (held, first) = Held::new(&fixture.store);
+    let innocent = fixture.store.write(Other, 1, |conn| insert(conn, "a"));
+    let guilty = fixture.store.write(Other, 1, move |conn| {
+        limit(conn, 1); // as full as it is now
+        let big = conn.execute(
+            "INSERT INTO address (award_id, key_version, sealed, at) VALUES (1, 0, zeroblob(10000000), 0)",
+            [],
+        );
+        limit(conn, 1_000_000);
+        big.map(drop).or_store()
+    });
+    let later = fixture.store.write(Other, 1, |conn| insert(conn, "b"));
+    held.let_go();
+    for answer in [first.await, innocent.await, guilty.await] {
+        assert!(
+            matches!(answer, Err(StoreError::Unavailable(_))),
+            "{answer:?}"
+        );
+    }
+    later.await.unwrap();
     assert_eq!(names(&fixture), ["b"]);
 }
 
@@ -251,7 +281,6 @@ async fn a_read_cannot_write_and_sees_one_state() {
 async fn a_read_ends_at_its_time_out_and_its_connection_goes_on() {
     let fixture = Fixture::new();
     let endless = |conn: &rusqlite::Connection| {
-        use crate::sqlite::error::OrStoreError as _;
         let sql =
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
         conn.query_row(sql, [], |row| row.get::<_, i64>(0))

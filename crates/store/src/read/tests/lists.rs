@@ -1,0 +1,157 @@
+//! Aim: codes, endpoints, the operator log and the gauges are counted right.
+
+use super::super::LogFilter;
+use super::super::fixture::{COINS, Fixture, GIFT, HELLO, HOOK, NOW, PHONE, actor, award_of};
+use super::{all, refuse};
+use std::time::Duration;
+use tombola_core::award::{Mark, Position, State};
+use tombola_core::ports::{Action, AwardPath as _, Catalog as _, MarkOf, Operate as _};
+use tombola_core::reason::{DeadReason, HoldReason};
+
+#[tokio::test]
+async fn codes_are_counted_by_prize_and_import_and_none_is_shown() {
+    let it = Fixture::fair().await;
+    let award = it.win("ann", GIFT).await;
+    it.deliver(award).await;
+    let running = it.begin("fair", "gift").await;
+    it.add(running, &["X-1", "X-2"]).await;
+    let stats = it.store.code_stats("fair").await.unwrap().unwrap();
+    let gift = &stats[0];
+    assert_eq!(
+        (gift.total, gift.free, gift.given, gift.voided),
+        (3, 2, 1, 0)
+    );
+    let states: Vec<(&str, u64)> = gift
+        .imports
+        .iter()
+        .map(|it| (it.state.as_str(), it.total))
+        .collect();
+    assert_eq!(states, [("running", 2), ("ready", 3)]);
+    assert!(!serde_json::to_string(&stats).unwrap().contains("GIFT-"));
+}
+
+#[tokio::test]
+async fn operator_log_is_listed_by_time_by_client_and_by_award() {
+    let it = Fixture::fair().await;
+    let award = it.win("ann", PHONE).await;
+    it.act(award, Action::Hold).await;
+    let later = NOW.plus(Duration::from_secs(5));
+    it.store
+        .act(award, Action::Release, actor(), later)
+        .await
+        .unwrap();
+    let lines =
+        async |filter: LogFilter| all(3, |page| it.store.log_list(filter.clone(), page)).await;
+    let everything = lines(LogFilter::default()).await;
+    assert_eq!(everything.len(), 8);
+    assert_eq!(
+        (everything[0].action.as_str(), everything[0].by.as_str()),
+        ("award release", "ada")
+    );
+    assert_eq!(everything[0].reason.as_deref(), Some("because"));
+    assert_eq!(
+        lines(LogFilter {
+            award: Some(award),
+            ..LogFilter::default()
+        })
+        .await
+        .len(),
+        2
+    );
+    assert_eq!(
+        lines(LogFilter {
+            since: Some(later),
+            ..LogFilter::default()
+        })
+        .await
+        .len(),
+        1
+    );
+    assert_eq!(
+        lines(LogFilter {
+            by: Some("bob".to_owned()),
+            ..LogFilter::default()
+        })
+        .await
+        .len(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn gauges_count_every_state_and_reason_from_zero() {
+    let it = Fixture::fair().await;
+    let empty = it.store.gauges().await.unwrap();
+    assert_eq!(empty.awards.values().sum::<u64>(), 0);
+    assert_eq!(
+        (empty.awards.len(), empty.held.len(), empty.dead.len()),
+        (7, 8, 8)
+    );
+    assert_eq!(
+        (empty.oldest_unpublished, empty.oldest_undelivered),
+        (None, None)
+    );
+    let draws = it.draw("ann", &[HELLO, GIFT, PHONE, COINS]).await;
+    it.draw_at("bob", &[HELLO], NOW.plus(Duration::from_secs(7)))
+        .await;
+    it.deliver(award_of(&draws[0])).await;
+    it.deliver(award_of(&draws[2])).await;
+    refuse(&it, award_of(&draws[1])).await;
+    let at = Position {
+        epoch: 1,
+        partition: 0,
+        offset: 1,
+    };
+    let taken = MarkOf {
+        award: award_of(&draws[3]),
+        lease: 1,
+        mark: Mark::Taken(at),
+        error: None,
+    };
+    it.store.mark_published(vec![taken], NOW).await.unwrap();
+    let gauges = it.store.gauges().await.unwrap();
+    let awards: Vec<u64> = State::ALL
+        .iter()
+        .map(|state| gauges.awards[state])
+        .collect();
+    assert_eq!(awards, [2, 0, 0, 1, 1, 1, 0]);
+    assert_eq!(
+        (
+            gauges.held[&HoldReason::Address],
+            gauges.dead[&DeadReason::Unpublishable]
+        ),
+        (1, 1)
+    );
+    assert_eq!(
+        gauges.oldest_unpublished,
+        Some(NOW.plus(Duration::from_secs(7)))
+    );
+    assert_eq!(gauges.oldest_undelivered, Some(NOW));
+    let left: Vec<(&str, u64)> = gauges
+        .stock_left
+        .iter()
+        .map(|it| (it.prize.as_str(), it.left))
+        .collect();
+    assert_eq!(left, [("gift", 2), ("phone", 4)]);
+}
+
+#[tokio::test]
+async fn endpoint_shows_what_waits_for_it() {
+    let it = Fixture::fair().await;
+    it.win("ann", HOOK).await;
+    let shown = it.store.endpoint_show("keen").await.unwrap().unwrap();
+    assert_eq!(
+        (
+            shown.lane,
+            shown.is_enabled,
+            shown.secrets,
+            shown.unfinished
+        ),
+        (1, true, 1, 1)
+    );
+    assert_eq!(shown.spec["idempotent"], true);
+    assert_eq!(
+        it.store.endpoints().await.unwrap()[0].secrets,
+        ["whsec_secret"]
+    );
+}

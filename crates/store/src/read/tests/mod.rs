@@ -1,0 +1,73 @@
+//! Aim: people see what is there, under the names of the contract: every row of a
+//! list exactly once over its pages, phases at the instant asked, the whole way of
+//! an award, and nothing that is secret.
+
+mod awards;
+mod campaigns;
+mod lists;
+
+use super::fixture::{Fixture, NOW};
+use super::{AwardDetail, Page, PageQuery};
+use std::future::Future;
+use tombola_core::AwardId;
+use tombola_core::award::Mark;
+use tombola_core::ports::{AwardPath as _, MarkOf, StoreResult};
+
+/// All items of a list, read page by page.
+async fn all<T, F>(limit: usize, mut read: impl FnMut(PageQuery) -> F) -> Vec<T>
+where
+    F: Future<Output = StoreResult<Page<T>>>,
+{
+    let mut items = Vec::new();
+    let mut after = None;
+    loop {
+        let page = read(PageQuery {
+            after,
+            limit: Some(limit),
+        })
+        .await
+        .unwrap();
+        assert!(page.items.len() <= limit);
+        items.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            return items;
+        }
+    }
+}
+
+async fn refuse(it: &Fixture, award: AwardId) {
+    let mark = MarkOf {
+        award,
+        lease: 1,
+        mark: Mark::Refused,
+        error: Some("too large".to_owned()),
+    };
+    it.store.mark_published(vec![mark], NOW).await.unwrap();
+}
+
+fn whole() -> PageQuery {
+    PageQuery::default()
+}
+
+async fn show(it: &Fixture, award: AwardId) -> AwardDetail {
+    it.store.award_show(award).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn page_is_bounded_whatever_is_asked() {
+    let page = PageQuery {
+        after: Some("rubbish".to_owned()),
+        limit: Some(1_000_000),
+    };
+    assert_eq!(page.rows(), 501);
+    assert_eq!(page.below(), i64::MAX);
+    assert_eq!(
+        PageQuery {
+            limit: Some(0),
+            ..page
+        }
+        .rows(),
+        2
+    );
+}

@@ -1,0 +1,87 @@
+//! Slips of the hand: rules that are sound, and one thing changed on its way into
+//! or out of a port.
+
+mod path;
+mod people;
+mod sloppy;
+
+pub use sloppy::Sloppy;
+
+use crate::ModelStore;
+use tombola_core::Timestamp;
+use tombola_core::endpoint::EndpointSpec;
+use tombola_core::ids::IdBlock;
+use tombola_core::ports::{
+    ApiKey, Copy, CopyAnswer, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, KeptMessage,
+    PauseScope, Recorded, RequeueStep, Written,
+};
+
+type Slips = &'static [(&'static str, Hands)];
+
+/// All of them.
+pub(super) fn all() -> impl Iterator<Item = (&'static str, Hands)> {
+    [path::ALL, people::ALL].into_iter().flatten().copied()
+}
+
+/// What goes in and what comes out, as it is or changed.
+#[derive(Clone, Copy)]
+pub struct Hands {
+    ids: fn(IdBlock) -> IdBlock,
+    draws: fn(DrawBatch) -> DrawBatch,
+    drawn: fn(Vec<DrawAnswer>) -> Vec<DrawAnswer>,
+    written: fn(Vec<Written>) -> Vec<Written>,
+    copies: fn(&ModelStore, Vec<Copy>) -> Vec<Copy>,
+    copied: fn(Vec<CopyAnswer>) -> Vec<CopyAnswer>,
+    recorded: fn(Vec<Recorded>) -> Vec<Recorded>,
+    due: fn(DueQuery) -> DueQuery,
+    page: fn(DuePage) -> DuePage,
+    lanes: fn(DueLanes) -> DueLanes,
+    kept: fn(Vec<KeptMessage>) -> Vec<KeptMessage>,
+    begins_alone: bool,
+    cleanup: fn(Timestamp) -> Timestamp,
+    requeue: fn(RequeueStep) -> RequeueStep,
+    scope: fn(PauseScope) -> PauseScope,
+    resumed: fn(bool) -> bool,
+    ended: fn(u64) -> u64,
+    skips_duplicates: fn(bool) -> bool,
+    finished: fn(u64) -> u64,
+    units: fn(i64) -> i64,
+    endpoint: fn(EndpointSpec) -> EndpointSpec,
+    enabled: fn(bool) -> bool,
+    key: fn(ApiKey) -> ApiKey,
+    revokes: bool,
+}
+
+/// Hands that change nothing.
+const SOUND: Hands = Hands {
+    ids: |it| it,
+    draws: |it| it,
+    drawn: |it| it,
+    written: |it| it,
+    copies: |_, it| it,
+    copied: |it| it,
+    recorded: |it| it,
+    due: |it| it,
+    page: |it| it,
+    lanes: |it| it,
+    kept: |it| it,
+    begins_alone: true,
+    cleanup: |it| it,
+    requeue: |it| it,
+    scope: |it| it,
+    resumed: |it| it,
+    ended: |it| it,
+    skips_duplicates: |it| it,
+    finished: |it| it,
+    units: |it| it,
+    endpoint: |it| it,
+    enabled: |it| it,
+    key: |it| it,
+    revokes: true,
+};
+
+impl Default for Hands {
+    fn default() -> Self {
+        SOUND
+    }
+}

@@ -1,0 +1,173 @@
+//! Slips at the ports of operators and of what stands still.
+
+use super::{Hands, SOUND, Slips};
+use tombola_core::Timestamp;
+use tombola_core::endpoint::EndpointSpec;
+use tombola_core::ports::{ApiKey, DeadFilter, PauseScope, RequeueStep};
+
+pub(super) const ALL: Slips = &[
+    (
+        "cleanup overlooks how old a row is",
+        Hands {
+            cleanup: |_| Timestamp(i64::MAX),
+            ..SOUND
+        },
+    ),
+    (
+        "a bulk requeue begins at the beginning with each step",
+        Hands {
+            requeue: |it| RequeueStep { after: None, ..it },
+            ..SOUND
+        },
+    ),
+    (
+        "a bulk requeue takes all dead letters",
+        Hands {
+            requeue: |it| RequeueStep {
+                filter: DeadFilter::default(),
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a bulk requeue always has the word",
+        Hands {
+            requeue: |it| RequeueStep {
+                not_delivered: true,
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a bulk requeue never has the word",
+        Hands {
+            requeue: |it| RequeueStep {
+                not_delivered: false,
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a bulk requeue is not spread over time",
+        Hands {
+            requeue: |it| RequeueStep {
+                until: Timestamp(0),
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a pause of one campaign pauses all",
+        Hands {
+            scope: |it| PauseScope {
+                campaign: None,
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a pause of one prize pauses its campaign",
+        Hands {
+            scope: |it| PauseScope { prize: None, ..it },
+            ..SOUND
+        },
+    ),
+    (
+        "a pause of one endpoint pauses all",
+        Hands {
+            scope: |it| PauseScope {
+                endpoint: None,
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a resume says that it resumed what was not paused",
+        Hands {
+            resumed: |_| true,
+            ..SOUND
+        },
+    ),
+    (
+        "the end of holds is never reached",
+        Hands {
+            ended: |it| it.max(1),
+            ..SOUND
+        },
+    ),
+    (
+        "duplicates of codes are always skipped",
+        Hands {
+            skips_duplicates: |_| true,
+            ..SOUND
+        },
+    ),
+    (
+        "duplicates of codes are never skipped",
+        Hands {
+            skips_duplicates: |_| false,
+            ..SOUND
+        },
+    ),
+    (
+        "an import counts one too many",
+        Hands {
+            finished: |it| it + 1,
+            ..SOUND
+        },
+    ),
+    (
+        "stock that is withdrawn is added",
+        Hands {
+            units: i64::abs,
+            ..SOUND
+        },
+    ),
+    (
+        "an endpoint says what it did not say",
+        Hands {
+            endpoint: |it| EndpointSpec {
+                idempotent: true,
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a new secret is overlooked",
+        Hands {
+            endpoint: |it| EndpointSpec { secret: None, ..it },
+            ..SOUND
+        },
+    ),
+    (
+        "an endpoint cannot be disabled",
+        Hands {
+            enabled: |_| true,
+            ..SOUND
+        },
+    ),
+    (
+        "a key never ends",
+        Hands {
+            key: |it| ApiKey {
+                expires_at: None,
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a revoked key goes on",
+        Hands {
+            revokes: false,
+            ..SOUND
+        },
+    ),
+];

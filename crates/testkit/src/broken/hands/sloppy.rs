@@ -1,0 +1,339 @@
+//! A store in hands that slip: the model, and what they do to what goes in and out.
+
+use super::Hands;
+use crate::ModelStore;
+use async_trait::async_trait;
+use tombola_core::award::Row;
+use tombola_core::campaign::{CampaignFile, Transition};
+use tombola_core::endpoint::{Endpoint, EndpointSpec};
+use tombola_core::ids::IdBlock;
+use tombola_core::ports::{
+    Acted, Action, Actor, ApiKey, AwardPath, Catalog, CodesAdded, Copy, CopyAnswer, Deferral,
+    DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, ImportBegun, ImportId, KeptMessage, MarkOf,
+    Operate, PauseScope, PutCampaign, Record, Recorded, RequeueStep, Requeued, StockChanged,
+    StoreResult, Transitioned, Written,
+};
+use tombola_core::reason::HoldReason;
+use tombola_core::retry::Schedule;
+use tombola_core::{AwardId, Timestamp};
+use tombola_store::conformance::{Bench, Store};
+
+/// The model in such hands.
+pub struct Sloppy {
+    model: ModelStore,
+    hands: Hands,
+}
+
+impl Sloppy {
+    /// An empty store in these hands.
+    pub fn new(hands: Hands) -> Self {
+        Self {
+            model: ModelStore::new(),
+            hands,
+        }
+    }
+
+    fn copies(&self, copies: Vec<Copy>) -> Vec<Copy> {
+        (self.hands.copies)(&self.model, copies)
+    }
+}
+
+#[async_trait]
+impl AwardPath for Sloppy {
+    async fn reserve_ids(&self, count: u32) -> StoreResult<IdBlock> {
+        self.model.reserve_ids(count).await.map(self.hands.ids)
+    }
+
+    async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
+        self.model
+            .commit_draws((self.hands.draws)(batch))
+            .await
+            .map(self.hands.drawn)
+    }
+
+    async fn mark_published(
+        &self,
+        marks: Vec<MarkOf>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<Written>> {
+        self.model
+            .mark_published(marks, now)
+            .await
+            .map(self.hands.written)
+    }
+
+    async fn deliver_local(
+        &self,
+        copies: Vec<Copy>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<CopyAnswer>> {
+        self.model
+            .deliver_local(self.copies(copies), now)
+            .await
+            .map(self.hands.copied)
+    }
+
+    async fn claim(&self, copies: Vec<Copy>, now: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
+        self.model
+            .claim(self.copies(copies), now)
+            .await
+            .map(self.hands.copied)
+    }
+
+    async fn defer(
+        &self,
+        deferrals: Vec<Deferral>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<CopyAnswer>> {
+        self.model
+            .defer(deferrals, now)
+            .await
+            .map(self.hands.copied)
+    }
+
+    async fn record(&self, records: Vec<Record>, now: Timestamp) -> StoreResult<Vec<Recorded>> {
+        self.model
+            .record(records, now)
+            .await
+            .map(self.hands.recorded)
+    }
+
+    async fn claim_due(&self, query: DueQuery) -> StoreResult<DuePage> {
+        self.model
+            .claim_due((self.hands.due)(query))
+            .await
+            .map(self.hands.page)
+    }
+
+    async fn give_back(
+        &self,
+        claims: Vec<(AwardId, i64)>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<Written>> {
+        self.model
+            .give_back(claims, now)
+            .await
+            .map(self.hands.written)
+    }
+
+    async fn keep_messages(&self, messages: Vec<KeptMessage>, now: Timestamp) -> StoreResult<()> {
+        self.model
+            .keep_messages((self.hands.kept)(messages), now)
+            .await
+    }
+
+    async fn due_lanes(&self, now: Timestamp) -> StoreResult<DueLanes> {
+        self.model.due_lanes(now).await.map(self.hands.lanes)
+    }
+
+    async fn begin_alone(&self, now: Timestamp) -> StoreResult<u64> {
+        if self.hands.begins_alone {
+            self.model.begin_alone(now).await
+        } else {
+            Ok(0)
+        }
+    }
+}
+
+#[async_trait]
+impl Catalog for Sloppy {
+    async fn origin(&self) -> StoreResult<String> {
+        self.model.origin().await
+    }
+
+    async fn put_campaign(
+        &self,
+        file: CampaignFile,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<PutCampaign> {
+        self.model.put_campaign(file, by, now).await
+    }
+
+    async fn transition(
+        &self,
+        campaign: &str,
+        command: Transition,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Transitioned> {
+        self.model.transition(campaign, command, by, now).await
+    }
+
+    async fn change_stock(
+        &self,
+        campaign: &str,
+        prize: &str,
+        by_units: i64,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<StockChanged> {
+        self.model
+            .change_stock(campaign, prize, (self.hands.units)(by_units), by, now)
+            .await
+    }
+
+    async fn put_endpoint(
+        &self,
+        spec: EndpointSpec,
+        new_secret: String,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Endpoint> {
+        self.model
+            .put_endpoint((self.hands.endpoint)(spec), new_secret, by, now)
+            .await
+    }
+
+    async fn endpoints(&self) -> StoreResult<Vec<Endpoint>> {
+        self.model.endpoints().await
+    }
+
+    async fn enable_endpoint(
+        &self,
+        lane: i64,
+        is_enabled: bool,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<bool> {
+        self.model
+            .enable_endpoint(lane, (self.hands.enabled)(is_enabled), by, now)
+            .await
+    }
+
+    async fn begin_import(
+        &self,
+        campaign: &str,
+        prize: &str,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<ImportBegun> {
+        self.model.begin_import(campaign, prize, by, now).await
+    }
+
+    async fn add_codes(
+        &self,
+        import: ImportId,
+        codes: Vec<String>,
+        skip_duplicates: bool,
+    ) -> StoreResult<CodesAdded> {
+        self.model
+            .add_codes(
+                import,
+                codes,
+                (self.hands.skips_duplicates)(skip_duplicates),
+            )
+            .await
+    }
+
+    async fn finish_import(&self, import: ImportId, now: Timestamp) -> StoreResult<u64> {
+        self.model
+            .finish_import(import, now)
+            .await
+            .map(self.hands.finished)
+    }
+
+    async fn remove_import(&self, import: Option<ImportId>) -> StoreResult<bool> {
+        self.model.remove_import(import).await
+    }
+
+    async fn put_key(&self, key: ApiKey, by: Actor) -> StoreResult<ApiKey> {
+        self.model.put_key((self.hands.key)(key), by).await
+    }
+
+    async fn keys(&self) -> StoreResult<Vec<ApiKey>> {
+        self.model.keys().await
+    }
+
+    async fn revoke_key(&self, id: i64, by: Actor, now: Timestamp) -> StoreResult<bool> {
+        if self.hands.revokes {
+            self.model.revoke_key(id, by, now).await
+        } else {
+            Ok(true)
+        }
+    }
+
+    async fn cleanup(&self, before: Timestamp) -> StoreResult<u64> {
+        self.model.cleanup((self.hands.cleanup)(before)).await
+    }
+}
+
+#[async_trait]
+impl Operate for Sloppy {
+    async fn act(
+        &self,
+        award: AwardId,
+        action: Action,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Acted> {
+        self.model.act(award, action, by, now).await
+    }
+
+    async fn requeue(&self, step: RequeueStep, by: Actor, now: Timestamp) -> StoreResult<Requeued> {
+        self.model
+            .requeue((self.hands.requeue)(step), by, now)
+            .await
+    }
+
+    async fn pause(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<()> {
+        self.model.pause((self.hands.scope)(scope), by, now).await
+    }
+
+    async fn resume(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<bool> {
+        self.model
+            .resume((self.hands.scope)(scope), by, now)
+            .await
+            .map(self.hands.resumed)
+    }
+
+    async fn end_holds(&self, reason: HoldReason, now: Timestamp) -> StoreResult<u64> {
+        self.model
+            .end_holds(reason, now)
+            .await
+            .map(self.hands.ended)
+    }
+}
+
+#[async_trait]
+impl Bench for Sloppy {
+    fn store(&self) -> &dyn Store {
+        self
+    }
+
+    fn schedule(&self) -> &Schedule {
+        Bench::schedule(&self.model)
+    }
+
+    async fn row(&self, award: AwardId) -> Option<Row> {
+        self.model.row(award)
+    }
+
+    async fn code_of(&self, award: AwardId) -> Option<String> {
+        Bench::code_of(&self.model, award).await
+    }
+
+    async fn points_of(&self, user: &str) -> i64 {
+        self.model.points_of(user)
+    }
+
+    async fn kept_messages(&self) -> usize {
+        self.model.kept().len()
+    }
+
+    async fn log_lines(&self, award: AwardId) -> usize {
+        self.model.log_of(award).len()
+    }
+
+    async fn operator_lines(&self) -> usize {
+        self.model.operator_log().len()
+    }
+
+    async fn block_user(&self, user: &str) {
+        self.model.block_user(user);
+    }
+
+    async fn poison(&self, award: AwardId) {
+        self.model.poison(award);
+    }
+}
