@@ -18,7 +18,7 @@ mod lines;
 use cases::{Case, each_case};
 use lines::{LINES, Outcome};
 use std::collections::BTreeMap;
-use tombola_core::award::{Change, Event, MqState, Refusal, State, Step};
+use tombola_core::award::{Change, Event, Gate, Mark, MqState, Refusal, State, Step};
 use tombola_core::campaign::Kind;
 use tombola_core::decision::Decision;
 
@@ -265,6 +265,67 @@ fn nothing_that_is_published_again_is_published_in_vain() {
             assert_eq!(change.row.publishes, case.row.publishes + 1, "{case:?}");
             assert!(change.row.due_at > Some(case.now), "{case:?}");
         }
+    });
+}
+
+#[test]
+fn a_doubt_comes_only_from_where_an_effect_may_come_from() {
+    each_change(|case, change| {
+        if case.row.in_doubt || !change.row.in_doubt {
+            return;
+        }
+        let is_unknown = matches!(
+            case.event,
+            Event::Decide {
+                decision: Decision::Unknown,
+                ..
+            }
+        );
+        let is_lost = case.row.state == State::Delivering && case.row.is_outside();
+        let is_read_by_others =
+            change.row.state == State::Pending && change.row.kind == Kind::External;
+        let is_shipped = *case.event == Event::Ship;
+        assert!(
+            is_unknown || is_lost || is_read_by_others || is_shipped,
+            "{case:?}"
+        );
+    });
+}
+
+#[test]
+fn only_marks_and_copies_say_where_the_message_lies() {
+    each_change(|case, Change { row, .. }| {
+        let said = match case.event {
+            Event::Mark {
+                mark: Mark::Taken(position),
+                ..
+            }
+            | Event::Copy {
+                position,
+                gate: Gate::Permit | Gate::NoPermit { .. },
+            } => Some(*position),
+            _ if row.state == State::Pending && row.lease != case.row.lease => None,
+            _ => case.row.position,
+        };
+        assert_eq!(row.position, said, "{case:?}");
+        let is_told = said.is_some() && said != case.row.position;
+        assert!(!is_told || row.mq_state == MqState::Sent, "{case:?}");
+    });
+}
+
+#[test]
+fn publishes_are_counted_by_rescue_and_begin_anew_with_each_copy_and_requeue() {
+    each_change(|case, Change { row, publish, .. }| {
+        let expected = match case.event {
+            Event::Copy {
+                gate: Gate::Permit | Gate::NoPermit { .. },
+                ..
+            }
+            | Event::Requeue { .. } => 0,
+            Event::Rescue { .. } if *publish => case.row.publishes + 1,
+            _ => case.row.publishes,
+        };
+        assert_eq!(row.publishes, expected, "{case:?}");
     });
 }
 

@@ -1,6 +1,8 @@
 //! The whole path in one process, on the model store and the topic in memory: what is
 //! drawn is delivered, whatever is lost on the way.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests stops where it stands")]
+
 mod world;
 
 use std::sync::Arc;

@@ -81,14 +81,14 @@ impl FakeTopic {
     /// The last offset committed of each partition.
     pub(crate) fn committed(&self, partition: i32) -> Option<i64> {
         let asked = self.asked.lock().unwrap();
-        let commits = asked.iter().filter_map(|asked| match asked {
+        let mut commits = asked.iter().rev().filter_map(|asked| match asked {
             Asked::Committed(next) => next
                 .iter()
                 .find(|(one, _)| *one == partition)
                 .map(|(_, next)| *next),
             Asked::Paused(_) | Asked::Resumed(_) | Asked::Left => None,
         });
-        commits.last()
+        commits.next()
     }
 }
 

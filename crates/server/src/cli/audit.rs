@@ -1,4 +1,4 @@
-//! `tombola audit`
+//! `tombola audit`: exit code 1 when it finds a violation.
 
 use super::context::Context;
 use super::show;

@@ -1,4 +1,4 @@
-//! `tombola award …`
+//! `tombola award …`: awards listed, shown, and acted on.
 
 use super::context::Context;
 use super::show;

@@ -1,4 +1,4 @@
-//! `tombola campaign …`
+//! `tombola campaign …`: campaigns as files, and their states.
 
 use super::context::{Context, Directory, Failed};
 use super::files;

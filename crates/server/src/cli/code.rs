@@ -1,4 +1,4 @@
-//! `tombola code …`
+//! `tombola code …`: codes imported and counted, never shown.
 
 use super::context::Context;
 use super::files::{Import, import_codes};

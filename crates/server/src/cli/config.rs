@@ -1,4 +1,4 @@
-//! `tombola config …`
+//! `tombola config …`: what the settings are, and whether they can be used.
 
 use super::context::Context;
 use clap::Subcommand;

@@ -1,4 +1,4 @@
-//! `tombola dead-letter …`
+//! `tombola dead-letter …`: listed, and put back one by one or by filter.
 
 use super::award::Outcome;
 use super::context::{Context, Usage};

@@ -1,4 +1,4 @@
-//! `tombola delivery …`
+//! `tombola delivery …`: pauses and resumes deliveries.
 
 use super::context::Context;
 use crate::api::PauseBody;

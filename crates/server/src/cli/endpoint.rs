@@ -1,4 +1,4 @@
-//! `tombola endpoint …`
+//! `tombola endpoint …`: endpoints from files, enabled and disabled.
 
 use super::context::{Context, Directory};
 use super::{files, show};

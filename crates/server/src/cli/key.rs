@@ -1,4 +1,4 @@
-//! `tombola key …`
+//! `tombola key …`: keys of the API; a key is printed once.
 
 use super::context::{Context, Directory, Usage};
 use super::show;

@@ -1,4 +1,4 @@
-//! `tombola log`
+//! `tombola log`: what operators did.
 
 use super::context::Context;
 use super::show;

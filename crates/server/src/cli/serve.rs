@@ -1,4 +1,4 @@
-//! `tombola serve`
+//! `tombola serve`: from the start to the last word of a graceful stop.
 
 use super::context::{Context, Usage};
 use crate::app::{App, OpenError, ServeRoles};

@@ -1,4 +1,4 @@
-//! `tombola stock …`
+//! `tombola stock …`: units added and taken away.
 
 use super::context::Context;
 use super::files::new_request_key;

@@ -80,14 +80,16 @@ async fn awards(wire: &Arc<dyn Wire>, campaign: &str, state: &str) -> Result<Vec
     }
 }
 
-/// Awards that are on their way or wait for somebody; of each state one page is
-/// counted, which is exact when little is left.
+/// Awards that are on their way or wait for somebody, counted in one read: an
+/// award that moves from state to state is not overlooked.
 async fn unfinished(wire: &Arc<dyn Wire>, campaign: &str) -> Result<u64> {
-    let mut left = 0;
-    for state in ["pending", "delivering", "retryable", "held"] {
-        left += u64::try_from(awards(wire, campaign, state).await?.len())?;
-    }
-    Ok(left)
+    let path = format!("/v1/campaigns/{campaign}");
+    let shown = patient(wire, Call::get(&path)).await?;
+    let prizes = shown["prizes"].as_array().context("the campaign shows no prizes")?;
+    prizes
+        .iter()
+        .map(|prize| prize["unfinished"].as_u64().context("a prize does not say what is unfinished"))
+        .sum()
 }
 
 /// Does what one held award waits for; whether there was something to do.

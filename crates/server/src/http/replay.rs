@@ -1,6 +1,6 @@
 //! Request keys of what is not a draw: stock and codes. The running server
 //! remembers the answers of the last ones, so that a request whose answer was lost
-//! may be sent again. (Draws keep their keys in the database, with the draw.)
+//! may be sent again; draws keep their keys in the database, with the draw.
 
 use super::error::{ApiError, Code};
 use axum::http::{HeaderValue, StatusCode, header};

@@ -262,3 +262,32 @@ fn draw_without_an_answer_says_the_key_to_send_it_again_with() {
         "{given:?}"
     );
 }
+
+#[test]
+fn second_signal_stops_at_once_and_the_next_start_goes_on() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    desk.ok(&["campaign", "apply", "fair.toml"]);
+    let key = std::fs::read_to_string(desk.data().join("admin.key")).unwrap();
+    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
+    // A request that never ends: its body does not come.
+    let head = format!(
+        "POST /v1/campaigns/fair/prizes/coffee/codes HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         content-type: text/csv\r\nidempotency-key: request-1\r\ncontent-length: 100000\r\n\r\nCUT-1\n",
+        key.trim()
+    );
+    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    let imports = || desk.ok(&["code", "stats", "fair", "--json"]).json()["imports"].clone();
+    until("the request is under way", || imports() != json!([]));
+    server.signal("-TERM");
+    until("the first signal was heard", || {
+        server.log().contains("stopping")
+    });
+    let stopped = server.stop();
+    assert_eq!(stopped.code, Some(1), "{stopped:?}");
+    assert!(stopped.stderr.contains("stopped at once"), "{stopped:?}");
+    drop(stream);
+    let server = desk.serve();
+    until("what was left is removed", || imports() == json!([]));
+    assert_eq!(server.stop().code, Some(0));
+}

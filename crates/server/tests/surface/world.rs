@@ -348,7 +348,12 @@ impl Server {
         Api::http(&format!("http://{}", self.address), Some(key.to_owned())).unwrap()
     }
 
-    fn signal(&self, name: &str) {
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.as_ref().map(Child::id).unwrap();
         let sent = Command::new("kill")
             .args([name, &id.to_string()])

@@ -50,7 +50,7 @@ async fn no_more_calls_are_in_flight_than_the_endpoints_concurrency_and_those_th
 #[tokio::test(start_paused = true)]
 async fn copies_that_wait_too_long_for_a_permit_are_set_aside_at_the_pace_of_their_lane() {
     let setting = Setting {
-        lasts: Duration::from_secs(60),
+        lasts: Duration::from_mins(1),
         ..Setting::default()
     };
     let world = World::new(setting).await;
@@ -80,7 +80,7 @@ async fn copies_that_wait_too_long_for_a_permit_are_set_aside_at_the_pace_of_the
 #[tokio::test(start_paused = true)]
 async fn copies_beyond_the_bound_of_a_lane_do_not_wait_in_memory() {
     let world = World::new(Setting {
-        lasts: Duration::from_secs(60),
+        lasts: Duration::from_mins(1),
         ..Setting::default()
     })
     .await;
@@ -96,7 +96,7 @@ async fn copies_of_all_lanes_that_wait_in_memory_are_bounded_together() {
     let endpoints: Vec<Endpoint> = (1..=6).map(endpoint).collect();
     let world = World::new(Setting {
         endpoints,
-        lasts: Duration::from_secs(60),
+        lasts: Duration::from_mins(1),
         ..Setting::default()
     })
     .await;

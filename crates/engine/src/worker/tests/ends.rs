@@ -144,7 +144,7 @@ async fn stop_gives_back_claims_whose_call_has_not_begun_and_finishes_those_that
 #[tokio::test(start_paused = true)]
 async fn call_that_is_cut_off_by_the_end_of_a_stop_is_recorded_as_unknown() {
     let world = World::new(Setting {
-        lasts: Duration::from_secs(60),
+        lasts: Duration::from_mins(1),
         ..Setting::default()
     })
     .await;

@@ -124,16 +124,3 @@ async fn withdrawn_import_gives_nothing_more_and_keeps_what_it_gave() {
         "a code that was given is never free again"
     );
 }
-#[tokio::test]
-async fn tmp_plan() {
-    let it = Fixture::fair().await;
-    let conn = it.shell();
-    println!("{}", rusqlite::version());
-    for sql in ["UPDATE code SET award_id = 1 WHERE id = (SELECT c.id FROM code_import AS i JOIN code AS c ON c.import_id = i.id WHERE i.prize_id = 2 AND i.ready = 1 AND c.award_id IS NULL AND c.voided_at IS NULL ORDER BY i.id, c.id LIMIT 1)",
-     "UPDATE code SET award_id = 1 WHERE id = (SELECT c.id FROM code_import AS i JOIN code AS c INDEXED BY code_free ON c.import_id = i.id WHERE i.prize_id = 2 AND i.ready = 1 AND c.award_id IS NULL AND c.voided_at IS NULL ORDER BY i.id, c.id LIMIT 1)",
-     "SELECT EXISTS (SELECT 1 FROM code_import AS i JOIN code AS c ON c.import_id = i.id WHERE i.prize_id = 1 AND i.ready = 1 AND c.award_id IS NULL AND c.voided_at IS NULL)"] {
-        let mut s = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let p: Vec<String> = s.query_map([], |r| r.get(3)).unwrap().map(|r| r.unwrap()).collect();
-        println!("{p:#?}");
-    }
-}
