@@ -17,6 +17,7 @@ use crate::tasks::Tasks;
 use crate::worker::{Worker, WorkerOptions, WorkerParts};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tombola_core::limits;
 use tombola_core::ports::{AwardPath, Catalog, Clock, StoreResult, Topic};
 
@@ -111,6 +112,8 @@ pub struct Engine {
     front: Tasks,
     middle: Tasks,
     back: Tasks,
+    /// Tasks that run as long as the engine does.
+    running: Vec<(&'static str, JoinHandle<()>)>,
 }
 
 impl Engine {
@@ -141,6 +144,7 @@ impl Engine {
             front,
             middle,
             back,
+            running: Vec::new(),
         };
         if roles.api {
             engine.start_desk(&parts, &publisher);
@@ -166,7 +170,8 @@ impl Engine {
             let meters = Arc::clone(&self.meters);
             let (handle, relay) =
                 Relay::new(Arc::clone(publisher), limits::RELAY_WAITING_MAX, meters);
-            self.back.spawn(relay.run(self.back.clone()));
+            let running = self.back.spawn(relay.run(self.back.clone()));
+            self.running.push(("relay", running));
             self.relay = Some(handle);
         }
         let desk = DeskParts {
@@ -180,7 +185,7 @@ impl Engine {
         self.desk = Some(Desk::start(desk, &self.front));
     }
 
-    fn start_workers(&self, parts: &EngineParts, origin: &Arc<str>) {
+    fn start_workers(&mut self, parts: &EngineParts, origin: &Arc<str>) {
         let distributor = parts
             .distributor
             .clone()
@@ -199,12 +204,13 @@ impl Engine {
                 seed: parts.options.seed,
                 options: parts.options.worker.clone(),
             };
-            self.middle
-                .spawn(Worker::new(worker, self.middle.clone()).run());
+            let worker = Worker::new(worker, self.middle.clone());
+            self.running
+                .push(("worker", self.middle.spawn(worker.run())));
         }
         let (lanes, catalog) = (Arc::clone(&self.lanes), Arc::clone(&parts.catalog));
-        self.middle
-            .spawn(refresh_lanes(lanes, catalog, self.middle.clone()));
+        let refresh = refresh_lanes(lanes, catalog, self.middle.clone());
+        self.running.push(("endpoints", self.middle.spawn(refresh)));
     }
 
     fn start_rescue(&mut self, parts: &EngineParts, publisher: &Arc<Publisher>) {
@@ -218,7 +224,8 @@ impl Engine {
             meters: Arc::clone(&self.meters),
         });
         self.rescue = Some(rescuer.handle());
-        self.middle.spawn(rescuer.run(self.middle.clone()));
+        let running = self.middle.spawn(rescuer.run(self.middle.clone()));
+        self.running.push(("rescue", running));
     }
 
     /// Where to draw, in a process with the role `api`.
@@ -256,6 +263,16 @@ impl Engine {
         if let Some(rescue) = &self.rescue {
             rescue.wake();
         }
+    }
+
+    /// Parts that have ended although nobody stopped them (a panic, a topic closed for
+    /// good): with one of these the process is not ready.
+    pub fn ended(&self) -> Vec<&'static str> {
+        let ended = self
+            .running
+            .iter()
+            .filter(|(_, running)| running.is_finished());
+        ended.map(|(name, _)| *name).collect()
     }
 
     /// Stops within `deadline`.

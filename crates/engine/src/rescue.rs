@@ -24,7 +24,7 @@ use crate::breaker::{BreakerState, Pass};
 use crate::kill;
 use crate::lanes::Lanes;
 use crate::meters::Meters;
-use crate::relay::Publisher;
+use crate::relay::{Passing, Publisher};
 use crate::store_calls::kept_from_panic;
 use crate::tasks::Tasks;
 use std::collections::{HashMap, VecDeque};
@@ -149,7 +149,7 @@ impl Rescuer {
     /// One round.
     pub async fn run_once(&mut self) -> StoreResult<RescueRound> {
         let now = self.parts.clock.now();
-        let due = self.parts.path.due_lanes(now).await?;
+        let due = kept_from_panic(self.parts.path.due_lanes(now)).await?;
         let mut round = RescueRound {
             next_due: due.next,
             ..RescueRound::default()
@@ -267,11 +267,11 @@ impl Rescuer {
             return;
         }
         let publisher = &self.parts.publisher;
-        let marks = if is_topic_probe {
-            publisher.publish_probe(handoffs).await
-        } else {
-            publisher.publish(handoffs).await
+        let passing = Passing {
+            handoffs,
+            is_probe: is_topic_probe,
         };
+        let marks = publisher.publish_passing(passing).await;
         publisher.mark(marks).await;
     }
 

@@ -1,6 +1,9 @@
 //! The list of kill points and the sources say the same.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests stops where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests stops where it stands"
+)]
 
 use std::fs;
 use std::path::Path;

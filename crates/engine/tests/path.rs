@@ -1,7 +1,10 @@
 //! The whole path in one process, on the model store and the topic in memory: what is
 //! drawn is delivered, whatever is lost on the way.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests stops where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests stops where it stands"
+)]
 
 mod world;
 
@@ -12,6 +15,8 @@ use tokio::runtime::{Builder, Runtime};
 use tombola_core::award::State;
 use tombola_core::decision::CallAnswer;
 use tombola_core::limits;
+use tombola_core::ports::{Actor, Catalog, Clock, Operate};
+use tombola_core::reason::HoldReason;
 use tombola_testkit::ModelStore;
 use world::{Service, TokioClock, World, settle, status};
 
@@ -111,6 +116,41 @@ async fn backlog_of_an_endpoint_drains_nearly_as_fast_as_the_endpoint_takes_it()
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn endpoint_that_another_process_disables_is_called_no_more_after_the_next_look() {
+    let world = World::new(Service::new(MILLI, |_| status(200))).await;
+    let by = Actor {
+        name: "operator".to_owned(),
+        reason: None,
+    };
+    let now = world.clock.now();
+    assert!(
+        world
+            .store
+            .enable_endpoint(1, false, by.clone(), now)
+            .await
+            .unwrap()
+    );
+    tokio::time::advance(limits::ENDPOINT_REFRESH).await;
+    settle().await;
+    world.draw("k", 50).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    settle().await;
+    assert_eq!(world.service.calls().len(), 0);
+    assert!(world.in_state(State::Held) > 0);
+    assert_eq!(world.engine.ended(), Vec::<&str>::new());
+    let now = world.clock.now();
+    assert!(world.store.enable_endpoint(1, true, by, now).await.unwrap());
+    world
+        .store
+        .end_holds(HoldReason::EndpointDisabled, now)
+        .await
+        .unwrap();
+    world.engine.wake_rescue();
+    world.finish(limits::HOLD_REVIEW).await;
+    assert_eq!(world.in_state(State::Delivered), world.store.rows().len());
+}
+
 /// A process of its own: dropping it is a crash, nothing of it goes on.
 fn process() -> Runtime {
     Builder::new_current_thread()
@@ -130,11 +170,7 @@ fn process_that_dies_with_everything_in_hand_leaves_nothing_behind_that_the_next
             // At another moment each time: before the relay, in a call, at a record.
             tokio::time::advance(MILLI * seed * 17).await;
             settle().await;
-            (
-                Arc::clone(&world.store),
-                tombola_core::ports::Clock::monotonic(&*world.clock),
-                answers,
-            )
+            (Arc::clone(&world.store), world.clock.monotonic(), answers)
         });
         first.shutdown_background();
         process().block_on(async {
@@ -167,11 +203,11 @@ fn stop_under_load_ends_within_its_deadline_and_the_next_process_takes_up_the_re
             engine,
             ..
         } = world;
-        let began = tombola_core::ports::Clock::monotonic(&*clock);
+        let began = clock.monotonic();
         let desk = engine.desk().unwrap().clone();
         let report = engine.stop(Duration::from_secs(4)).await;
-        let ended = tombola_core::ports::Clock::monotonic(&*clock);
-        assert!(ended - began <= Duration::from_secs(4));
+        let ended = clock.monotonic();
+        assert!(ended.saturating_sub(began) <= Duration::from_secs(4));
         assert!(!report.is_clean, "calls of eight seconds were cut off");
         assert!(desk.draw(world::ask("after", 1)).await.is_err());
         (store, ended, answers)

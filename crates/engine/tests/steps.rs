@@ -1,7 +1,10 @@
 //! The path in explicit steps, on a clock that is moved by hand: a lost hand-off is
 //! found when its grace ends, and not before.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests stops where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests stops where it stands"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,7 +157,9 @@ async fn each_step_moves_the_award_one_hop() {
 async fn lost_handoff_is_published_by_rescue_when_its_grace_ends_and_not_before() {
     let mut steps = Steps::new().await;
     steps.draw("request-1").await;
-    steps.clock.advance(limits::GRACE_FIRST.saturating_sub(Duration::from_micros(1)));
+    steps
+        .clock
+        .advance(limits::GRACE_FIRST.saturating_sub(Duration::from_micros(1)));
     assert_eq!(steps.rescuer.run_once().await.unwrap().published, 0);
     steps.clock.advance(Duration::from_micros(1));
     assert_eq!(steps.rescuer.run_once().await.unwrap().published, 1);

@@ -27,6 +27,10 @@ pub(crate) struct FakePath {
     pub(crate) commits_allowed: Semaphore,
     pub(crate) marks_allowed: Semaphore,
     pub(crate) deliveries_allowed: Semaphore,
+    pub(crate) records_allowed: Semaphore,
+    pub(crate) record_sizes: Mutex<Vec<usize>>,
+    /// What becomes of an award that is to be held.
+    pub(crate) held_as: Mutex<State>,
     /// Overrides; without one all goes well.
     pub(crate) on_reserve: Answers<u32, ()>,
     pub(crate) on_commit: Answers<DrawBatch, Vec<DrawAnswer>>,
@@ -62,6 +66,9 @@ impl FakePath {
             commits_allowed: Semaphore::new(Semaphore::MAX_PERMITS),
             marks_allowed: Semaphore::new(Semaphore::MAX_PERMITS),
             deliveries_allowed: Semaphore::new(Semaphore::MAX_PERMITS),
+            records_allowed: Semaphore::new(Semaphore::MAX_PERMITS),
+            record_sizes: Mutex::default(),
+            held_as: Mutex::new(State::Held),
             on_reserve: Mutex::default(),
             on_commit: Mutex::default(),
             on_mark: Mutex::default(),
@@ -271,12 +278,14 @@ impl AwardPath for FakePath {
     }
 
     async fn record(&self, records: Vec<Record>, _: Timestamp) -> StoreResult<Vec<Recorded>> {
+        self.record_sizes.lock().unwrap().push(records.len());
+        self.records_allowed.acquire().await.unwrap().forget();
         check(&self.on_record, &records)?;
         let recorded = records.iter().map(|record| {
             let state = match record.decision {
                 Decision::Delivered { .. } => State::Delivered,
                 Decision::Refuse => State::Dead,
-                Decision::Hold(_) => State::Held,
+                Decision::Hold(_) => *self.held_as.lock().unwrap(),
                 Decision::Retry { .. } | Decision::Unknown | Decision::Defer => State::Retryable,
             };
             Recorded {

@@ -81,14 +81,13 @@ impl FakeTopic {
     /// The last offset committed of each partition.
     pub(crate) fn committed(&self, partition: i32) -> Option<i64> {
         let asked = self.asked.lock().unwrap();
-        let mut commits = asked.iter().rev().filter_map(|asked| match asked {
+        asked.iter().rev().find_map(|asked| match asked {
             Asked::Committed(next) => next
                 .iter()
                 .find(|(one, _)| *one == partition)
                 .map(|(_, next)| *next),
             Asked::Paused(_) | Asked::Resumed(_) | Asked::Left => None,
-        });
-        commits.next()
+        })
     }
 }
 
@@ -143,7 +142,11 @@ impl Topic for FakeTopic {
     }
 
     async fn group_position(&self, _: &str) -> Result<GroupPosition, TopicError> {
-        if *self.says.lock().unwrap() == Says::Nothing {
+        let says = *self.says.lock().unwrap();
+        if says == Says::Nothing {
+            std::future::pending::<()>().await;
+        }
+        if says == Says::NotTaken {
             return Err(TopicError::Unavailable("away".to_owned()));
         }
         Ok(GroupPosition {

@@ -11,8 +11,9 @@
 //! - The broker does not take a message, or nobody knows: marked as failed; its row
 //!   is due after the backoff.
 //! - It never will (size): the award is dead, `unpublishable`, at once.
-//! - Many fail: the topic's breaker opens, hand-offs are dropped, and rescue sends
-//!   one probe batch a second.
+//! - Many fail: the topic's breaker opens and hand-offs are dropped; once a second
+//!   one probe batch goes, of rescue's or of fresh ones, for a process may have the
+//!   one role without the other.
 //! - The store is away: the marks are tried a few times, then forgotten; rescue
 //!   publishes again, and the row drops the second copy.
 
@@ -20,6 +21,7 @@ mod publish;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use publish::Passing;
 pub use publish::Publisher;
 
 use crate::meters::Meters;
@@ -121,10 +123,11 @@ impl Relay {
         let (marks, written) = mpsc::channel(limits::RELAY_MARKS_WAITING_MAX);
         let marker = tasks.spawn(write_marks(Arc::clone(&self.publisher), written));
         while let Some(batch) = self.next_batch(&tasks).await {
-            let Some(fresh) = self.fresh(batch) else {
+            let passing = self.let_through(batch);
+            if passing.handoffs.is_empty() {
                 continue;
-            };
-            let published = self.publisher.publish(fresh).await;
+            }
+            let published = self.publisher.publish_passing(passing).await;
             // The marker ends after this loop, so it takes what comes.
             if marks.send(published).await.is_err() {
                 break;
@@ -141,19 +144,16 @@ impl Relay {
         }
         let batch = self.take_batch();
         let taken = batch.len();
-        let Some(fresh) = self.fresh(batch) else {
-            return RelayStep {
-                published: 0,
-                dropped: taken,
-            };
-        };
-        let step = RelayStep {
-            published: fresh.len(),
-            dropped: taken - fresh.len(),
-        };
-        let marks = self.publisher.publish(fresh).await;
-        self.publisher.mark(marks).await;
-        step
+        let passing = self.let_through(batch);
+        let published = passing.handoffs.len();
+        if published > 0 {
+            let marks = self.publisher.publish_passing(passing).await;
+            self.publisher.mark(marks).await;
+        }
+        RelayStep {
+            published,
+            dropped: taken - published,
+        }
     }
 
     async fn next_batch(&mut self, tasks: &Tasks) -> Option<Vec<Handoff>> {
@@ -188,16 +188,14 @@ impl Relay {
         batch
     }
 
-    /// Those that rescue does not own yet; none while the breaker is not closed.
-    fn fresh(&self, batch: Vec<Handoff>) -> Option<Vec<Handoff>> {
+    /// Those that may go now; the others are dropped.
+    fn let_through(&self, batch: Vec<Handoff>) -> Passing {
         let offered = batch.len();
-        let fresh = if self.publisher.is_closed() {
-            self.publisher.without_expired(batch)
-        } else {
-            Vec::new()
-        };
-        self.meters.handoffs_dropped.add(offered - fresh.len());
-        (!fresh.is_empty()).then_some(fresh)
+        let passing = self.publisher.let_through(batch);
+        self.meters
+            .handoffs_dropped
+            .add(offered - passing.handoffs.len());
+        passing
     }
 }
 

@@ -5,6 +5,8 @@ use crate::breaker::{Breaker, BreakerSettings, BreakerState, Pass};
 use crate::kill;
 use crate::meters::Meters;
 use crate::store_calls::{NoAnswer, halved, is_passing, kept_from_panic};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tombola_core::award::{Mark, Position};
@@ -12,10 +14,19 @@ use tombola_core::limits;
 use tombola_core::ports::{
     AwardPath, Clock, Handoff, MarkOf, Outgoing, Report, StoreResult, Topic, Written,
 };
+use tracing::Instrument;
 
 /// How long a broker may hold its reports back before they count as unknown; above
 /// the broker's own time-out.
 const REPORT_TIMEOUT: Duration = limits::PUBLISH_TIMEOUT.saturating_add(Duration::from_millis(500));
+
+/// What the topic's breaker let through.
+pub(crate) struct Passing {
+    /// The messages.
+    pub(crate) handoffs: Vec<Handoff>,
+    /// Whether they are its probe: their reports decide.
+    pub(crate) is_probe: bool,
+}
 
 /// Publishes and marks.
 pub struct Publisher {
@@ -68,21 +79,37 @@ impl Publisher {
         self.breaker().give_probe_back();
     }
 
-    /// Those that rescue does not own yet.
-    pub(crate) fn without_expired(&self, mut handoffs: Vec<Handoff>) -> Vec<Handoff> {
+    /// Of fresh hand-offs, those that may go now: none that rescue may own, and only
+    /// what the topic's breaker lets through.
+    pub(crate) fn let_through(&self, mut handoffs: Vec<Handoff>) -> Passing {
         let now = self.clock.now();
         handoffs.retain(|handoff| now.since(handoff.at) < limits::HANDOFF_AGE_MAX);
-        handoffs
+        let pass = if handoffs.is_empty() {
+            Pass::Yes
+        } else {
+            self.pass()
+        };
+        match pass {
+            Pass::Yes => {}
+            Pass::Probe => handoffs.truncate(limits::RESCUE_PROBE_ROWS),
+            Pass::No { .. } => handoffs.clear(),
+        }
+        let is_probe = pass == Pass::Probe;
+        Passing { handoffs, is_probe }
     }
 
     /// Publishes a batch; one mark for each message, in order.
     pub async fn publish(&self, handoffs: Vec<Handoff>) -> Vec<MarkOf> {
-        self.publish_as(handoffs, false).await
+        let is_probe = false;
+        self.publish_passing(Passing { handoffs, is_probe }).await
     }
 
-    /// The same as the probe of the topic's breaker.
-    pub(crate) async fn publish_probe(&self, handoffs: Vec<Handoff>) -> Vec<MarkOf> {
-        self.publish_as(handoffs, true).await
+    /// The same for what the topic's breaker let through.
+    pub(crate) async fn publish_passing(&self, passing: Passing) -> Vec<MarkOf> {
+        let span = tracing::debug_span!("relay.batch", messages = passing.handoffs.len());
+        self.publish_as(passing.handoffs, passing.is_probe)
+            .instrument(span)
+            .await
     }
 
     async fn publish_as(&self, handoffs: Vec<Handoff>, is_probe: bool) -> Vec<MarkOf> {
@@ -123,9 +150,10 @@ impl Publisher {
         let answered = if fit.is_empty() {
             Vec::new()
         } else {
-            tokio::time::timeout(REPORT_TIMEOUT, self.topic.publish_batch(fit))
-                .await
-                .unwrap_or_default()
+            // A broker's client that panics or hangs leaves every message unknown.
+            let published = AssertUnwindSafe(self.topic.publish_batch(fit)).catch_unwind();
+            let published = tokio::time::timeout(REPORT_TIMEOUT, published).await;
+            published.map(Result::unwrap_or_default).unwrap_or_default()
         };
         let mut answered = answered.into_iter();
         let report = |is_large| {

@@ -168,11 +168,28 @@ async fn failures_open_the_breaker_and_then_handoffs_are_dropped_without_asking_
             dropped: 10
         }
     );
-    // Half-open is rescue's: the relay goes on only when a probe has closed it.
-    tokio::time::advance(Duration::from_secs(5)).await;
-    world.offer(20..30);
-    assert_eq!(world.relay.run_once().await.dropped, 10);
     assert_eq!(world.topic.batches.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_open_breaker_lets_one_small_batch_through_and_its_word_decides() {
+    let mut world = World::new(100);
+    world.topic.say(Says::NotTaken);
+    world.offer(0..10);
+    world.relay.run_once().await;
+    for (says, is_closed) in [(Says::NotTaken, false), (Says::Taken, true)] {
+        world.topic.say(says);
+        tokio::time::advance(tombola_core::limits::RESCUE_PROBE_INTERVAL).await;
+        world.offer(10..40);
+        let probe = tombola_core::limits::RESCUE_PROBE_ROWS;
+        let expected = RelayStep {
+            published: probe,
+            dropped: 30 - probe,
+        };
+        assert_eq!(world.relay.run_once().await, expected);
+        assert_eq!(world.publisher.is_closed(), is_closed);
+    }
+    assert_eq!(*world.topic.batches.lock().unwrap(), [10, 10, 10]);
 }
 
 #[tokio::test(start_paused = true)]

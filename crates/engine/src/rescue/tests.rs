@@ -237,20 +237,21 @@ async fn probe_of_the_topic_that_finds_nothing_to_publish_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn group_that_nobody_can_speak_of_is_passed_on_as_unknown() {
+async fn group_that_nobody_can_speak_of_in_time_is_passed_on_as_unknown() {
     let mut world = World::new(&[0]).await;
-    world.rescuer.run_once().await.unwrap();
-    world.topic.say(Says::Nothing);
-    world.rescuer.run_once().await.unwrap();
-    let known: Vec<bool> = world
-        .path
-        .queries
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|query| query.group.is_some())
-        .collect();
-    assert_eq!(known, [true, false]);
+    for says in [Says::Taken, Says::NotTaken, Says::Nothing] {
+        world.topic.say(says);
+        let began = world.clock.monotonic();
+        world.rescuer.run_once().await.unwrap();
+        let took = world.clock.monotonic().saturating_sub(began);
+        assert_eq!(
+            took >= limits::GROUP_POSITION_TIMEOUT,
+            says == Says::Nothing
+        );
+    }
+    let queries = world.path.queries.lock().unwrap();
+    let known: Vec<bool> = queries.iter().map(|query| query.group.is_some()).collect();
+    assert_eq!(known, [true, false, false]);
     assert_eq!(world.meters.group(), None);
 }
 

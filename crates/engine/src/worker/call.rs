@@ -49,6 +49,7 @@ impl Shared {
                     message,
                     permit,
                     lease_until,
+                    traceparent: _,
                 },
             jitter,
         } = call;
@@ -87,6 +88,9 @@ impl Shared {
             is_breaker_failure,
             disable,
         } = judge(answer, endpoint.conflict_means_delivered);
+        if disable {
+            self.parts.lanes.disable(endpoint.lane);
+        }
         permit.end(
             !is_breaker_failure,
             self.parts.clock.monotonic().saturating_sub(began),
@@ -144,10 +148,9 @@ impl Shared {
         }
     }
 
-    /// 410: no more calls from here at once, and none from other processes as soon as
+    /// 410: no more calls from here already, and none from other processes as soon as
     /// they look. Its awards are held, and released when an operator enables it.
     async fn disable(&self, endpoint: &Endpoint) {
-        self.parts.lanes.disable(endpoint.lane);
         let by = Actor {
             name: "tombola".to_owned(),
             reason: Some("the endpoint answered 410".to_owned()),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tombola_core::decision::DecisionName;
 use tombola_core::ports::{AwardPath, Copy, CopyAnswer, Deferral, KeptMessage};
 use tombola_core::{AwardId, Timestamp};
+use tracing::Instrument;
 
 /// What came of a task of the store.
 #[derive(Debug, Default)]
@@ -80,7 +81,8 @@ impl Shared {
         if !taken.is_empty() {
             kill::point("before_deliver");
             let copies: Vec<Copy> = taken.iter().map(Taken::copy).collect();
-            let answers = self.ask(&copies, deliver_local).await;
+            let span = tracing::debug_span!("consume", copies = copies.len());
+            let answers = self.ask(&copies, deliver_local).instrument(span).await;
             kill::point("after_deliver");
             self.sort(taken, answers, &mut settled).await;
         }
@@ -103,7 +105,9 @@ impl Shared {
                 settled.done.push(taken.place);
                 // From here on the lease is counted by the monotonic clock.
                 let lease_until = monotonic + claim.lease_ends.since(now);
+                let traceparent = taken.traceparent();
                 settled.claimed.push(Claimed {
+                    traceparent,
                     claim,
                     message: taken.message,
                     permit,

@@ -30,6 +30,14 @@ impl Taken {
         }
     }
 
+    /// Trace context of the draw, as it came with the message.
+    pub(super) fn traceparent(&self) -> Option<String> {
+        let mut headers = self.incoming.headers.iter();
+        headers
+            .find(|(name, _)| name == "traceparent")
+            .map(|(_, value)| value.clone())
+    }
+
     /// The store says that it is none of our awards'.
     pub(super) fn kept(&self, reason: KeptReason) -> KeptMessage {
         kept(&self.incoming, self.epoch, reason)

@@ -12,12 +12,15 @@ use std::time::Duration;
 use tombola_core::limits;
 use tombola_core::message::Message;
 use tombola_core::ports::Claim;
+use tracing::Instrument;
 
 /// A claim, with what its call needs.
 #[derive(Debug)]
 pub(super) struct Claimed {
     pub(super) claim: Box<Claim>,
     pub(super) message: Arc<Message>,
+    /// Trace context of the draw.
+    pub(super) traceparent: Option<String>,
     /// `None`: the lane is disabled, and the award is held without a call.
     pub(super) permit: Option<Permit>,
     /// The monotonic reading at which the lease ends.
@@ -153,14 +156,17 @@ impl Worker {
     /// A claim is durable: its call begins, in a task of its own.
     pub(super) fn begin_call(&mut self, claimed: Claimed) {
         self.step.calls += usize::from(claimed.permit.is_some());
-        let call = Call {
-            claimed,
-            jitter: self.rolls.jitter(),
-        };
-        let shared = Arc::clone(&self.shared);
+        let span = tracing::debug_span!(
+            "deliver",
+            award.id = %claimed.claim.award,
+            delivery.attempt = claimed.claim.attempts,
+            traceparent = claimed.traceparent.as_deref(),
+        );
+        let jitter = self.rolls.jitter();
+        let call = Arc::clone(&self.shared).call(Call { claimed, jitter });
         self.shared
             .tasks
-            .spawn_on(&mut self.calls, shared.call(call));
+            .spawn_on(&mut self.calls, call.instrument(span));
     }
 }
 

@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tombola_core::AwardId;
 use tombola_core::award::State;
-use tombola_core::decision::DecisionName;
+use tombola_core::decision::{Decision, DecisionName};
 use tombola_core::limits;
 use tombola_core::ports::{Record, Recorded, StoreError, Written};
+use tombola_core::reason::HoldReason;
 
 /// A record, and the monotonic reading until which it is worth writing.
 #[derive(Debug, Clone)]
@@ -83,14 +84,21 @@ impl Shared {
         };
         let answers = halved(&due, call).await;
         kill::point("after_record");
+        let mut knows_better = false;
         for (due, answer) in due.iter().zip(answers) {
             match answer {
-                Ok(recorded) => self.note_recorded(due, &recorded),
+                Ok(recorded) => {
+                    knows_better |= is_enabled_again(due, &recorded);
+                    self.note_recorded(due, &recorded);
+                }
                 Err(NoAnswer::Member(error) | NoAnswer::Store(error)) => {
                     let award = due.record.award;
                     tracing::error!(award.id = %award, error, "a call could not be recorded; its lease ends and rescue decides");
                 }
             }
+        }
+        if knows_better && let Err(error) = self.parts.lanes.reload(&*self.parts.catalog).await {
+            tracing::warn!(%error, "the endpoints could not be read");
         }
     }
 
@@ -167,4 +175,11 @@ impl Shared {
         }
         kill::point("after_give_back");
     }
+}
+
+/// The award was to be held because its endpoint is disabled, and the database says
+/// that it no longer is: what this process knows of it is old.
+fn is_enabled_again(due: &Due, recorded: &Recorded) -> bool {
+    due.record.decision == Decision::Hold(HoldReason::EndpointDisabled)
+        && recorded.row.state == State::Pending
 }

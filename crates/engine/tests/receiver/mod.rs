@@ -109,7 +109,7 @@ fn with_retry_after(text: &str) -> Response {
     reason = "the receiver is another machine, with a clock of its own"
 )]
 fn in_two_minutes() -> SystemTime {
-    SystemTime::now() + Duration::from_secs(120)
+    SystemTime::now() + Duration::from_mins(2)
 }
 
 #[expect(

@@ -8,6 +8,8 @@ mod reference;
 mod section;
 mod sections;
 mod span;
+#[cfg(test)]
+mod tests;
 
 pub use load::{ConfigError, Flag, Loaded, Origin, Sources, load};
 pub use reference::{example, page};

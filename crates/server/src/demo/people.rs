@@ -85,10 +85,16 @@ async fn awards(wire: &Arc<dyn Wire>, campaign: &str, state: &str) -> Result<Vec
 async fn unfinished(wire: &Arc<dyn Wire>, campaign: &str) -> Result<u64> {
     let path = format!("/v1/campaigns/{campaign}");
     let shown = patient(wire, Call::get(&path)).await?;
-    let prizes = shown["prizes"].as_array().context("the campaign shows no prizes")?;
+    let prizes = shown["prizes"]
+        .as_array()
+        .context("the campaign shows no prizes")?;
     prizes
         .iter()
-        .map(|prize| prize["unfinished"].as_u64().context("a prize does not say what is unfinished"))
+        .map(|prize| {
+            prize["unfinished"]
+                .as_u64()
+                .context("a prize does not say what is unfinished")
+        })
         .sum()
 }
 

@@ -236,3 +236,45 @@ async fn partitions_pause_at_the_bound_of_copies_in_hand_and_resume_at_half_of_i
     world.pass(20).await;
     assert!(matches!(&asked()[..], [_, _, Asked::Resumed(partitions)] if partitions.len() == 3));
 }
+
+#[tokio::test(start_paused = true)]
+async fn bytes_of_a_message_that_is_kept_are_bounded() {
+    let world = World::plain().await;
+    let mut large = incoming(0, 0, 1);
+    large.value = Some(Arc::from(vec![b'x'; limits::KEPT_MESSAGE_BYTES_MAX + 1]));
+    world.topic.show(Polled::Messages(vec![large]));
+    world.pass(200).await;
+    let kept = world.path.kept.lock().unwrap();
+    let bytes = kept[0].value.as_ref().map(Vec::len);
+    assert_eq!(
+        (kept[0].reason, bytes),
+        (
+            KeptReason::Undecodable,
+            Some(limits::KEPT_MESSAGE_BYTES_MAX)
+        )
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_are_committed_once_in_their_interval_and_no_more_is_read_than_is_asked_for() {
+    let world = World::plain().await;
+    for n in 0..40 {
+        world.topic.show_awards(0, n * 10, n * 10 + 1..=n * 10 + 10);
+        world.pass(10).await;
+    }
+    world.pass(200).await;
+    let commits = world.topic.asked.lock().unwrap().len();
+    assert!((4..=6).contains(&commits), "{commits} commits in 600 ms");
+    assert_eq!(world.topic.committed(0), Some(400));
+    world.topic.show_awards(0, 400, 401..=2400);
+    world.pass(200).await;
+    let largest = world
+        .path
+        .delivered
+        .lock()
+        .unwrap()
+        .iter()
+        .map(Vec::len)
+        .max();
+    assert_eq!(largest, Some(limits::WORKER_POLL_MAX));
+}

@@ -158,3 +158,68 @@ async fn call_that_is_cut_off_by_the_end_of_a_stop_is_recorded_as_unknown() {
     world.tasks.ended().await;
     assert_eq!(world.decisions(), [(1, DecisionName::Unknown)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn records_are_written_in_bounded_batches_and_a_bounded_number_at_a_time() {
+    let endpoints: Vec<Endpoint> = (1..=3)
+        .map(|lane| Endpoint {
+            concurrency: 1000,
+            ..endpoint(lane)
+        })
+        .collect();
+    let world = World::new(Setting {
+        endpoints,
+        ..Setting::default()
+    })
+    .await;
+    world
+        .path
+        .records_allowed
+        .forget_permits(tokio::sync::Semaphore::MAX_PERMITS);
+    for lane in 1..=3 {
+        let awards = lane * 10_000..lane * 10_000 + 340;
+        world.outside(lane, awards.clone());
+        world.topic.show_awards(0, lane * 10_000, awards);
+    }
+    world.pass(200).await;
+    let writing = || world.path.record_sizes.lock().unwrap().clone();
+    assert_eq!(writing().len(), limits::RECORD_BATCHES_MAX);
+    world.path.records_allowed.add_permits(100);
+    world.pass(100).await;
+    assert_eq!(writing().iter().sum::<usize>(), 3 * 340);
+    assert!(
+        writing()
+            .iter()
+            .all(|size| *size <= limits::RECORD_BATCH_MAX)
+    );
+    assert_eq!(
+        writing().iter().max(),
+        Some(&limits::RECORD_BATCH_MAX),
+        "{:?}",
+        writing()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoint_that_was_enabled_meanwhile_is_looked_up_when_its_award_is_not_held() {
+    let off = Endpoint {
+        is_enabled: false,
+        ..endpoint(1)
+    };
+    let world = World::new(Setting {
+        endpoints: vec![off],
+        ..Setting::default()
+    })
+    .await;
+    *world.catalog.endpoints.lock().unwrap() = vec![endpoint(1)];
+    *world.path.held_as.lock().unwrap() = tombola_core::award::State::Pending;
+    world.outside(1, [1, 2]);
+    world.topic.show_awards(0, 0, [1]);
+    world.pass(100).await;
+    world.topic.show_awards(0, 1, [2]);
+    world.pass(300).await;
+    assert_eq!(
+        world.decisions(),
+        [(1, DecisionName::Hold), (2, DecisionName::Delivered)]
+    );
+}

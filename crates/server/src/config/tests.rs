@@ -1,0 +1,115 @@
+//! Sources over sources, and what is told of a bad one.
+
+use super::*;
+use std::path::PathBuf;
+
+fn from_file(text: &str) -> Result<Loaded, ConfigError> {
+    load(&Sources {
+        file: Some((PathBuf::from("tombola.toml"), text.to_owned())),
+        ..Sources::default()
+    })
+}
+
+#[test]
+fn each_source_overrides_the_weaker_ones_and_is_remembered() {
+    let sources = Sources {
+        file: Some((
+            "tombola.toml".into(),
+            "[http]\nlisten = \"127.0.0.1:1\"\nconnections_max = 7\n".into(),
+        )),
+        env: vec![
+            ("TOMBOLA_HTTP__LISTEN".into(), "127.0.0.1:2".into()),
+            ("TOMBOLA_BROKER__PARTITIONS".into(), "3".into()),
+            ("TOMBOLA_API_KEY".into(), "not a setting".into()),
+        ],
+        flags: vec![Flag {
+            flag: "--listen",
+            key: "http.listen",
+            value: "127.0.0.1:3".into(),
+        }],
+    };
+    let loaded = load(&sources).unwrap();
+    assert_eq!(loaded.config.http.listen, "127.0.0.1:3");
+    assert_eq!(loaded.config.http.connections_max, 7);
+    assert_eq!(loaded.config.broker.partitions, 3);
+    let origin = |key: &str| loaded.origins[key].to_string();
+    assert_eq!(origin("http.listen"), "--listen");
+    assert_eq!(origin("http.connections_max"), "tombola.toml:3");
+    assert_eq!(origin("broker.partitions"), "TOMBOLA_BROKER__PARTITIONS");
+    assert_eq!(origin("broker.url"), "default");
+}
+
+#[test]
+fn unknown_key_of_each_source_is_an_error_that_names_the_nearest() {
+    let sources = Sources {
+        file: Some((
+            "tombola.toml".into(),
+            "[http]\nlisten_on = \"x\"\n[htp]\na = 1\n".into(),
+        )),
+        env: vec![("TOMBOLA_DELIVERY__LEASETIME".into(), "60s".into())],
+        flags: Vec::new(),
+    };
+    let ConfigError(problems) = load(&sources).unwrap_err();
+    assert_eq!(
+        problems[0],
+        "tombola.toml:2: no key is called `http.listen_on`; did you mean `http.listen`?"
+    );
+    assert!(
+        problems[1].starts_with("tombola.toml:4: no key is called `htp.a`"),
+        "{}",
+        problems[1]
+    );
+    assert_eq!(
+        problems[2],
+        "TOMBOLA_DELIVERY__LEASETIME: no key is called `delivery.leasetime`; did you mean `delivery.lease_time`?"
+    );
+}
+
+#[test]
+fn bad_values_are_told_with_key_and_place() {
+    let ConfigError(problems) =
+        from_file("[delivery]\nlease_time = \"soon\"\nattempts_max = \"12\"\n").unwrap_err();
+    assert_eq!(
+        problems[0],
+        "tombola.toml:3: `delivery.attempts_max` is of type string, and has to be integer"
+    );
+    assert!(
+        problems[1].starts_with("tombola.toml:2: `delivery.lease_time`: write a whole number"),
+        "{}",
+        problems[1]
+    );
+    let ConfigError(problems) = from_file("[delivery]\nlease_time = \"40s\"\n").unwrap_err();
+    assert!(
+        problems[0].starts_with("tombola.toml:2: `delivery.lease_time`: use more than 40s"),
+        "{}",
+        problems[0]
+    );
+    let ConfigError(problems) = from_file("[http\n").unwrap_err();
+    assert!(
+        problems[0].starts_with("tombola.toml:1: "),
+        "{}",
+        problems[0]
+    );
+}
+
+#[test]
+fn databases_and_brokers_that_this_build_has_not_got_are_refused_plainly() {
+    let ConfigError(problems) =
+        from_file("[database]\nurl = \"postgres://db\"\n[broker]\nurl = \"kafka://h:9092\"\n")
+            .unwrap_err();
+    assert!(
+        problems[0].contains("this build has no PostgreSQL yet"),
+        "{}",
+        problems[0]
+    );
+    assert!(
+        problems[1].contains("this build has no Kafka yet"),
+        "{}",
+        problems[1]
+    );
+}
+
+#[test]
+fn defaults_are_valid() {
+    assert_eq!(load(&Sources::default()).unwrap().config, Config::default());
+}
