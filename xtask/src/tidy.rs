@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::shell::Workspace;
 
+mod claims;
 mod crates;
 mod habits;
 mod manifests;
@@ -79,6 +80,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let mut findings = crates::check(&crates::listings(&workspace.metadata));
     findings.extend(manifests::check(&texts));
     findings.extend(maps::check(&texts));
+    findings.extend(claims::check(&texts));
     findings.extend(sources::check(&texts));
     findings.extend(habits::check(&texts));
     findings.extend(words::check(

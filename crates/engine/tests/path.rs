@@ -131,6 +131,7 @@ async fn endpoint_that_another_process_disables_is_called_no_more_after_the_next
             .await
             .unwrap()
     );
+    settle().await;
     tokio::time::advance(limits::ENDPOINT_REFRESH).await;
     settle().await;
     world.draw("k", 50).await;

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::fakes::{FakePath, FakeTopic, ORIGIN, Says, TokioClock, handoff};
-use std::time::Duration;
 use tombola_core::AwardId;
 use tombola_core::award::{Mark, Position};
 use tombola_core::ports::{AwardPath, Clock, StoreError};

@@ -1,4 +1,4 @@
-//! `tombola demo`
+//! `tombola demo`: asks for the run, shows its progress and its report.
 
 use super::context::{Context, Failed, Usage};
 use crate::demo::{self, Options, Progress};

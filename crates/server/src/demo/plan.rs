@@ -1,5 +1,5 @@
 //! Who draws in the demo, in which order: decided by the seed alone, so that one
-//! seed gives the same requests. (The rolls are the server's own and differ.)
+//! seed gives the same requests. The rolls are of the server itself and differ.
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;

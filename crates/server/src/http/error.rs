@@ -264,7 +264,7 @@ impl From<StoreError> for ApiError {
     }
 }
 
-/// The error itself rides on the answer; [`super::request`] writes the body, for
+/// The error itself rides on the answer; `super::request` writes the body, for
 /// it knows the request's id.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {

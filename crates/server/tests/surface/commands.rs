@@ -38,6 +38,24 @@ fn campaign_from_its_file_to_a_delivered_award_and_a_clean_audit() {
 
     // A server delivers what the command drew.
     let server = desk.serve();
+    all_five_are_delivered_or_wait_for_an_address(&desk);
+    let csv = desk.ok(&["award", "list", "--csv"]);
+    assert_eq!(csv.stdout.lines().count(), 6);
+    assert!(
+        csv.stdout
+            .starts_with("award,drawn_at,campaign,prize,user,kind,state,reason,attempts,due_at\n")
+    );
+    assert_eq!(server.stop().code, Some(0));
+
+    let audit = desk.ok(&["audit", "--full", "--json"]).json();
+    assert_eq!(
+        (&audit["ok"], &audit["campaigns"][0]["wins"]),
+        (&json!(true), &json!(5))
+    );
+    assert!(desk.ok(&["audit"]).stdout.ends_with("the audit is clean\n"));
+}
+
+fn all_five_are_delivered_or_wait_for_an_address(desk: &Desk) {
     let unfinished = |desk: &Desk| {
         let awards = desk.ok(&["award", "list", "--json"]).json_lines();
         awards
@@ -45,9 +63,7 @@ fn campaign_from_its_file_to_a_delivered_award_and_a_clean_audit() {
             .filter(|award| award["grant_state"] == 0 && award["state"] != "held")
             .count()
     };
-    until("all awards are delivered or held", || {
-        unfinished(&desk) == 0
-    });
+    until("all awards are delivered or held", || unfinished(desk) == 0);
     let awards = desk.ok(&["award", "list", "--json"]).json_lines();
     assert_eq!(awards.len(), 5);
     for award in &awards {
@@ -70,20 +86,6 @@ fn campaign_from_its_file_to_a_delivered_award_and_a_clean_audit() {
             "{people:?}"
         );
     }
-    let csv = desk.ok(&["award", "list", "--csv"]);
-    assert_eq!(csv.stdout.lines().count(), 6);
-    assert!(
-        csv.stdout
-            .starts_with("award,drawn_at,campaign,prize,user,kind,state,reason,attempts,due_at\n")
-    );
-    assert_eq!(server.stop().code, Some(0));
-
-    let audit = desk.ok(&["audit", "--full", "--json"]).json();
-    assert_eq!(
-        (&audit["ok"], &audit["campaigns"][0]["wins"]),
-        (&json!(true), &json!(5))
-    );
-    assert!(desk.ok(&["audit"]).stdout.ends_with("the audit is clean\n"));
 }
 
 #[test]

@@ -1,12 +1,22 @@
 //! What people and programs see from outside: the API by its router and over real
-//! connections, the command line through the real binary.
+//! connections, the command line through the real binary. The modules are marked as tests so that
+//! lints know their helpers for what they are.
 
+#[cfg(test)]
 mod access;
+#[cfg(test)]
 mod codes;
+#[cfg(test)]
 mod commands;
+#[cfg(test)]
 mod config;
+#[cfg(test)]
 mod draws;
+#[cfg(test)]
 mod metrics;
+#[cfg(test)]
 mod problems;
+#[cfg(test)]
 mod serving;
+#[cfg(test)]
 mod world;

@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use tombola_core::Timestamp;
 use tombola_core::campaign::{CampaignState, Prize};
 use tombola_core::draw::{Allowance, BatchState, DrawRequest, PrizeCount};
-use tombola_core::ports::StoreResult;
+use tombola_core::ports::{StoreError, StoreResult};
 use tombola_core::time::CivilDay;
 
 /// What was read and locked.
@@ -42,6 +42,10 @@ pub(super) async fn lock(
     users.dedup();
     let names: Vec<&str> = users.iter().map(|user| &***user).collect();
     let trip = Trip::run(work, campaign, &names).await?;
+    if trip.allowances.len() != names.len() {
+        let what = "an allowance was just removed".to_owned();
+        return Err(StoreError::Unavailable(what));
+    }
     let (mut state, version) =
         campaign_state(work, versions, campaign, &trip.campaign, now).await?;
     let used: Vec<Used> = trip

@@ -190,6 +190,10 @@ async fn what_is_paused_is_held_and_the_rest_is_claimed() {
         assert_eq!(claimed(&answer[0]).is_some(), !is_held, "{pause}");
         world.change("DELETE FROM pause", &[]).await;
     }
+    let rows = "SELECT count(*) FILTER (WHERE state = 'held' AND hold_reason = 'paused') * 100
+                  + count(*) FILTER (WHERE state = 'delivering') * 10 + sum(attempts)
+                FROM delivery";
+    assert_eq!(world.number(rows).await, 222);
 }
 
 /// Else the hold would be written after the resume has looked for it, and wait for

@@ -280,7 +280,7 @@ async fn text_that_the_database_cannot_hold_is_an_error_of_its_row() {
 }
 
 #[tokio::test]
-async fn message_ids_and_delivery_keys_are_stored_with_the_win() {
+async fn a_win_is_stored_with_its_keys_and_handed_over_only_where_there_is_a_relay() {
     let Some(world) = World::open(ONE_UNIT).await else {
         return;
     };
@@ -304,5 +304,16 @@ async fn message_ids_and_delivery_keys_are_stored_with_the_win() {
     assert_eq!(
         row.get::<_, i64>(3),
         NOON.plus(Schedule::default().grace(0)).0
+    );
+    let alone = DrawBatch {
+        has_relay: false,
+        ..batch(vec![world.request("u", "key-00002", 1)])
+    };
+    world.change("UPDATE prize SET stock = 2", &[]).await;
+    let answers = store.commit_draws(alone).await.unwrap();
+    assert!(matches!(&answers[0], DrawAnswer::Drawn { handoffs, .. } if handoffs.is_empty()));
+    assert_eq!(
+        world.number("SELECT min(due_at) FROM delivery").await,
+        NOON.0
     );
 }

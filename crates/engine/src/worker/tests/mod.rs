@@ -53,6 +53,7 @@ impl World {
         let (tasks, meters) = (Tasks::new(), Arc::new(Meters::new()));
         let catalog = FakeCatalog::with(setting.endpoints);
         let lanes = Arc::new(Lanes::new(Arc::clone(&clock) as _, Arc::clone(&meters)));
+        lanes.reload(&*catalog).await.unwrap();
         let distributor =
             FakeDistributor::new(Arc::clone(&clock) as _, setting.lasts, setting.answer);
         let parts = WorkerParts {

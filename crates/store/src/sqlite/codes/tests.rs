@@ -124,18 +124,3 @@ async fn withdrawn_import_gives_nothing_more_and_keeps_what_it_gave() {
         "a code that was given is never free again"
     );
 }
-#[tokio::test]
-async fn tmp_million() {
-    let it = Fixture::fair().await;
-    let import = it.begin("fair", "gift").await;
-    let s = std::time::Instant::now();
-    for chunk in 0..20 {
-        let mut codes: Vec<String> = (0..50_000).map(|k| format!("CODE-{:012}", chunk * 50_000 + k)).collect();
-        codes.sort_by_cached_key(|c| super::digest(1, c));
-        for step in codes.chunks(1000) {
-            it.store.add_codes(import, step.to_vec(), false).await.unwrap();
-        }
-    }
-    it.store.finish_import(import, NOW).await.unwrap();
-    println!("IMPORT {:?} {}", s.elapsed(), std::fs::read_to_string("/proc/loadavg").unwrap());
-}

@@ -316,6 +316,22 @@ async fn a_day_begins_anew_with_the_civil_day_and_a_clock_that_goes_back_gives_n
 }
 
 #[tokio::test]
+async fn a_clock_that_goes_back_gives_no_second_daily_cap() {
+    let fixture = Fixture::fair().await;
+    let phones = async |user: &str, now: Timestamp| {
+        let draws = fixture.draw_at(user, &[4; 3], now).await;
+        draws.iter().filter(|draw| draw.award.is_some()).count()
+    };
+    let tomorrow = NOW.plus(Duration::from_hours(24));
+    assert_eq!(phones("ann", tomorrow).await, 3);
+    assert_eq!(phones("bob", NOW).await, 1, "four a day, the later day's");
+    assert_eq!(
+        fixture.number("SELECT day_spent FROM prize WHERE slug = 'phone'"),
+        4
+    );
+}
+
+#[tokio::test]
 async fn counters_say_what_the_rows_say() {
     let fixture = Fixture::fair().await;
     for user in ["ann", "bob", "cho"] {

@@ -144,6 +144,33 @@ async fn a_full_disk_loses_the_whole_transaction_and_says_so_to_each_call() {
 }
 
 #[tokio::test]
+async fn after_a_lost_transaction_no_call_of_it_is_committed_by_itself() {
+    let fixture = Fixture::new();
+    let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
+    let (go, gone) = std::sync::mpsc::sync_channel(1);
+    // The disk is full, SQLite rolls back, and the call hides it.
+    let hides = fixture.store.write(Draw, 1, move |conn| {
+        begun.send(()).unwrap();
+        gone.recv().unwrap();
+        conn.pragma_update(None, "max_page_count", 1).unwrap();
+        conn.execute(
+            "INSERT INTO meta VALUES ('big', hex(zeroblob(10000000)))",
+            [],
+        )
+        .unwrap_err();
+        conn.pragma_update(None, "max_page_count", 1_000_000)
+            .unwrap();
+        Ok(())
+    });
+    has_begun.recv().unwrap();
+    let next = fixture.store.write(Draw, 1, |conn| insert(conn, "a"));
+    go.send(()).unwrap();
+    assert!(matches!(hides.await, Err(StoreError::Unavailable(_))));
+    next.await.unwrap();
+    assert_eq!(names(&fixture), ["a"], "in the transaction after it");
+}
+
+#[tokio::test]
 async fn a_full_line_refuses_and_the_other_line_still_takes() {
     let fixture = Fixture::new();
     let (held, first) = Held::new(&fixture.store);
