@@ -16,13 +16,14 @@ const MICRO: Duration = Duration::from_micros(1);
 
 /// A campaign of text prizes with these odds or weights, as a file would say it.
 fn campaign(chances: &[&str]) -> Rules {
-    let mut text = "[campaign]\nslug = \"fair\"\nname = \"Fair\"\n".to_owned();
-    for (index, chance) in chances.iter().enumerate() {
-        text += &format!(
+    let prize = |(index, chance): (usize, &&str)| {
+        format!(
             "[[prize]]\nslug = \"p{index}\"\nname = \"It\"\nkind = \"text\"\ntext = \"hello\"\n{chance}\n"
-        );
-    }
-    rules(&text)
+        )
+    };
+    let prizes: Vec<String> = chances.iter().enumerate().map(prize).collect();
+    let heading = "[campaign]\nslug = \"fair\"\nname = \"Fair\"\n";
+    rules(&(heading.to_owned() + &prizes.concat()))
 }
 
 fn rules(text: &str) -> Rules {

@@ -24,7 +24,8 @@ use std::time::Duration;
 use tokio::sync::MutexGuard;
 use tombola_broker::MemoryTopic;
 use tombola_core::Timestamp;
-use tombola_core::ports::{Catalog, Clock, StoreResult, Topic};
+use tombola_core::ports::{Catalog, Clock, Operate, StoreResult, Topic};
+use tombola_core::reason::HoldReason;
 use tombola_engine::{
     Desk, DeskOptions, Engine, EngineOptions, EngineParts, Lanes, Meters, RescueHandle, Roles,
     Seed, SystemClock, Tasks,
@@ -280,6 +281,20 @@ impl App {
             tracing::warn!(%error, "the change of an endpoint is seen a little later");
         }
         self.wake_rescue();
+    }
+
+    /// Ends the holds whose reason has ended, in steps, and wakes rescue. What a
+    /// death in the middle leaves is found by rescue at the date of its review.
+    pub(crate) async fn end_holds(&self, reason: HoldReason) -> StoreResult<u64> {
+        let mut ended = 0;
+        loop {
+            match self.0.store.end_holds(reason, self.now()).await? {
+                0 => break,
+                some => ended += some,
+            }
+        }
+        self.wake_rescue();
+        Ok(ended)
     }
 
     /// Something may be due now.

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn test_that_is_gone_is_found_with_its_line() {
+    fn renamed_test_is_found_with_its_line() {
         let page = "One.\n| `crates/core/tests/table.rs :: what_was_sent` |\n";
         let findings = findings(page);
         assert_eq!(

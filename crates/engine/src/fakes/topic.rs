@@ -36,6 +36,7 @@ pub(crate) struct FakeTopic {
     pub(crate) asked: Arc<Mutex<Vec<Asked>>>,
     /// What the next commits answer; without a word they go well.
     pub(crate) commit_errors: Arc<Mutex<Vec<TopicError>>>,
+    pub(crate) poll_errors: Arc<Mutex<Vec<TopicError>>>,
     sees: Mutex<Option<mpsc::Receiver<Polled>>>,
     shows: mpsc::Sender<Polled>,
 }
@@ -50,6 +51,7 @@ impl FakeTopic {
             batches: Mutex::default(),
             asked: Arc::default(),
             commit_errors: Arc::default(),
+            poll_errors: Arc::default(),
             sees: Mutex::new(Some(sees)),
             shows,
         })
@@ -133,11 +135,13 @@ impl Topic for FakeTopic {
     async fn subscribe(&self, _: &str) -> Result<Box<dyn Member>, TopicError> {
         let sees = self.sees.lock().unwrap().take().ok_or(TopicError::Closed)?;
         let (asked, commit_errors) = (Arc::clone(&self.asked), Arc::clone(&self.commit_errors));
+        let poll_errors = Arc::clone(&self.poll_errors);
         Ok(Box::new(FakeMember {
             sees,
             left: vec![],
             asked,
             commit_errors,
+            poll_errors,
         }))
     }
 
@@ -169,6 +173,7 @@ struct FakeMember {
     left: Vec<Incoming>,
     asked: Arc<Mutex<Vec<Asked>>>,
     commit_errors: Arc<Mutex<Vec<TopicError>>>,
+    poll_errors: Arc<Mutex<Vec<TopicError>>>,
 }
 
 impl FakeMember {
@@ -181,6 +186,9 @@ impl FakeMember {
 impl Member for FakeMember {
     async fn poll(&mut self, max: usize) -> Result<Polled, TopicError> {
         if self.left.is_empty() {
+            if let Some(error) = self.poll_errors.lock().unwrap().pop() {
+                return Err(error);
+            }
             match self.sees.recv().await.ok_or(TopicError::Closed)? {
                 Polled::Messages(messages) => self.left = messages,
                 other @ (Polled::Assigned(_) | Polled::Revoked(_)) => return Ok(other),

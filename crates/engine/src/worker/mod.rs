@@ -47,6 +47,7 @@ use copies::Settled;
 use intake::{Bad, Taken};
 use outside::Waiting;
 use partitions::Partitions;
+use poll::poll;
 use records::Records;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -155,6 +156,8 @@ pub struct Worker {
     /// Partitions came while the others were paused.
     came_unpaused: bool,
     commit_at: Duration,
+    /// After an error of the topic it is not asked before this.
+    poll_at: Duration,
     step: WorkerStep,
 }
 
@@ -176,6 +179,7 @@ impl Worker {
             is_paused: false,
             came_unpaused: false,
             commit_at: Duration::ZERO,
+            poll_at: Duration::ZERO,
             step: WorkerStep::default(),
         }
     }
@@ -192,7 +196,12 @@ impl Worker {
         self.step = WorkerStep::default();
         self.join().await?;
         // What is there comes at once; a topic that says nothing has nothing more.
-        while let Ok(polled) = tokio::time::timeout(Duration::from_millis(1), self.poll()).await {
+        while let Ok(polled) = tokio::time::timeout(
+            Duration::from_millis(1),
+            poll(&mut self.member, self.shared.parts.options.poll_max),
+        )
+        .await
+        {
             self.take_in(polled?);
             while !self.is_quiet() {
                 self.go_on();
@@ -222,38 +231,37 @@ impl Worker {
                 true
             }
             Ok(None) => true,
-            Err(error) => self.after(error).await,
+            Err(error) => self.after(&error),
         }
     }
 
     async fn next(&mut self) -> Result<Option<Came>, TopicError> {
         let tasks = self.shared.tasks.clone();
-        tokio::select! {
-            biased;
-            () = tasks.stopped(), if self.member.is_none() => return Ok(None),
-            joined = self.join() => joined?,
-        }
-        self.keep_flow().await?;
         let now = self.shared.parts.clock.monotonic();
+        let polls = now >= self.poll_at;
+        if polls {
+            tokio::select! {
+                biased;
+                () = tasks.stopped() => return Ok(None),
+                joined = self.join() => joined?,
+            }
+            self.keep_flow().await?;
+        }
         if now >= self.commit_at {
-            self.commit_at = now + self.shared.parts.options.commit_interval;
-            self.commit().await?;
+            self.commit_in_time(now).await?;
         }
         let mut wake = self.wake_in(now);
         if !self.partitions.to_commit().is_empty() {
             wake = wake.min(self.commit_at.saturating_sub(now));
         }
         let room = self.room();
-        let Some(member) = self.member.as_mut() else {
-            return Ok(None);
-        };
         // In no fixed order: polling must not starve behind results, nor they behind it.
         tokio::select! {
             () = tasks.stopped() => Ok(None),
             Some(settled) = self.settling.join_next() => Ok(Some(Came::Settled(settled.ok()))),
             Some(ended) = self.calls.join_next() => Ok(Some(Came::Called(ended.ok()))),
             Some(()) = self.records.written() => Ok(None),
-            polled = member.poll(room) => polled.map(|polled| Some(Came::Polled(polled))),
+            polled = poll(&mut self.member, room), if polls => Ok(Some(Came::Polled(polled?))),
             () = tokio::time::sleep(wake) => Ok(None),
         }
     }

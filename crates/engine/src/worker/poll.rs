@@ -6,7 +6,22 @@ use super::{Worker, WorkerStep};
 use crate::kill;
 use std::time::Duration;
 use tombola_core::limits;
-use tombola_core::ports::{Incoming, Polled, TopicError};
+use tombola_core::ports::{Incoming, Member, Polled, TopicError};
+
+/// How long a commit may hold the worker up, and when one that failed is tried again.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
+const COMMIT_AGAIN: Duration = Duration::from_secs(5);
+
+/// The next thing that the member sees; nothing, before it has joined.
+pub(super) async fn poll(
+    member: &mut Option<Box<dyn Member>>,
+    max: usize,
+) -> Result<Polled, TopicError> {
+    match member {
+        Some(member) => member.poll(max).await,
+        None => std::future::pending().await,
+    }
+}
 
 impl Worker {
     /// Joins the group, if it is no member yet.
@@ -16,14 +31,6 @@ impl Worker {
             self.member = Some(parts.topic.subscribe(&parts.group).await?);
         }
         Ok(())
-    }
-
-    pub(super) async fn poll(&mut self) -> Result<Polled, TopicError> {
-        let room = self.room();
-        match self.member.as_mut() {
-            Some(member) => member.poll(room).await,
-            None => Err(TopicError::Closed),
-        }
     }
 
     /// How many messages the next poll may give.
@@ -80,13 +87,13 @@ impl Worker {
             return Ok(());
         };
         if (!self.is_paused && in_hand >= max) || self.came_unpaused {
-            self.is_paused = true;
-            self.came_unpaused = false;
             tracing::debug!(in_hand, "too much in hand: the partitions pause");
             member.pause(&self.partitions.numbers()).await?;
+            self.is_paused = true;
+            self.came_unpaused = false;
         } else if self.is_paused && in_hand <= max / 2 {
-            self.is_paused = false;
             member.resume(&self.partitions.numbers()).await?;
+            self.is_paused = false;
         }
         Ok(())
     }
@@ -101,7 +108,7 @@ impl Worker {
             return Ok(());
         }
         kill::point("before_offset_commit");
-        match tokio::time::timeout(limits::GROUP_POSITION_TIMEOUT, member.commit(&next)).await {
+        match tokio::time::timeout(COMMIT_TIMEOUT, member.commit(&next)).await {
             Ok(Ok(())) => {
                 kill::point("after_offset_commit");
                 self.partitions.committed(&next);
@@ -116,22 +123,34 @@ impl Worker {
         }
     }
 
-    /// After an error of the topic: `false` when it is closed for good.
-    pub(super) async fn after(&mut self, error: TopicError) -> bool {
-        let tasks = &self.shared.tasks;
-        match error {
-            TopicError::Closed => {
-                tracing::info!("the topic is closed; the worker ends");
-                return false;
-            }
-            TopicError::LostGeneration => return true,
-            TopicError::Unavailable(_) | TopicError::Mismatch(_) => {
-                tracing::warn!(%error, "the topic is away; the worker goes on trying");
+    /// Commits, and again after its interval; after a failure not so soon, for what is
+    /// in hand goes on meanwhile.
+    pub(super) async fn commit_in_time(&mut self, now: Duration) -> Result<(), TopicError> {
+        self.commit_at = now + self.shared.parts.options.commit_interval;
+        match self.commit().await {
+            Ok(()) => Ok(()),
+            Err(TopicError::Closed) => Err(TopicError::Closed),
+            Err(error) => {
+                tracing::warn!(%error, "offsets were not committed; they are again");
+                self.commit_at = now + COMMIT_AGAIN;
+                Ok(())
             }
         }
-        tokio::select! {
-            () = tasks.stopped() => {}
-            () = tokio::time::sleep(*limits::STORE_BACKOFF.end()) => {}
+    }
+
+    /// After an error of the topic: `false` when it is closed for good. Otherwise it is
+    /// left alone for a while; what is in hand goes on.
+    pub(super) fn after(&mut self, error: &TopicError) -> bool {
+        match error {
+            TopicError::Closed => {
+                tracing::error!("the topic is closed; the worker ends");
+                return false;
+            }
+            TopicError::LostGeneration => {}
+            TopicError::Unavailable(_) | TopicError::Mismatch(_) => {
+                tracing::warn!(%error, "the topic is away; the worker goes on trying");
+                self.poll_at = self.shared.parts.clock.monotonic() + *limits::STORE_BACKOFF.end();
+            }
         }
         true
     }

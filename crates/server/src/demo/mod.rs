@@ -72,26 +72,24 @@ pub(crate) async fn run(options: &Options, progress: &dyn Progress) -> Result<Re
         "data in {}; a webhook receiver listens on loopback",
         data.display()
     ));
+    let run = Play {
+        options,
+        progress,
+        stage,
+        receiver: &receiver,
+        secret,
+    };
     let mut report = if options.crash {
         let mut server = crash::Server::start(&data).await?;
         let wire: Arc<dyn Wire> = Arc::new(Api::socket(data.join("tombola.sock")));
-        let played = play(
-            options,
-            progress,
-            &stage,
-            &receiver,
-            &secret,
-            wire,
-            Some(&mut server),
-        )
-        .await;
+        let played = play(&run, wire, Some(&mut server)).await;
         server.stop().await?;
         played?
     } else {
         let app = App::open(config(&data)?).await?;
         app.start(ServeRoles::all()).await?;
         let wire: Arc<dyn Wire> = Arc::new(Api::InProcess(app.router()));
-        let played = play(options, progress, &stage, &receiver, &secret, wire, None).await;
+        let played = play(&run, wire, None).await;
         app.stop().await;
         played?
     };
@@ -110,15 +108,27 @@ fn receiver_secret() -> String {
     )
 }
 
+/// What a run is played with.
+struct Play<'a> {
+    options: &'a Options,
+    progress: &'a dyn Progress,
+    stage: Stage,
+    receiver: &'a Receiver,
+    secret: String,
+}
+
 async fn play(
-    options: &Options,
-    progress: &dyn Progress,
-    stage: &Stage,
-    receiver: &Receiver,
-    secret: &str,
+    play: &Play<'_>,
     wire: Arc<dyn Wire>,
     server: Option<&mut crash::Server>,
 ) -> Result<Report> {
+    let Play {
+        options,
+        progress,
+        stage,
+        receiver,
+        secret,
+    } = play;
     let campaign = stage.rules.slug.clone();
     stage.set(&wire, &receiver.url, secret).await?;
     progress.say(&format!(
@@ -126,8 +136,9 @@ async fn play(
         stage.rules.prizes.len()
     ));
     let plan = plan::asks(options.draws, options.users, options.seed);
-    let (history, kills, drawing) = draw(&wire, &campaign, plan, progress, server).await?;
-    let tokens = people::claim_tokens(&history)?;
+    let drawn = draw(&wire, &campaign, plan, *progress, server).await?;
+    let history = &drawn.history;
+    let tokens = people::claim_tokens(history)?;
     let most = std::sync::atomic::AtomicU64::new(1);
     people::deliver_all(&wire, &campaign, &tokens, &|left| {
         let all = most.fetch_max(left, Ordering::Relaxed).max(left);
@@ -135,11 +146,16 @@ async fn play(
     })
     .await?;
     progress.say("everything is delivered; checking what callers and receiver wrote down");
-    let found = check(&wire, &campaign, &history, receiver).await?;
+    let found = check(&wire, &campaign, history, receiver).await?;
     let audit = patient(&wire, Call::get("/v1/audit?full=true")).await?;
-    Ok(report(
-        options, stage, receiver, &history, found, audit, kills, drawing,
-    ))
+    Ok(report(play, &drawn, found, audit))
+}
+
+/// What came of the drawing.
+struct Drawing {
+    history: History,
+    kills: u64,
+    took: Duration,
 }
 
 async fn draw(
@@ -148,7 +164,7 @@ async fn draw(
     plan: Vec<plan::Ask>,
     progress: &dyn Progress,
     server: Option<&mut crash::Server>,
-) -> Result<(History, u64, Duration)> {
+) -> Result<Drawing> {
     let all = u64::try_from(plan.len())?;
     let pace = Arc::new(Pace::default());
     #[expect(clippy::disallowed_methods, reason = "the demo reports real time")]
@@ -178,23 +194,25 @@ async fn draw(
         }
     };
     let (history, (), kills) = tokio::try_join!(drawing, watch, killing)?;
-    Ok((history, kills, begun.elapsed()))
+    Ok(Drawing {
+        history,
+        kills,
+        took: begun.elapsed(),
+    })
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the end of the demo, where all of it comes together"
-)]
-fn report(
-    options: &Options,
-    stage: &Stage,
-    receiver: &Receiver,
-    history: &History,
-    mut found: Found,
-    audit: Value,
-    kills: u64,
-    drawing: Duration,
-) -> Report {
+fn report(play: &Play<'_>, drawn: &Drawing, mut found: Found, audit: Value) -> Report {
+    let Play {
+        options,
+        stage,
+        receiver,
+        ..
+    } = play;
+    let Drawing {
+        history,
+        kills,
+        took,
+    } = drawn;
     let answered = u64::try_from(history.drawn.len()).unwrap_or(u64::MAX);
     let refused = history.refused.values().sum();
     let state = |name: &str| found.states.get(name).copied().unwrap_or_default();
@@ -219,13 +237,13 @@ fn report(
     if audit["ok"] != true {
         found.problems.push("the audit is not clean".to_owned());
     }
-    if options.crash && kills < crash::KILLS_MIN {
+    if options.crash && *kills < crash::KILLS_MIN {
         found.problems.push(format!(
             "only {kills} kills hit the server at work; {} are needed",
             crash::KILLS_MIN
         ));
     }
-    let seconds = drawing.as_secs_f64();
+    let seconds = took.as_secs_f64();
     Report {
         draws: u64::from(options.draws),
         answered,
@@ -241,7 +259,7 @@ fn report(
         double: found.double,
         retries: receiver.read(receiver::Ledger::repeats),
         unknown: receiver.read(receiver::Ledger::unknown),
-        kills,
+        kills: *kills,
         seconds,
         draws_per_second: f64::from(u32::try_from(answered).unwrap_or(u32::MAX))
             / seconds.max(1e-9),

@@ -19,7 +19,7 @@ const PAGE: usize = 500;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long the whole delivery may take before the demo fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Claim tokens that the winners kept, by award.
 pub(crate) fn claim_tokens(history: &History) -> Result<HashMap<i64, String>> {
@@ -74,10 +74,10 @@ pub(crate) async fn deliver_all(
 async fn awards(wire: &Arc<dyn Wire>, campaign: &str, state: &str) -> Result<Vec<Value>> {
     let path = format!("/v1/awards?campaign={campaign}&state={state}&limit={PAGE}");
     let mut page = patient(wire, Call::get(&path)).await?;
-    match page["items"].take() {
-        Value::Array(awards) => Ok(awards),
-        other => anyhow::bail!("the list of awards is not a list: {other}"),
-    }
+    let awards = page["items"]
+        .as_array_mut()
+        .context("the list of awards is not a list")?;
+    Ok(std::mem::take(awards))
 }
 
 /// Awards that are on their way or wait for somebody, counted in one read: an

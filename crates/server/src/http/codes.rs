@@ -15,6 +15,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use tombola_core::ports::{Catalog, ImportBegun, Role};
+use tombola_core::reason::HoldReason;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -82,7 +83,7 @@ async fn import_codes(
         .await
         .map_err(|error| ApiError::internal(&error))?
         .map_err(of_wrong)?;
-    app.wake_rescue();
+    app.end_holds(HoldReason::NoCode).await?;
     let document = ImportedDoc {
         campaign,
         prize,

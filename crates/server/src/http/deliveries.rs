@@ -71,14 +71,7 @@ async fn resume(
     if !app.store().resume(scope.clone(), by, app.now()).await? {
         return Err(Code::NotPaused.into());
     }
-    let mut released = 0;
-    loop {
-        match app.store().end_holds(HoldReason::Paused, app.now()).await? {
-            0 => break,
-            ended => released += ended,
-        }
-    }
-    app.wake_rescue();
+    let released = app.end_holds(HoldReason::Paused).await?;
     Ok(Json(PauseDoc {
         paused: false,
         scope,

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ports::{Catalog, Role};
+use tombola_core::reason::HoldReason;
 
 const READERS: Access = Access::of(&[Role::Operator, Role::Auditor]);
 /// What a secret of Standard Webhooks begins with.
@@ -140,5 +141,8 @@ async fn switch(
         return Err(Code::EndpointNotFound.into());
     }
     app.endpoints_changed().await;
+    if is_enabled {
+        app.end_holds(HoldReason::EndpointDisabled).await?;
+    }
     find(app, name).await.map(Json)
 }

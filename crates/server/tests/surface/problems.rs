@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tombola_core::award::Position;
 use tombola_core::decision::Decision;
-use tombola_core::ports::{AwardPath, Copy, CopyAnswer, Record};
+use tombola_core::ports::{AwardPath, Claim, Copy, CopyAnswer, Record};
 use tombola_core::retry::Jitter;
 use tombola_core::{AwardId, Timestamp};
 use tombola_server::http::error::Code;
@@ -338,98 +338,93 @@ async fn of_codes_and_stock(seen: &mut Seen) {
     seen.expect(&bad, Code::InvalidEndpoint);
 }
 
-/// An award of kind webhook is claimed as a worker would, and its call ends
-/// unknown at an endpoint that is not idempotent.
-async fn of_awards(seen: &mut Seen) {
-    let spec =
-        json!({ "name": "shop", "url": "https://shop.example", "idempotent": false }).to_string();
+/// An award of kind webhook, drawn by a user.
+async fn webhook_award(seen: &mut Seen) -> i64 {
+    let spec = json!({ "name": "shop", "url": "https://shop.example", "idempotent": false });
+    let path = "/v1/endpoints/shop";
     let put = seen
         .world
-        .send("PUT", "/v1/endpoints/shop", &[JSON], &spec)
+        .send("PUT", path, &[JSON], &spec.to_string())
         .await;
     assert_eq!(put.status, StatusCode::OK, "{put:?}");
+    let to_start = json!({ "to": "start" });
     let started = seen
         .world
-        .post("/v1/campaigns/hook/transitions", &json!({ "to": "start" }))
+        .post("/v1/campaigns/hook/transitions", &to_start)
         .await;
     assert_eq!(started.status, StatusCode::OK, "{started:?}");
-    let headers = [JSON, KEY];
+    let path = "/v1/campaigns/hook/draws";
     let drawn = seen
         .world
-        .send(
-            "POST",
-            "/v1/campaigns/hook/draws",
-            &headers,
-            "{\"user\":\"u\"}",
-        )
-        .await
-        .json();
-    let id = drawn["draws"][0]["id"].as_i64().unwrap();
-    seen.post(
-        &format!("/v1/awards/{id}/release"),
-        &json!({}),
-        Code::AwardState,
-    )
-    .await;
+        .send("POST", path, &[JSON, KEY], "{\"user\":\"u\"}")
+        .await;
+    drawn.json()["draws"][0]["id"].as_i64().unwrap()
+}
 
-    let message_id = seen.world.get(&format!("/v1/awards/{id}")).await.json()["message_id"].clone();
-    let store = seen.world.app.store().clone();
-    let now = seen.world.app.now();
+/// Claims the award as a worker would.
+async fn claim(world: &World, id: i64) -> Claim {
+    let shown = world.get(&format!("/v1/awards/{id}")).await.json();
     let copy = Copy {
         award: AwardId(id),
-        message_id: message_id.as_str().unwrap().to_owned(),
+        message_id: shown["message_id"].as_str().unwrap().to_owned(),
         position: Position {
             epoch: 1,
             partition: 0,
             offset: 0,
         },
     };
-    let claimed = store.claim(vec![copy], now).await.unwrap();
-    let [CopyAnswer::Claimed(claim)] = claimed.as_slice() else {
-        panic!("{claimed:?}")
-    };
-    let body = seen
-        .post(
-            &format!("/v1/awards/{id}/cancel"),
-            &json!({}),
-            Code::AwardDelivering,
-        )
-        .await;
-    let lease_ends = Timestamp::parse(body["lease_ends"].as_str().unwrap());
-    assert_eq!(lease_ends, Some(claim.lease_ends));
+    let claimed = world
+        .app
+        .store()
+        .claim(vec![copy], world.app.now())
+        .await
+        .unwrap();
+    match claimed.as_slice() {
+        [CopyAnswer::Claimed(claim)] => Claim::clone(claim),
+        other => panic!("{other:?}"),
+    }
+}
 
+/// Its call ends unknown, at an endpoint that is not idempotent.
+async fn record_unknown(world: &World, claim: &Claim) {
     let record = Record {
-        award: AwardId(id),
+        award: claim.award,
         lease: claim.lease,
         decision: Decision::Unknown,
         error: None,
-        lane_at: now,
+        lane_at: world.app.now(),
         jitter: Jitter::NONE,
     };
-    store.record(vec![record], now).await.unwrap();
+    world
+        .app
+        .store()
+        .record(vec![record], world.app.now())
+        .await
+        .unwrap();
+}
+
+async fn of_awards(seen: &mut Seen) {
+    let id = webhook_award(seen).await;
     seen.post(
-        "/v1/dead-letters/requeue",
-        &json!({ "ids": [id] }),
-        Code::OutcomeUnknown,
+        &format!("/v1/awards/{id}/release"),
+        &json!({}),
+        Code::AwardState,
     )
     .await;
-    let dry = seen
-        .world
-        .post(
-            "/v1/dead-letters/requeue",
-            &json!({ "filter": {}, "dry_run": true }),
-        )
-        .await
-        .json();
-    assert_eq!(
-        (&dry["matched"], &dry["requeued"], &dry["in_doubt"]),
-        (&json!(1), &json!(0), &json!(1))
-    );
+    let claim = claim(&seen.world, id).await;
+    let path = format!("/v1/awards/{id}/cancel");
+    let body = seen.post(&path, &json!({}), Code::AwardDelivering).await;
+    let lease_ends = Timestamp::parse(body["lease_ends"].as_str().unwrap());
+    assert_eq!(lease_ends, Some(claim.lease_ends));
+
+    record_unknown(&seen.world, &claim).await;
+    let path = "/v1/dead-letters/requeue";
+    seen.post(path, &json!({ "ids": [id] }), Code::OutcomeUnknown)
+        .await;
+    let dry = json!({ "filter": {}, "dry_run": true });
+    let dry = seen.world.post(path, &dry).await.json();
+    assert_eq!((&dry["matched"], &dry["requeued"]), (&json!(1), &json!(0)));
+    assert_eq!(dry["in_doubt"], 1);
     let word = json!({ "ids": [id], "outcome": "not-delivered" });
-    let done = seen
-        .world
-        .post("/v1/dead-letters/requeue", &word)
-        .await
-        .json();
-    assert_eq!(done["requeued"], 1);
+    assert_eq!(seen.world.post(path, &word).await.json()["requeued"], 1);
 }

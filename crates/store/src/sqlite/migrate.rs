@@ -41,8 +41,13 @@ pub(super) fn schema(path: &Path) -> StoreResult<Schema> {
     if !has_table {
         return Ok(Schema { present: 0, newest });
     }
-    let present =
-        conn.query_row("SELECT COALESCE(MAX(version), 0) FROM migration", [], |row| row.get(0)).or_store()?;
+    let present = conn
+        .query_row(
+            "SELECT COALESCE(MAX(version), 0) FROM migration",
+            [],
+            |row| row.get(0),
+        )
+        .or_store()?;
     Ok(Schema { present, newest })
 }
 
@@ -50,7 +55,9 @@ pub(super) fn schema(path: &Path) -> StoreResult<Schema> {
 pub(crate) fn migrate(conn: &mut Connection) -> StoreResult<Vec<i64>> {
     let mut applied = Vec::new();
     // Immediate: two processes that open the same new file go one after the other.
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).or_store()?;
+    let tx = conn
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .or_store()?;
     let present = present_version(&tx)?;
     let newest = MIGRATIONS.last().map_or(0, |it| it.version);
     if present > newest {
@@ -60,8 +67,11 @@ pub(crate) fn migrate(conn: &mut Connection) -> StoreResult<Vec<i64>> {
     }
     for it in MIGRATIONS.iter().filter(|it| it.version > present) {
         tx.execute_batch(it.sql).or_store()?;
-        tx.execute("INSERT INTO migration (version, name) VALUES (?1, ?2)", (it.version, it.name))
-            .or_store()?;
+        tx.execute(
+            "INSERT INTO migration (version, name) VALUES (?1, ?2)",
+            (it.version, it.name),
+        )
+        .or_store()?;
         applied.push(it.version);
     }
     tx.commit().or_store()?;
@@ -80,7 +90,9 @@ fn present_version(conn: &Connection) -> StoreResult<i64> {
     };
     if !has_table("migration")? {
         if has_table("")? {
-            return Err(StoreError::Schema("the file belongs to another program".to_owned()));
+            return Err(StoreError::Schema(
+                "the file belongs to another program".to_owned(),
+            ));
         }
         conn.execute_batch(
             "CREATE TABLE migration (
@@ -91,5 +103,10 @@ fn present_version(conn: &Connection) -> StoreResult<i64> {
         )
         .or_store()?;
     }
-    conn.query_row("SELECT COALESCE(MAX(version), 0) FROM migration", [], |row| row.get(0)).or_store()
+    conn.query_row(
+        "SELECT COALESCE(MAX(version), 0) FROM migration",
+        [],
+        |row| row.get(0),
+    )
+    .or_store()
 }

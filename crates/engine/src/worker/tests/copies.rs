@@ -186,19 +186,37 @@ async fn results_of_a_revoked_partition_are_dropped_and_nothing_of_it_is_committ
 }
 
 #[tokio::test(start_paused = true)]
-async fn commit_of_a_lost_generation_moves_nothing_and_is_tried_again() {
+async fn commit_that_fails_moves_nothing_and_is_tried_again() {
     let world = World::plain().await;
-    world
-        .topic
-        .commit_errors
-        .lock()
-        .unwrap()
-        .push(TopicError::LostGeneration);
+    let away = TopicError::Unavailable("away".to_owned());
+    for (error, after) in [(TopicError::LostGeneration, 300), (away, 5200)] {
+        world.topic.commit_errors.lock().unwrap().push(error);
+        let before = world.topic.committed(0);
+        let offset = before.unwrap_or(0);
+        world.topic.show_awards(0, offset, [1]);
+        world.pass(90).await;
+        assert_eq!(world.topic.committed(0), before);
+        world.pass(after).await;
+        assert_eq!(world.topic.committed(0), Some(offset + 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn topic_that_is_away_holds_up_nothing_that_is_in_hand() {
+    let world = World::plain().await;
+    world.outside(1, [1]);
     world.topic.show_awards(0, 0, [1]);
-    world.pass(50).await;
-    assert_eq!(world.topic.committed(0), None);
-    world.pass(300).await;
-    assert_eq!(world.topic.committed(0), Some(1));
+    world.pass(20).await;
+    let away = TopicError::Unavailable("away".to_owned());
+    world.topic.poll_errors.lock().unwrap().push(away);
+    world.topic.show(Polled::Messages(vec![]));
+    world.pass(20).await;
+    world.topic.show_awards(0, 1, [2]);
+    world.pass(200).await;
+    assert_eq!(world.decisions(), [(1, DecisionName::Delivered)]);
+    assert_eq!(world.path.delivered.lock().unwrap().concat(), [1]);
+    world.pass(2000).await;
+    assert_eq!(world.path.delivered.lock().unwrap().concat(), [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]

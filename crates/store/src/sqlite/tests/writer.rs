@@ -163,7 +163,8 @@ async fn after_a_lost_transaction_no_call_of_it_is_committed_by_itself() {
         Ok(())
     });
     has_begun.recv().unwrap();
-    let next = fixture.store.write(Draw, 1, |conn| insert(conn, "a"));
+    // Taken into the same transaction however long the first call ran.
+    let next = fixture.store.write(Other, 1, |conn| insert(conn, "a"));
     go.send(()).unwrap();
     assert!(matches!(hides.await, Err(StoreError::Unavailable(_))));
     next.await.unwrap();

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use tombola_core::Timestamp;
 use tombola_core::campaign::{Transition, parse_toml};
 use tombola_core::ports::{Actor, Catalog, Clock, Transitioned};
-use tombola_engine::{Desk, DeskAnswer, DeskOptions, DeskParts, DrawAsk, Meters, Seed, SystemClock, Tasks};
+use tombola_engine::{
+    Desk, DeskAnswer, DeskOptions, DeskParts, DrawAsk, Meters, Seed, SystemClock, Tasks,
+};
 use tombola_store::{SqliteStore, StoreOptions};
 
 /// The same odds as the rivals': 30 % wins, five prizes of which two with stock.
@@ -63,7 +65,7 @@ impl Contender {
     pub(crate) async fn start(dir: &Path) -> Result<Self> {
         let store = SqliteStore::open(&dir.join("tombola.db"), StoreOptions::default())?;
         let clock = Arc::new(SystemClock::new());
-        start_campaign(&*store, clock.now()).await?;
+        start_campaign(&store, clock.now()).await?;
         let tasks = Tasks::new();
         let desk = Desk::start(
             DeskParts {
@@ -76,15 +78,25 @@ impl Contender {
             },
             &tasks,
         );
-        Ok(Self { desk, tasks, _store: store })
+        Ok(Self {
+            desk,
+            tasks,
+            _store: store,
+        })
     }
 
     /// One draw of one of 100,000 users.
-    pub(crate) fn ask(&self) -> impl Fn(u64) -> std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send>> + Clone + Send + 'static {
+    pub(crate) fn ask(
+        &self,
+    ) -> impl Fn(u64) -> std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send>>
+    + Clone
+    + Send
+    + 'static {
         let desk = self.desk.clone();
         let (campaign, client): (Arc<str>, Arc<str>) = ("bench".into(), "bench".into());
         move |number| {
-            let (desk, campaign, client) = (desk.clone(), Arc::clone(&campaign), Arc::clone(&client));
+            let (desk, campaign, client) =
+                (desk.clone(), Arc::clone(&campaign), Arc::clone(&client));
             Box::pin(async move {
                 let ask = DrawAsk {
                     campaign,
@@ -98,7 +110,9 @@ impl Contender {
                 };
                 match desk.draw(ask).await? {
                     DeskAnswer::Drawn(_) => Ok(()),
-                    other => anyhow::bail!("a draw was answered {other:?}"),
+                    other @ (DeskAnswer::Replayed(_) | DeskAnswer::Refused(_)) => {
+                        anyhow::bail!("a draw was answered {other:?}")
+                    }
                 }
             })
         }
@@ -110,22 +124,34 @@ impl Contender {
 }
 
 async fn start_campaign(store: &SqliteStore, now: Timestamp) -> Result<()> {
-    let by = Actor { name: "bench".to_owned(), reason: None };
-    let file = parse_toml("bench.toml", CAMPAIGN).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    let by = Actor {
+        name: "bench".to_owned(),
+        reason: None,
+    };
+    let file =
+        parse_toml("bench.toml", CAMPAIGN).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     store.put_campaign(file, by.clone(), now).await?;
     for command in [Transition::Submit, Transition::Approve, Transition::Start] {
         let moved = store.transition("bench", command, by.clone(), now).await?;
-        matches!(moved, Transitioned::Moved { .. }).then_some(()).with_context(|| format!("{moved:?}"))?;
+        matches!(moved, Transitioned::Moved { .. })
+            .then_some(())
+            .with_context(|| format!("{moved:?}"))?;
     }
     Ok(())
 }
 
 /// Who asks as number `number`: spread over 100,000 users.
 pub(crate) fn user_of(number: u64) -> String {
-    format!("user-{:06}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 100_000)
+    format!(
+        "user-{:06}",
+        number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 100_000
+    )
 }
 
 /// Its request key: as random as a client's own.
 pub(crate) fn key_of(number: u64) -> String {
-    format!("{:016x}-{number:08x}", number.wrapping_mul(0xD134_2543_DE82_EF95))
+    format!(
+        "{:016x}-{number:08x}",
+        number.wrapping_mul(0xD134_2543_DE82_EF95)
+    )
 }

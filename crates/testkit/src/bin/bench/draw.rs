@@ -35,7 +35,9 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
     std::fs::create_dir_all(&dir)?;
     let home = tempfile::tempdir_in(&dir)?;
     let fsyncs = report::fsyncs_per_second(home.path())?;
-    println!("fsync: {fsyncs:.0}/s; synchronous=FULL everywhere; {seconds} s each after 1 s of warm-up");
+    println!(
+        "fsync: {fsyncs:.0}/s; synchronous=FULL everywhere; {seconds} s each after 1 s of warm-up"
+    );
     let runtime = Runtime::new()?;
     let mut rows = Vec::new();
     for callers in callers {
@@ -45,8 +47,20 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
             measured: Duration::from_secs(seconds),
         };
         rows.push(desk(&runtime, home.path(), &plan)?);
-        rows.push(rival(&runtime, home.path(), "raw group commit", &plan, raw::group_commit)?);
-        rows.push(rival(&runtime, home.path(), "one transaction a draw", &plan, raw::one_by_one)?);
+        rows.push(rival(
+            &runtime,
+            home.path(),
+            "raw group commit",
+            &plan,
+            raw::group_commit,
+        )?);
+        rows.push(rival(
+            &runtime,
+            home.path(),
+            "one transaction a draw",
+            &plan,
+            raw::one_by_one,
+        )?);
     }
     report::table(&rows);
     let memory = report::memory_peak_mb();
@@ -56,13 +70,30 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
 }
 
 fn check_floors(rows: &[Measured], memory: Option<u64>) -> Result<()> {
-    for three in rows.chunks(3).filter(|three| three[0].callers == FLOOR_CALLERS) {
-        let (of_raw, times) =
-            (three[0].rate() / three[1].rate(), three[0].rate() / three[2].rate());
-        println!("desk: {:.0} % of raw group commit, {times:.1} times one transaction a draw", of_raw * 100.0);
-        ensure!(of_raw >= FLOOR_OF_RAW, "the desk is below {FLOOR_OF_RAW} of raw group commit");
-        ensure!(times >= FLOOR_TIMES_SINGLE, "the desk is below {FLOOR_TIMES_SINGLE} times single");
-        ensure!(three[0].rate() >= FLOOR_RATE, "the desk is below {FLOOR_RATE} draws/s");
+    for three in rows
+        .chunks(3)
+        .filter(|three| three[0].callers == FLOOR_CALLERS)
+    {
+        let (of_raw, times) = (
+            three[0].rate() / three[1].rate(),
+            three[0].rate() / three[2].rate(),
+        );
+        println!(
+            "desk: {:.0} % of raw group commit, {times:.1} times one transaction a draw",
+            of_raw * 100.0
+        );
+        ensure!(
+            of_raw >= FLOOR_OF_RAW,
+            "the desk is below {FLOOR_OF_RAW} of raw group commit"
+        );
+        ensure!(
+            times >= FLOOR_TIMES_SINGLE,
+            "the desk is below {FLOOR_TIMES_SINGLE} times single"
+        );
+        ensure!(
+            three[0].rate() >= FLOOR_RATE,
+            "the desk is below {FLOOR_RATE} draws/s"
+        );
     }
     if let Some(memory) = memory {
         println!("memory: at most {memory} MB, load and rivals included");
@@ -109,6 +140,8 @@ fn rival(
             Ok(())
         }
     }))?;
-    writer.join().map_err(|_| anyhow::anyhow!("the writer of `{name}` panicked"))??;
+    writer
+        .join()
+        .map_err(|_| anyhow::anyhow!("the writer of `{name}` panicked"))??;
     Ok(measured)
 }

@@ -1,6 +1,9 @@
 //! The benchmarks: `cargo xtask bench <name>`. A claim is a ratio to a named rival
 //! measured in the same run on the same disk.
 
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+
 mod desk;
 mod draw;
 mod load;

@@ -36,7 +36,13 @@ pub(crate) struct Ask {
 }
 
 /// Writes the rows of one draw; gives the prize it won, if any.
-pub(crate) fn write(db: &Connection, id: i64, roll: u64, user: &str, key: &str) -> Result<Option<i64>> {
+pub(crate) fn write(
+    db: &Connection,
+    id: i64,
+    roll: u64,
+    user: &str,
+    key: &str,
+) -> Result<Option<i64>> {
     let prize = prize_of(roll);
     let bits = i64::from_ne_bytes(roll.to_ne_bytes());
     db.prepare_cached(
@@ -67,10 +73,13 @@ pub(crate) fn write(db: &Connection, id: i64, roll: u64, user: &str, key: &str) 
 /// Counts what a batch won and drew.
 pub(crate) fn count(db: &Connection, wins: &[u64; 6], draws: i64) -> Result<()> {
     for (prize, won) in wins.iter().enumerate().filter(|(_, won)| **won > 0) {
-        db.prepare_cached("UPDATE prize SET spent = spent + ?2, day_spent = day_spent + ?2 WHERE id = ?1")?
-            .execute(params![i64::try_from(prize)?, i64::try_from(*won)?])?;
+        db.prepare_cached(
+            "UPDATE prize SET spent = spent + ?2, day_spent = day_spent + ?2 WHERE id = ?1",
+        )?
+        .execute(params![i64::try_from(prize)?, i64::try_from(*won)?])?;
     }
-    db.prepare_cached("UPDATE campaign SET draws = draws + ?1 WHERE id = 1")?.execute([draws])?;
+    db.prepare_cached("UPDATE campaign SET draws = draws + ?1 WHERE id = 1")?
+        .execute([draws])?;
     Ok(())
 }
 

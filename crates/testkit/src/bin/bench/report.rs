@@ -25,7 +25,11 @@ impl Measured {
     /// The wait that `percent` of all callers had at most.
     pub(crate) fn wait(&self, percent: usize) -> Duration {
         let last = self.waits.len().saturating_sub(1);
-        self.waits.get(self.waits.len() * percent / 100).or(self.waits.get(last)).copied().unwrap_or_default()
+        self.waits
+            .get(self.waits.len() * percent / 100)
+            .or(self.waits.get(last))
+            .copied()
+            .unwrap_or_default()
     }
 
     fn json(&self) -> Value {
@@ -42,7 +46,10 @@ impl Measured {
 
 /// Prints the table.
 pub(crate) fn table(rows: &[Measured]) {
-    println!("{:<28} {:>7} {:>10} {:>12} {:>9} {:>9}", "", "callers", "draws", "draws/s", "p50 ms", "p99 ms");
+    println!(
+        "{:<28} {:>7} {:>10} {:>12} {:>9} {:>9}",
+        "", "callers", "draws", "draws/s", "p50 ms", "p99 ms"
+    );
     for row in rows {
         println!(
             "{:<28} {:>7} {:>10} {:>12.0} {:>9.2} {:>9.2}",
@@ -77,7 +84,10 @@ pub(crate) fn keep(bench: &str, rows: &[Measured], extra: &Value) -> Result<()> 
 }
 
 fn command(program: &str, args: &[&str]) -> Option<String> {
-    let output = std::process::Command::new(program).args(args).output().ok()?;
+    let output = std::process::Command::new(program)
+        .args(args)
+        .output()
+        .ok()?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
