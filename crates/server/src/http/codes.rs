@@ -83,7 +83,10 @@ async fn import_codes(
         .await
         .map_err(|error| ApiError::internal(&error))?
         .map_err(of_wrong)?;
-    app.end_holds(HoldReason::NoCode).await?;
+    // The import is done whatever becomes of this; rescue looks at the holds too.
+    if let Err(error) = app.end_holds(HoldReason::NoCode).await {
+        tracing::warn!(%error, "awards that waited for codes go on a little later");
+    }
     let document = ImportedDoc {
         campaign,
         prize,
