@@ -54,7 +54,7 @@ impl Pace {
     /// Hands out the next turn.
     pub(crate) fn take_turn(&mut self, now: Duration) -> Duration {
         let turn = self.next_turn(now);
-        self.next_turn = turn;
+        self.next_turn = turn + self.interval;
         turn
     }
 
