@@ -289,6 +289,10 @@ fn code_of(text: &str) -> Result<String, String> {
 }
 
 fn first_column(text: &str) -> Result<String, String> {
+    // The reader would take the rest for the field's text.
+    if text.matches('"').count() % 2 == 1 {
+        return Err("a quotation mark that is not closed".to_owned());
+    }
     let mut csv = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -363,6 +367,7 @@ mod tests {
         assert_eq!(line_of(b"A\nB\nC,D\n"), 3);
         assert_eq!(line_of(b"A\nB\n\xff\n"), 3);
         assert_eq!(line_of(b"A\n\"\"\n"), 2);
+        assert_eq!(line_of(b"A\n\"B\nC\n"), 2, "a quotation mark that is not closed");
         for length in [limits::CODE_BYTES_MAX + 1, 10_000] {
             let long = format!("A\n{}\n", "x".repeat(length));
             assert_eq!(line_of(long.as_bytes()), 2);
