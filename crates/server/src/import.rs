@@ -367,7 +367,11 @@ mod tests {
         assert_eq!(line_of(b"A\nB\nC,D\n"), 3);
         assert_eq!(line_of(b"A\nB\n\xff\n"), 3);
         assert_eq!(line_of(b"A\n\"\"\n"), 2);
-        assert_eq!(line_of(b"A\n\"B\nC\n"), 2, "a quotation mark that is not closed");
+        assert_eq!(
+            line_of(b"A\n\"B\nC\n"),
+            2,
+            "a quotation mark that is not closed"
+        );
         for length in [limits::CODE_BYTES_MAX + 1, 10_000] {
             let long = format!("A\n{}\n", "x".repeat(length));
             assert_eq!(line_of(long.as_bytes()), 2);

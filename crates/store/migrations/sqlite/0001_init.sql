@@ -24,6 +24,7 @@ CREATE TABLE campaign (
   next_version INTEGER,
   next_state   TEXT    CHECK (next_state IN ('draft','submitted','approved','refused')),
   draws        INTEGER NOT NULL DEFAULT 0,
+  day          INTEGER NOT NULL DEFAULT 0,  -- latest civil day of its draws: a clock that goes back opens none again
   created_at   INTEGER NOT NULL,
   updated_at   INTEGER NOT NULL,
   CHECK ((next_version IS NULL) = (next_state IS NULL))

@@ -87,6 +87,31 @@ pub(super) async fn the_day_begins_at_midnight_of_the_campaigns_zone(w: &World) 
     assert_eq!(w.draw("fair", ask(w, "u1", 1)).await, refused);
 }
 
+pub(super) async fn a_clock_that_goes_back_over_midnight_gives_no_day_again(w: &World) {
+    limited(w, "per_user_per_day = 2").await;
+    let today = w.now();
+    drawn(w.draw("fair", ask(w, "u1", 2)).await);
+    // Somebody draws on the next day; then the clock goes back.
+    w.advance(days(1));
+    drawn(w.draw("fair", ask(w, "u2", 1)).await);
+    w.move_to(today);
+    drawn(w.draw("fair", ask(w, "u1", 2)).await);
+    let answer = w.draw("fair", ask(w, "u1", 1)).await;
+    assert!(
+        matches!(
+            answer,
+            DrawAnswer::Refused(DrawRefusal::AllowanceExhausted { left: 0, .. })
+        ),
+        "the later day's allowance is used up: {answer:?}"
+    );
+    w.advance(days(1));
+    let answer = w.draw("fair", ask(w, "u1", 1)).await;
+    assert!(
+        matches!(answer, DrawAnswer::Refused(_)),
+        "and is not given again when that day comes: {answer:?}"
+    );
+}
+
 pub(super) async fn the_limit_in_all_outlives_the_day(w: &World) {
     limited(w, "per_user_total = 3\nper_user_per_day = 2").await;
     drawn(w.draw("fair", ask(w, "u1", 2)).await);

@@ -242,6 +242,7 @@ macro_rules! conformance_list {
                 an_allowance_is_counted_within_a_batch
                 a_request_for_many_is_all_or_none
                 the_day_begins_at_midnight_of_the_campaigns_zone
+                a_clock_that_goes_back_over_midnight_gives_no_day_again
                 the_limit_in_all_outlives_the_day
                 a_campaign_gives_no_more_draws_than_in_all_allowed
                 what_was_drawn_counts_in_the_next_version_too

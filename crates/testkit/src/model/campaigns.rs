@@ -20,6 +20,7 @@ pub(super) fn put_campaign(data: &mut Data, file: CampaignFile, rules: Rules) ->
             state: S::Draft,
             next: None,
             draws: 0,
+            day: CivilDay::default(),
             prizes: BTreeMap::new(),
             allowances: BTreeMap::new(),
             wins: BTreeMap::new(),

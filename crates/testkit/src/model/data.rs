@@ -79,6 +79,8 @@ pub(super) struct Campaign {
     pub(super) next: Option<(i32, CampaignState)>,
     /// Draws of all users.
     pub(super) draws: u64,
+    /// Latest civil day of its draws.
+    pub(super) day: CivilDay,
     /// By slug; carried over versions.
     pub(super) prizes: BTreeMap<String, PrizeRow>,
     /// By user.

@@ -73,7 +73,7 @@ impl ModelStore {
 /// What a batch's transaction reads and locks, for one user.
 fn read_state(data: &Data, campaign: &Campaign, user: &Arc<str>, now: Timestamp) -> BatchState {
     let rules = Arc::clone(&campaign.rules(campaign.version).rules);
-    let day = now.civil_day(&rules.zone);
+    let day = now.civil_day(&rules.zone).max(campaign.day);
     let prizes = rules
         .prizes
         .iter()
@@ -131,6 +131,7 @@ fn write_counters(data: &mut Data, slug: &str, after: &BatchState) {
         return;
     };
     campaign.draws = after.draws;
+    campaign.day = after.day;
     for (prize, count) in after.rules.prizes.iter().zip(&after.prizes) {
         if let Some(row) = campaign.prizes.get_mut(&prize.slug) {
             row.spent = count.spent;

@@ -19,22 +19,24 @@ pub(super) struct Campaign {
     pub(super) rules: Arc<Rules>,
     state: CampaignState,
     draws: i64,
+    /// Latest civil day of its draws.
+    day: CivilDay,
 }
 
 /// The campaign of that slug.
 pub(super) fn campaign(path: Path<'_>, slug: &str) -> StoreResult<Option<Campaign>> {
     let found = path
         .conn
-        .prepare_cached("SELECT id, version, state, draws FROM campaign WHERE slug = ?1")
+        .prepare_cached("SELECT id, version, state, draws, day FROM campaign WHERE slug = ?1")
         .and_then(|mut it| {
             it.query_row([slug], |row| {
                 let state = row.get_ref(2)?.as_str().ok().and_then(CampaignState::parse);
-                Ok((row.get(0)?, row.get(1)?, state, row.get(3)?))
+                Ok((row.get(0)?, row.get(1)?, state, row.get(3)?, row.get(4)?))
             })
             .optional()
         })
         .or_store()?;
-    let Some((id, version, state, draws)) = found else {
+    let Some((id, version, state, draws, day)) = found else {
         return Ok(None);
     };
     let rules = path.shared.rules.rules(path.conn, id, version)?;
@@ -45,6 +47,7 @@ pub(super) fn campaign(path: Path<'_>, slug: &str) -> StoreResult<Option<Campaig
         rules,
         state,
         draws,
+        day: CivilDay(day),
     }))
 }
 
@@ -69,7 +72,8 @@ pub(super) fn read(
         version: campaign.version,
         state: campaign.state,
         now,
-        day: now.civil_day(&rules.zone),
+        // A clock that goes back opens no day again: its limits would be given twice.
+        day: now.civil_day(&rules.zone).max(campaign.day),
         draws: from_count(campaign.draws)?,
         prizes: vec![PrizeCount::default(); rules.prizes.len()],
         allowances: HashMap::with_capacity(requests.len()),
@@ -190,8 +194,8 @@ pub(super) fn add(
     }
     let draws: i64 = added.draws.values().sum();
     path.conn
-        .prepare_cached("UPDATE campaign SET draws = draws + ?2 WHERE id = ?1")
-        .and_then(|mut it| it.execute([campaign_id, draws]))
+        .prepare_cached("UPDATE campaign SET draws = draws + ?2, day = ?3 WHERE id = ?1")
+        .and_then(|mut it| it.execute([campaign_id, draws, i64::from(day.0)]))
         .map(drop)
         .or_store()
 }
