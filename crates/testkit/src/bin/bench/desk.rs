@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use std::path::Path;
 use std::sync::Arc;
 use tombola_core::Timestamp;
-use tombola_core::campaign::{Transition, parse_toml};
+use tombola_core::campaign::{CampaignFile, Transition, parse_toml};
 use tombola_core::ports::{Actor, Catalog, Clock, Transitioned};
 use tombola_engine::{
     Desk, DeskAnswer, DeskOptions, DeskParts, DrawAsk, Meters, Seed, SystemClock, Tasks,
@@ -65,7 +65,9 @@ impl Contender {
     pub(crate) async fn start(dir: &Path) -> Result<Self> {
         let store = SqliteStore::open(&dir.join("tombola.db"), StoreOptions::default())?;
         let clock = Arc::new(SystemClock::new());
-        start_campaign(&store, clock.now()).await?;
+        let file = parse_toml("bench.toml", CAMPAIGN)
+            .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+        start_campaign(&store, file, true, clock.now()).await?;
         let tasks = Tasks::new();
         let desk = Desk::start(
             DeskParts {
@@ -123,21 +125,30 @@ impl Contender {
     }
 }
 
-async fn start_campaign(store: &SqliteStore, now: Timestamp) -> Result<()> {
-    let by = Actor {
-        name: "bench".to_owned(),
-        reason: None,
-    };
-    let file =
-        parse_toml("bench.toml", CAMPAIGN).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-    store.put_campaign(file, by.clone(), now).await?;
-    for command in [Transition::Submit, Transition::Approve, Transition::Start] {
-        let moved = store.transition("bench", command, by.clone(), now).await?;
+/// Puts a campaign in, and starts it.
+pub(crate) async fn start_campaign(
+    store: &SqliteStore,
+    file: CampaignFile,
+    is_started: bool,
+    now: Timestamp,
+) -> Result<()> {
+    store.put_campaign(file, actor(), now).await?;
+    let commands = [Transition::Submit, Transition::Approve, Transition::Start];
+    for command in commands.into_iter().filter(|_| is_started) {
+        let moved = store.transition("bench", command, actor(), now).await?;
         matches!(moved, Transitioned::Moved { .. })
             .then_some(())
             .with_context(|| format!("{moved:?}"))?;
     }
     Ok(())
+}
+
+/// Who does all this.
+pub(crate) fn actor() -> Actor {
+    Actor {
+        name: "bench".to_owned(),
+        reason: None,
+    }
 }
 
 /// Who asks as number `number`: spread over 100,000 users.

@@ -6,6 +6,7 @@
 
 mod desk;
 mod draw;
+mod import;
 mod load;
 mod raw;
 mod report;
@@ -16,7 +17,8 @@ fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
         Some("draw") => draw::run(args),
-        Some(other) => bail!("there is no benchmark `{other}`; there is `draw`"),
-        None => bail!("say which benchmark: `draw`"),
+        Some("import") => import::run(args),
+        Some(other) => bail!("there is no benchmark `{other}`; there are `draw` and `import`"),
+        None => bail!("say which benchmark: `draw` or `import`"),
     }
 }
