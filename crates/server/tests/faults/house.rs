@@ -82,14 +82,12 @@ impl House {
             Call::put("/v1/campaigns/fair").json_text(CAMPAIGN.to_owned()),
         )
         .await;
-        let codes: String = (0..12)
-            .map(|number| format!("CODE-{number:04}\n"))
-            .collect();
+        let codes: Vec<String> = (0..12).map(|number| format!("CODE-{number:04}")).collect();
         let import =
             Call::post("/v1/campaigns/fair/prizes/coffee/codes").request_key("codes-of-the-fair");
         good(
             &api,
-            import.stream("text/csv", format!("code\n{codes}").into()),
+            import.stream("text/csv", format!("code\n{}\n", codes.join("\n")).into()),
         )
         .await;
         for to in ["submit", "approve", "start"] {
@@ -240,7 +238,8 @@ async fn endpoint(acted: Acted) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/rides", listener.local_addr().unwrap());
     let router = Router::new().route("/rides", post(act)).with_state(acted);
-    tokio::task::spawn(async move { axum::serve(listener, router).await });
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
+    tokio::spawn(async move { axum::serve(listener, router).await });
     url
 }
 

@@ -223,3 +223,21 @@ async fn endpoint_that_was_enabled_meanwhile_is_looked_up_when_its_award_is_not_
         [(1, DecisionName::Hold), (2, DecisionName::Delivered)]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn stop_while_the_store_is_away_moves_no_offset_of_what_it_did_not_write() {
+    let world = World::plain().await;
+    let away = || StoreError::Unavailable("away".to_owned());
+    world.topic.show_awards(0, 0, [1]);
+    world.pass(200).await;
+    FakePath::say(&world.path.on_deliver, move |_| Err(away()));
+    FakePath::say(&world.path.on_keep, move |_| Err(away()));
+    let mut bad = incoming(1, 0, 9);
+    bad.value = None;
+    world.topic.show_awards(0, 1, [2, 3]);
+    world.topic.show(Polled::Messages(vec![bad]));
+    world.pass(300).await;
+    let topic = world.stop().await;
+    assert_eq!((topic.committed(0), topic.committed(1)), (Some(1), None));
+    assert_eq!(topic.asked.lock().unwrap().last(), Some(&Asked::Left));
+}
