@@ -24,10 +24,10 @@
 mod first;
 mod operator;
 mod rescue;
-mod step;
+mod table;
 
 pub use first::first_row;
-pub use step::step;
+pub use table::step;
 
 use crate::campaign::{Kind, Prize};
 use crate::decision::Decision;

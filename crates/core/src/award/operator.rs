@@ -1,6 +1,6 @@
 //! People's rows of the table. Nobody takes an award out of a worker's hand.
 
-use super::step::{changed, finish, hold, pend, plain, wrong_state};
+use super::table::{changed, finish, hold, pend, plain, wrong_state};
 use super::{Change, Context, Event, Refusal, Row, State, Step};
 use crate::campaign::Kind;
 use crate::reason::HoldReason;

@@ -1,7 +1,7 @@
 //! Rescue's rows of the table: what is overdue goes back on the path, ends, or is
 //! looked at again later.
 
-use super::step::{changed, dead, finish, pend, plain};
+use super::table::{changed, dead, finish, pend, plain};
 use super::{Change, Context, Row, Sight, State, Step};
 use crate::reason::{DeadReason, HoldReason};
 

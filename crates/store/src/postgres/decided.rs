@@ -1,5 +1,5 @@
 //! A batch's requests one after the other, each asked of the pure
-//! [`decide`](tombola_core::draw::decide) against what the ones before it left.
+//! [`decide`] against what the ones before it left.
 //! Nothing here touches the database.
 
 use super::keys::{Kept, Key, key_of};
