@@ -1,6 +1,6 @@
 //! The run with kills: `tombola serve` as a child process, ended with SIGKILL in
-//! mid-work and started again. A kill counts only if callers were waiting for
-//! answers at that moment.
+//! mid-work and started again. A kill counts only if it cut callers off and left
+//! deliveries under way, which the next start says in its log.
 
 use super::callers::Pace;
 use anyhow::{Context as _, Result, ensure};
@@ -19,6 +19,10 @@ pub(crate) const KILLS_MIN: u64 = 5;
 const WAITING_MIN: usize = 8;
 /// How long a started server may take to answer.
 const START_PATIENCE: Duration = Duration::from_secs(20);
+/// Where the server's log goes.
+const LOG: &str = "serve.log";
+/// What a start says of the awards that the process before left on their way.
+const LEFT: &str = "awards of the process before are due at once";
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A `tombola serve` that can be killed and started again.
@@ -65,6 +69,18 @@ impl Server {
         Ok(())
     }
 
+    /// Awards that the process before left on their way, as this one says in its log.
+    fn left_under_way(&self) -> Result<u64> {
+        let log = std::fs::read_to_string(self.data.join(LOG))?;
+        let line = log
+            .lines()
+            .rev()
+            .find(|line| line.contains(LEFT))
+            .unwrap_or_default();
+        let count = line.rsplit("due=").next().unwrap_or_default();
+        Ok(count.trim().parse().unwrap_or_default())
+    }
+
     async fn until_ready(&mut self) -> Result<()> {
         let ready = tokio::time::timeout(START_PATIENCE, async {
             loop {
@@ -89,7 +105,7 @@ fn spawn(data: &Path, config: &Path) -> Result<Child> {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
-        .open(data.join("serve.log"))?;
+        .open(data.join(LOG))?;
     Command::new(program)
         .arg("--data")
         .arg(data)
@@ -127,8 +143,9 @@ pub(crate) async fn kill_while_drawing(
         }
         let again = pace.again.load(Ordering::Relaxed);
         server.kill_and_restart().await?;
-        // Somebody was cut off: the server was at work.
-        if pace.again.load(Ordering::Relaxed) > again {
+        // Somebody was cut off, and awards were on their way: the server was at work.
+        let is_cut_off = pace.again.load(Ordering::Relaxed) > again;
+        if is_cut_off && server.left_under_way()? > 0 {
             kills += 1;
             tell(kills);
         }

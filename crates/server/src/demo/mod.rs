@@ -186,7 +186,7 @@ async fn draw(
             Some(server) => {
                 crash::kill_while_drawing(server, &pace, all, &|kills| {
                     progress.say(&format!(
-                        "kill {kills}: SIGKILL while callers waited; restarted"
+                        "kill {kills}: SIGKILL while callers waited and awards were on their way; restarted"
                     ));
                 })
                 .await
