@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tombola_core::limits;
 use tombola_core::ports::{Catalog, CodesAdded, ImportId, StoreError};
+use tombola_store::code_digest;
 
 /// Steps read ahead of the store.
 const STEPS_AHEAD: usize = 4;
@@ -66,6 +67,9 @@ impl From<StoreError> for Wrong {
         }
     }
 }
+
+/// Codes gathered in memory before they are sorted and sent.
+const GATHERED_MAX: usize = 50 * limits::STEP_ROWS_MAX;
 
 /// Codes of one step, and the line of each.
 #[derive(Debug, Default)]
@@ -200,9 +204,8 @@ fn read_codes<R: Read>(reader: Hashing<R>, steps: &mpsc::Sender<Step>) -> Result
         number: 0,
         bytes: Vec::new(),
     };
-    let mut step = Step::default();
+    let mut gathered = Vec::new();
     let mut count = 0_usize;
-    let went = || Wrong::Fault("the import ended before its file".to_owned());
     while let Some(text) = lines.next()? {
         let is_heading = count == 0 && text.eq_ignore_ascii_case("code");
         if text.is_empty() || is_heading {
@@ -217,21 +220,30 @@ fn read_codes<R: Read>(reader: Hashing<R>, steps: &mpsc::Sender<Step>) -> Result
             let most = limits::CODES_PER_IMPORT_MAX;
             return Err(Wrong::File(format!("a file has at most {most} codes")));
         }
-        step.codes.push(code);
-        step.lines.push(lines.number);
-        if step.codes.len() == limits::STEP_ROWS_MAX {
-            steps
-                .blocking_send(std::mem::take(&mut step))
-                .map_err(|_| went())?;
+        gathered.push((lines.number, code));
+        if gathered.len() == GATHERED_MAX {
+            send_sorted(&mut gathered, steps)?;
         }
     }
     if count == 0 {
         return Err(Wrong::File("the file has no codes".to_owned()));
     }
-    if !step.codes.is_empty() {
-        steps.blocking_send(step).map_err(|_| went())?;
-    }
+    send_sorted(&mut gathered, steps)?;
     Ok(lines.reader.into_inner().hash.finalize().into())
+}
+
+/// Sends what was gathered in steps, in the order of the store's index: a step then
+/// touches few of its pages. Equal codes keep the order of their lines.
+fn send_sorted(gathered: &mut Vec<(u64, String)>, steps: &mpsc::Sender<Step>) -> Result<(), Wrong> {
+    gathered.sort_by_cached_key(|(_, code)| code_digest(code));
+    while !gathered.is_empty() {
+        let rest = gathered.split_off(gathered.len().min(limits::STEP_ROWS_MAX));
+        let (lines, codes) = std::mem::replace(gathered, rest).into_iter().unzip();
+        steps
+            .blocking_send(Step { codes, lines })
+            .map_err(|_| Wrong::Fault("the import ended before its file".to_owned()))?;
+    }
+    Ok(())
 }
 
 /// The lines of a file, each bounded in length.
@@ -340,6 +352,7 @@ mod tests {
         while let Ok(step) = read.try_recv() {
             seen.extend(step.lines.into_iter().zip(step.codes));
         }
+        seen.sort();
         Ok(seen)
     }
 

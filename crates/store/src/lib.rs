@@ -13,4 +13,4 @@ pub mod sqlite;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
-pub use sqlite::{Schema, SqliteStore, StoreOptions};
+pub use sqlite::{Schema, SqliteStore, StoreOptions, code_digest};

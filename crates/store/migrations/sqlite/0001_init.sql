@@ -172,7 +172,7 @@ CREATE TABLE code (
   id          INTEGER PRIMARY KEY,
   import_id   INTEGER NOT NULL,
   campaign_id INTEGER NOT NULL,
-  digest      BLOB    NOT NULL,             -- 16 bytes of a keyed digest: unique in the campaign
+  digest      BLOB    NOT NULL,             -- first 16 bytes of its SHA-256: unique in the campaign
   key_version INTEGER NOT NULL,
   sealed      BLOB    NOT NULL,
   award_id    INTEGER UNIQUE,               -- the one award that has it

@@ -21,6 +21,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use codes::code_digest;
 pub use migrate::Schema;
 pub(crate) use rules::RulesCache;
 pub(crate) use writer::{Priority, alone};
