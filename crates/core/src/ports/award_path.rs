@@ -39,7 +39,7 @@ pub struct DrawBatch {
     /// The one instant of the batch.
     pub now: Timestamp,
     /// Whether this process publishes what it commits; without a relay the rows
-    /// are due at once.
+    /// are due at once, and nothing is handed off.
     pub has_relay: bool,
 }
 

@@ -326,7 +326,8 @@ impl<'a> Writing<'a> {
                 draw.delivery_key(),
             ])
             .or_store()?;
-        Ok((row.state == State::Pending).then(|| self.handoff(request, draw, prize, &message_id)))
+        let is_handed_off = self.round.has_relay && row.state == State::Pending;
+        Ok(is_handed_off.then(|| self.handoff(request, draw, prize, &message_id)))
     }
 
     fn handoff(
