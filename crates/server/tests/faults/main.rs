@@ -132,9 +132,9 @@ survives_death_at!(
     after_offset_commit,
 );
 
-/// Points that this campaign cannot come by: nobody can put a foreign message on
-/// the topic in memory, and only a graceful stop gives a claim back. The engine's
-/// own tests pass them.
+/// Points at which no process is ended yet: nobody can put a foreign message on the
+/// topic in memory, and only a graceful stop gives a claim back. The engine's tests
+/// walk through both hops in process, without a death.
 const NOT_REACHED: &[&str] = &[
     "before_keep",
     "after_keep",
