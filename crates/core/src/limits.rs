@@ -161,6 +161,14 @@ pub const CODE_BYTES_MAX: usize = 1024;
 pub const CODES_PER_IMPORT_MAX: usize = 10_000_000;
 /// Bytes of one HTTP body, code files aside.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Campaigns that one key may be for; a key for more is for all.
+pub const KEY_CAMPAIGNS_MAX: usize = 100;
+/// Bytes of an answer that is kept for the repetition of its request.
+pub const KEPT_ANSWER_BYTES_MAX: usize = 4 << 20;
+/// How long a player's token is good, unless asked otherwise, and at most.
+pub const PLAYER_TOKEN_LIFE: Duration = Duration::from_hours(1);
+/// See [`PLAYER_TOKEN_LIFE`].
+pub const PLAYER_TOKEN_LIFE_MAX: Duration = Duration::from_hours(24);
 /// Rows of one page of a list.
 pub const PAGE_MAX: usize = 500;
 /// Rows of one page of a list unless asked otherwise.

@@ -33,6 +33,7 @@ pub(crate) const fn is_passing(error: &StoreError) -> bool {
         StoreError::Row(_)
         | StoreError::Inconsistent(_)
         | StoreError::Schema(_)
+        | StoreError::KeyReused
         | StoreError::Closed => false,
     }
 }
@@ -44,6 +45,7 @@ const fn is_of_a_member(error: &StoreError) -> bool {
         StoreError::Unavailable(_)
         | StoreError::Overloaded
         | StoreError::Schema(_)
+        | StoreError::KeyReused
         | StoreError::Closed => false,
     }
 }

@@ -122,6 +122,7 @@ async fn endpoint_that_another_process_disables_is_called_no_more_after_the_next
     let by = Actor {
         name: "operator".to_owned(),
         reason: None,
+        request: None,
     };
     let now = world.clock.now();
     assert!(

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tombola_broker::{MemoryOptions, MemoryTopic};
 use tombola_core::award::State;
-use tombola_core::campaign::Transition;
 use tombola_core::campaign::file::parse_toml;
+use tombola_core::campaign::{Approval, Transition};
 use tombola_core::limits;
 use tombola_core::ports::{Actor, Catalog, Clock};
 use tombola_engine::{
@@ -126,6 +126,7 @@ async fn start_campaign(store: &ModelStore, clock: &TestClock) {
     let by = Actor {
         name: "test".to_owned(),
         reason: None,
+        request: None,
     };
     let file = parse_toml("fair.toml", CAMPAIGN).unwrap();
     store
@@ -134,7 +135,7 @@ async fn start_campaign(store: &ModelStore, clock: &TestClock) {
         .unwrap();
     for command in [Transition::Submit, Transition::Approve, Transition::Start] {
         store
-            .transition("fair", command, by.clone(), clock.now())
+            .transition("fair", command, Approval::Anybody, by.clone(), clock.now())
             .await
             .unwrap();
     }

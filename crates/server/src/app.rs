@@ -13,9 +13,9 @@ use crate::api::AuditReport;
 use crate::claim::ClaimKeys;
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryLock};
+use crate::http::HttpCounts;
 use crate::http::auth::KeyRing;
 use crate::http::error::{ApiError, Code};
-use crate::http::{HttpCounts, Replays};
 use crate::import::ImportTurn;
 use axum::Router;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -54,7 +54,6 @@ struct Inner {
     clock: Arc<SystemClock>,
     claims: ClaimKeys,
     keys: KeyRing,
-    replays: Replays,
     http_counts: HttpCounts,
     /// What is spawned beside the engine.
     tasks: Tasks,
@@ -248,10 +247,6 @@ impl App {
 
     pub(crate) fn keys(&self) -> &KeyRing {
         &self.0.keys
-    }
-
-    pub(crate) fn replays(&self) -> &Replays {
-        &self.0.replays
     }
 
     pub(crate) fn http_counts(&self) -> &HttpCounts {

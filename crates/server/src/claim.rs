@@ -15,6 +15,8 @@ use tombola_core::{AwardId, Timestamp, limits};
 
 /// What every claim token begins with.
 pub const PREFIX: &str = "tmc_";
+/// Keeps these signatures apart from others under the same secret.
+const LABEL: &str = "tombola claim token";
 /// Award id, expiry and key version, then the HMAC.
 const SIGNED_BYTES: usize = 20;
 const TOKEN_BYTES: usize = SIGNED_BYTES + 32;
@@ -70,7 +72,7 @@ impl ClaimKeys {
         bytes.extend(award.0.to_be_bytes());
         bytes.extend(expires_at.to_be_bytes());
         bytes.extend(version.to_be_bytes());
-        let sign = self.mac(version, &bytes)?.finalize().into_bytes();
+        let sign = self.mac(version, LABEL, &bytes)?.finalize().into_bytes();
         bytes.extend(sign);
         Some(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
     }
@@ -83,14 +85,26 @@ impl ClaimKeys {
         let (award, rest) = signed.split_first_chunk::<8>()?;
         let (expires_at, version) = rest.split_first_chunk::<8>()?;
         let version = i32::from_be_bytes(*version.first_chunk()?);
-        self.mac(version, signed)?.verify_slice(sign).ok()?;
+        self.mac(version, LABEL, signed)?.verify_slice(sign).ok()?;
         let is_good = i64::from_be_bytes(*expires_at) > now.0 / 1_000_000;
         is_good.then(|| AwardId(i64::from_be_bytes(*award)))
     }
 
-    fn mac(&self, version: i32, signed: &[u8]) -> Option<Hmac<Sha256>> {
+    /// 32 bytes that are a function of `bytes` and of each version of the secret, the
+    /// newest first. `label` keeps one use apart from another.
+    pub(crate) fn derive(&self, label: &str, bytes: &[u8]) -> Vec<[u8; 32]> {
+        let versions = self.keys.keys().rev();
+        versions
+            .filter_map(|version| self.mac(*version, label, bytes))
+            .map(|mac| mac.finalize().into_bytes().into())
+            .collect()
+    }
+
+    /// Signs under a version, apart from other labels.
+    pub(crate) fn mac(&self, version: i32, label: &str, signed: &[u8]) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.keys.get(&version)?).ok()?;
-        mac.update(b"tombola claim token\0");
+        mac.update(label.as_bytes());
+        mac.update(b"\0");
         mac.update(signed);
         Some(mac)
     }

@@ -12,7 +12,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tombola_core::limits;
-use tombola_core::ports::{Catalog, CodesAdded, ImportId, StoreError};
+use tombola_core::ports::{
+    Actor, Catalog, CodesAdded, ImportFinished, ImportId, RequestKey, StoreError,
+};
 use tombola_store::code_digest;
 
 /// Steps read ahead of the store.
@@ -30,13 +32,14 @@ const LEFTOVERS_PAUSE: Duration = Duration::from_millis(10);
 /// Held by an import while it runs.
 pub(crate) type ImportTurn = tokio::sync::OwnedRwLockReadGuard<()>;
 
-/// What an import did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Imported {
-    pub(crate) codes: u64,
-    pub(crate) skipped: u64,
-    /// Of the bytes of the file.
-    pub(crate) fingerprint: [u8; 32],
+/// An import that was begun.
+pub(crate) struct Asked {
+    pub(crate) import: ImportId,
+    /// Pass by codes that the campaign has already.
+    pub(crate) skip_duplicates: bool,
+    /// Its fingerprint is known when the file is read.
+    pub(crate) request: RequestKey,
+    pub(crate) by: Actor,
 }
 
 /// Why nothing was imported.
@@ -63,6 +66,7 @@ impl From<StoreError> for Wrong {
             | StoreError::Overloaded
             | StoreError::Inconsistent(_)
             | StoreError::Schema(_)
+            | StoreError::KeyReused
             | StoreError::Closed => Self::Store(error),
         }
     }
@@ -79,15 +83,15 @@ struct Step {
 }
 
 /// Runs an import that was begun, to its end or to its removal. `turn` keeps the
-/// removal of leftovers away meanwhile.
+/// removal of leftovers away meanwhile. Gives the fingerprint of the file as well.
 pub(crate) async fn run(
     app: App,
-    import: ImportId,
+    asked: Asked,
     body: Body,
-    skip_duplicates: bool,
     turn: ImportTurn,
-) -> Result<Imported, Wrong> {
-    let done = add_all(&app, import, body, skip_duplicates).await;
+) -> Result<(ImportFinished, [u8; 32]), Wrong> {
+    let import = asked.import;
+    let done = add_all(&app, asked, body).await;
     if done.is_err() {
         // Its codes are invisible already; a large one is removed behind the answer.
         let removal = app.tasks().spawn(remove(app.clone(), import));
@@ -99,12 +103,12 @@ pub(crate) async fn run(
     done
 }
 
-async fn add_all(
-    app: &App,
-    import: ImportId,
-    body: Body,
-    skip_duplicates: bool,
-) -> Result<Imported, Wrong> {
+async fn add_all(app: &App, asked: Asked, body: Body) -> Result<(ImportFinished, [u8; 32]), Wrong> {
+    let Asked {
+        import,
+        skip_duplicates,
+        ..
+    } = asked;
     let (steps, mut read) = mpsc::channel::<Step>(STEPS_AHEAD);
     let reader = Hashing::new(SyncIoBridge::new(StreamReader::new(Box::pin(chunks(body)))));
     let reading = tokio::task::spawn_blocking(move || read_codes(reader, &steps));
@@ -130,12 +134,18 @@ async fn add_all(
     let fingerprint = reading
         .await
         .map_err(|error| Wrong::Fault(error.to_string()))??;
-    let imported = app.store().finish_import(import, app.now()).await?;
-    Ok(Imported {
-        codes: imported,
-        skipped: skipped_count,
-        fingerprint,
-    })
+    let by = Actor {
+        request: Some(RequestKey {
+            fingerprint,
+            ..asked.request
+        }),
+        ..asked.by
+    };
+    let finished = app
+        .store()
+        .finish_import(import, skipped_count, by, app.now())
+        .await?;
+    Ok((finished, fingerprint))
 }
 
 /// The body as it comes; one that stands still for too long has broken off.

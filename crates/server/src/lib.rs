@@ -12,6 +12,7 @@ mod demo;
 pub mod directory;
 pub mod http;
 mod import;
+mod player;
 pub mod print;
 mod random;
 pub mod serve;

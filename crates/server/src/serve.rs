@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::directory::write_private;
-use crate::http::auth::{self, Caller};
+use crate::http::auth::{self, Who};
 use crate::http::listen;
 use crate::http::render_metrics;
 use anyhow::Context as _;
@@ -58,7 +58,7 @@ impl Listening {
             connections_max,
             stop.clone(),
         ));
-        let local = app.router().layer(Extension(Caller::Local));
+        let local = app.router().layer(Extension(Who::Local));
         tasks.spawn(listen::serve(unix, local, connections_max, stop.clone()));
         if let Some(metrics) = metrics {
             tasks.spawn(listen::serve(
@@ -148,6 +148,7 @@ pub async fn first_key(app: &App, given: Option<String>) -> anyhow::Result<First
         id: 0, // the store gives it
         client: "admin".to_owned(),
         role: Role::Admin,
+        campaigns: Vec::new(),
         hash: auth::hash(&clear),
         created_at: app.now(),
         expires_at: None,
@@ -156,6 +157,7 @@ pub async fn first_key(app: &App, given: Option<String>) -> anyhow::Result<First
     let by = Actor {
         name: auth::LOCAL.to_owned(),
         reason: Some("first start".to_owned()),
+        request: None,
     };
     app.store().put_key(key, by).await?;
     app.refresh_keys().await?;

@@ -36,6 +36,7 @@ use crate::names::names;
 use crate::reason::{DeadReason, HoldReason};
 use crate::retry::{Jitter, Schedule};
 use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 names! {
@@ -76,7 +77,7 @@ impl State {
 
 /// What people are told of the message: 0 not sent, 1 sent, 2 send failed. A note;
 /// no guard reads it, and it never falls from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MqState {
     /// 0: no broker has reported yet.
     NotSent,
@@ -109,7 +110,7 @@ impl MqState {
 
 /// Where a copy lies: the epoch of the topic it was published to or read from,
 /// its partition and its offset. Only rescue's lag test reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// Names one life of the topic; offsets of another life say nothing.
     pub epoch: i64,
@@ -120,7 +121,7 @@ pub struct Position {
 }
 
 /// One delivery row.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Row {
     /// Whose row it is.
     pub award: AwardId,
@@ -290,7 +291,7 @@ pub enum Event {
 }
 
 /// Why the table says no to a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Refusal {
     /// A worker has it in hand until then.
     Delivering { lease_ends: Timestamp },

@@ -9,4 +9,4 @@ mod validate;
 
 pub use file::{CampaignFile, Problem, parse_toml};
 pub use rules::{Kind, KindSpec, Limits, OnUnavailable, Prize, Release, Rules};
-pub use state::{CampaignState, Phase, Transition};
+pub use state::{Approval, CampaignState, Phase, Transition};

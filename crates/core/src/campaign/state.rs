@@ -77,6 +77,27 @@ names! {
     }
 }
 
+names! {
+    /// Who may approve a version.
+    Approval {
+        /// Whoever may approve at all.
+        Anybody = "anybody",
+        /// Anybody but the one who submitted it.
+        SecondPerson = "second_person",
+    }
+}
+
+impl Approval {
+    /// Whether `by` may approve what `submitted_by` submitted. Where nobody knows who
+    /// did, it has to be withdrawn and submitted again.
+    pub fn allows(self, submitted_by: Option<&str>, by: &str) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::SecondPerson => submitted_by.is_some_and(|it| it != by),
+        }
+    }
+}
+
 /// The state after `command` in `from`, or `None` where the command is not allowed.
 pub const fn after(from: CampaignState, command: Transition) -> Option<CampaignState> {
     use CampaignState as S;
@@ -117,6 +138,14 @@ pub fn phase(state: CampaignState, rules: &Rules, now: Timestamp) -> Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn second_person_is_anybody_but_the_one_who_submitted() {
+        for (submitted_by, allowed) in [(Some("ann"), false), (Some("bo"), true), (None, false)] {
+            assert_eq!(Approval::SecondPerson.allows(submitted_by, "ann"), allowed);
+            assert!(Approval::Anybody.allows(submitted_by, "ann"));
+        }
+    }
 
     /// The whole table of commands and states, written out as the contract has it.
     #[test]

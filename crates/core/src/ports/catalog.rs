@@ -1,10 +1,11 @@
 //! What stands still while awards move: campaigns, stock, endpoints, codes, keys.
 
-use super::StoreResult;
-use crate::campaign::{CampaignFile, CampaignState, Transition};
+use super::{KeptAnswer, KeptRequest, RequestKey, StoreResult};
+use crate::campaign::{Approval, CampaignFile, CampaignState, Transition};
 use crate::endpoint::{Endpoint, EndpointSpec};
 use crate::time::Timestamp;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 /// Who asks for a change; goes into the operator log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,21 @@ pub struct Actor {
     pub name: String,
     /// Why, where a reason was given.
     pub reason: Option<String>,
+    /// The key of the request, if it has one: the store keeps it with the effect. A
+    /// call whose key is kept changes nothing and answers as the first did; with
+    /// another fingerprint it is `StoreError::KeyReused`.
+    pub request: Option<RequestKey>,
+}
+
+impl Actor {
+    /// Someone without a reason and without a request key.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            reason: None,
+            request: None,
+        }
+    }
 }
 
 /// What `put_campaign` did.
@@ -29,12 +45,14 @@ pub enum PutCampaign {
 }
 
 /// What a transition did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transitioned {
     /// The campaign, or its newest version, stands here now.
     Moved { state: CampaignState, version: i32 },
     /// The command is not allowed in this state.
     NotAllowed { state: CampaignState },
+    /// It was submitted by the one who wants to approve it, and a second person has to.
+    SamePerson,
     /// It cannot start: what is missing, each with its mend.
     NotReady { problems: Vec<String> },
     /// No such campaign.
@@ -42,7 +60,7 @@ pub enum Transitioned {
 }
 
 /// What a change of stock did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StockChanged {
     /// Stock in all and units left now.
     Changed { stock: u64, left: u64 },
@@ -55,7 +73,8 @@ pub enum StockChanged {
 }
 
 /// An import of codes; its rows are invisible until it is finished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ImportId(pub i64);
 
 /// What the beginning of an import says.
@@ -77,8 +96,19 @@ pub enum CodesAdded {
     Duplicate { index: usize },
 }
 
+/// An import that is visible now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportFinished {
+    /// Which.
+    pub import: ImportId,
+    /// Its codes.
+    pub codes: u64,
+    /// Codes of the file that were there before.
+    pub skipped: u64,
+}
+
 /// A key of the API as it is kept: hashed, never in clear.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
     /// Names the key in lists; not secret.
     pub id: i64,
@@ -86,6 +116,8 @@ pub struct ApiKey {
     pub client: String,
     /// What it may do.
     pub role: Role,
+    /// The campaigns that it may speak of; empty: all.
+    pub campaigns: Vec<String>,
     /// SHA-256 of the key.
     pub hash: [u8; 32],
     /// When it was made.
@@ -132,6 +164,7 @@ pub trait Catalog: Send + Sync {
         &self,
         campaign: &str,
         command: Transition,
+        approval: Approval,
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<Transitioned>;
@@ -185,8 +218,14 @@ pub trait Catalog: Send + Sync {
         skip_duplicates: bool,
     ) -> StoreResult<CodesAdded>;
 
-    /// Makes an import visible in one update; gives the number of its codes.
-    async fn finish_import(&self, import: ImportId, now: Timestamp) -> StoreResult<u64>;
+    /// Makes an import visible in one update. `skipped` is what `add_codes` skipped.
+    async fn finish_import(
+        &self,
+        import: ImportId,
+        skipped: u64,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<ImportFinished>;
 
     /// Removes one step of an import that failed, or, with `None`, of any import
     /// that was left unfinished by a dead process; `true` when nothing is left.
@@ -200,6 +239,20 @@ pub trait Catalog: Send + Sync {
 
     /// Revokes a key at once; `false` if there is none of that id.
     async fn revoke_key(&self, id: i64, by: Actor, now: Timestamp) -> StoreResult<bool>;
+
+    /// What is kept under the request's client, operation and key, if anything is:
+    /// the effect of the first request is durable then.
+    async fn kept_request(&self, request: &RequestKey) -> StoreResult<Option<KeptRequest>>;
+
+    /// Keeps the answer of a request before it goes out; gives the one that stands,
+    /// which is the first. A request that had no effect in the store is kept by this
+    /// alone.
+    async fn keep_answer(
+        &self,
+        request: RequestKey,
+        answer: KeptAnswer,
+        now: Timestamp,
+    ) -> StoreResult<KeptAnswer>;
 
     /// Removes one bounded step of what is older than its retention; gives the
     /// number of rows removed.

@@ -8,12 +8,14 @@ mod award_path;
 mod catalog;
 mod clock;
 mod operate;
+mod request;
 mod topic;
 
 pub use award_path::*;
 pub use catalog::*;
 pub use clock::Clock;
 pub use operate::*;
+pub use request::*;
 pub use topic::*;
 
 /// What went wrong in a store.
@@ -36,6 +38,9 @@ pub enum StoreError {
     /// It was made by a newer version, or must be migrated first.
     #[error("the schema does not fit: {0}")]
     Schema(String),
+    /// The request key of the call came before with another request; nothing was done.
+    #[error("the request key was used for another request")]
+    KeyReused,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

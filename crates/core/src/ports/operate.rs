@@ -58,7 +58,7 @@ pub struct Address {
 }
 
 /// What came of an action.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Acted {
     /// Done; the row as it stands now.
     Done(Row),

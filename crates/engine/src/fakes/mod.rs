@@ -12,13 +12,14 @@ use async_trait::async_trait;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tombola_core::Timestamp;
-use tombola_core::campaign::{CampaignFile, Transition};
+use tombola_core::campaign::{Approval, CampaignFile, Transition};
 use tombola_core::decision::CallAnswer;
 use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::message::Message;
 use tombola_core::ports::{
-    Actor, ApiKey, Catalog, Claim, Clock, CodesAdded, ImportBegun, ImportId, PutCampaign,
-    StockChanged, StoreError, StoreResult, Transitioned,
+    Actor, ApiKey, Catalog, Claim, Clock, CodesAdded, ImportBegun, ImportFinished, ImportId,
+    KeptAnswer, KeptRequest, PutCampaign, RequestKey, StockChanged, StoreError, StoreResult,
+    Transitioned,
 };
 
 /// The database's uuid in these tests.
@@ -98,6 +99,7 @@ impl Catalog for FakeCatalog {
         &self,
         _: &str,
         _: Transition,
+        _: Approval,
         _: Actor,
         _: Timestamp,
     ) -> StoreResult<Transitioned> {
@@ -148,7 +150,13 @@ impl Catalog for FakeCatalog {
     async fn add_codes(&self, _: ImportId, _: Vec<String>, _: bool) -> StoreResult<CodesAdded> {
         not_asked()
     }
-    async fn finish_import(&self, _: ImportId, _: Timestamp) -> StoreResult<u64> {
+    async fn finish_import(
+        &self,
+        _: ImportId,
+        _: u64,
+        _: Actor,
+        _: Timestamp,
+    ) -> StoreResult<ImportFinished> {
         not_asked()
     }
     async fn remove_import(&self, _: Option<ImportId>) -> StoreResult<bool> {
@@ -161,6 +169,17 @@ impl Catalog for FakeCatalog {
         not_asked()
     }
     async fn revoke_key(&self, _: i64, _: Actor, _: Timestamp) -> StoreResult<bool> {
+        not_asked()
+    }
+    async fn kept_request(&self, _: &RequestKey) -> StoreResult<Option<KeptRequest>> {
+        not_asked()
+    }
+    async fn keep_answer(
+        &self,
+        _: RequestKey,
+        _: KeptAnswer,
+        _: Timestamp,
+    ) -> StoreResult<KeptAnswer> {
         not_asked()
     }
     async fn cleanup(&self, _: Timestamp) -> StoreResult<u64> {

@@ -154,6 +154,7 @@ impl Shared {
         let by = Actor {
             name: "tombola".to_owned(),
             reason: Some("the endpoint answered 410".to_owned()),
+            request: None,
         };
         let mut wait = *limits::STORE_BACKOFF.start();
         for _ in 0..DISABLE_TRIES_MAX {

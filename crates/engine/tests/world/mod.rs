@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tombola_broker::{MemoryOptions, MemoryTopic};
 use tombola_core::award::State;
-use tombola_core::campaign::Transition;
 use tombola_core::campaign::file::parse_toml;
+use tombola_core::campaign::{Approval, Transition};
 use tombola_core::decision::CallAnswer;
 use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::message::Message;
@@ -281,6 +281,7 @@ async fn fill(store: &ModelStore, now: Timestamp) {
     let by = Actor {
         name: "test".to_owned(),
         reason: None,
+        request: None,
     };
     let spec = EndpointSpec {
         name: "coupons".to_owned(),
@@ -304,7 +305,7 @@ async fn fill(store: &ModelStore, now: Timestamp) {
         .unwrap();
     for command in [Transition::Submit, Transition::Approve, Transition::Start] {
         let moved = store
-            .transition("fair", command, by.clone(), now)
+            .transition("fair", command, Approval::Anybody, by.clone(), now)
             .await
             .unwrap();
         assert!(matches!(moved, Transitioned::Moved { .. }), "{moved:?}");

@@ -17,7 +17,7 @@ pub use campaigns::{
     TransitionBody, TransitionDoc,
 };
 pub use draws::{AwardStub, DrawBody, DrawDoc, DrawQuery, DrawsDoc};
-pub use keys::{KeyBody, KeyDoc, KeyMadeDoc};
+pub use keys::{KeyBody, KeyDoc, KeyMadeDoc, PlayerTokenBody, PlayerTokenDoc};
 pub use operations::{
     AuditQuery, DeadLetterQuery, EndpointPutDoc, LogQuery, PauseBody, PauseDoc, RequeueBody,
     RequeuedDoc, VersionDoc,

@@ -4,8 +4,8 @@ use super::{App, Inner, Running};
 use crate::claim::ClaimKeys;
 use crate::config::{Config, ConfigError};
 use crate::directory::Directory;
+use crate::http::HttpCounts;
 use crate::http::auth::KeyRing;
-use crate::http::{HttpCounts, Replays};
 use crate::random;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
@@ -69,7 +69,6 @@ impl App {
             clock: Arc::new(SystemClock::new()),
             claims,
             keys,
-            replays: Replays::default(),
             http_counts: HttpCounts::default(),
             tasks: Tasks::new(),
             engine: tokio::sync::Mutex::new(None),

@@ -39,6 +39,9 @@ pub struct CreateArgs {
     /// When it ends: RFC 3339, or a span such as 90d
     #[arg(long)]
     expires: Option<String>,
+    /// A campaign that it may speak of, once for each; none: all
+    #[arg(long = "campaign")]
+    campaigns: Vec<String>,
 }
 
 pub(super) async fn run(command: KeyCommand, context: &mut Context) -> anyhow::Result<ExitCode> {
@@ -51,6 +54,7 @@ pub(super) async fn run(command: KeyCommand, context: &mut Context) -> anyhow::R
                 role: args.role,
                 client: args.client,
                 expires_at,
+                campaigns: args.campaigns,
             };
             let made = api.create_key(&body).await?;
             out.either(&made, || made.key.clone())?;

@@ -8,7 +8,7 @@ mod wire;
 
 pub use error::ClientError;
 
-use crate::http::auth::Caller;
+use crate::http::auth::Who;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, Response, header};
@@ -229,7 +229,7 @@ impl Api {
         })?;
         match self {
             Self::InProcess(router) => {
-                request.extensions_mut().insert(Caller::Local);
+                request.extensions_mut().insert(Who::Local);
                 router
                     .clone()
                     .oneshot(request)

@@ -13,7 +13,7 @@ mod tests;
 
 pub use load::{ConfigError, Flag, Loaded, Origin, Sources, load};
 pub use reference::{example, page};
-pub use sections::{Broker, Database, Delivery, Http, Log, Retention};
+pub use sections::{Broker, Campaigns, Database, Delivery, Http, Log, Retention};
 pub use span::Span;
 
 use section::{About, Complaint};
@@ -29,6 +29,8 @@ pub struct Config {
     pub broker: Broker,
     /// `[http]`
     pub http: Http,
+    /// `[campaigns]`
+    pub campaigns: Campaigns,
     /// `[delivery]`
     pub delivery: Delivery,
     /// `[retention]`
@@ -42,6 +44,7 @@ const SECTIONS: &[About] = &[
     Database::ABOUT,
     Broker::ABOUT,
     Http::ABOUT,
+    Campaigns::ABOUT,
     Delivery::ABOUT,
     Retention::ABOUT,
     Log::ABOUT,

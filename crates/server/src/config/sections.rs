@@ -6,6 +6,7 @@ use super::span::Span;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tombola_core::campaign::Approval;
 use tombola_core::limits;
 use tombola_core::retry::Schedule;
 
@@ -45,6 +46,16 @@ section! {
         connections_max: u32 = 4096,
         /// How long a graceful stop may take before what is left is cut off.
         stop_deadline: Span = Span(limits::STOP_DEADLINE),
+    }
+}
+
+section! {
+    /// How campaigns are put in force.
+    Campaigns ["campaigns"] {
+        /// `anybody`: whoever may operate may approve what they submitted themselves;
+        /// `second_person`: another client name has to. All commands on the server's own
+        /// machine are one person, `local`.
+        approval: Approval = Approval::Anybody,
     }
 }
 

@@ -1,10 +1,10 @@
 //! Awards: lists, one award with its timeline, and what people do to them. Who may
 //! see the content of an award is decided here, and nowhere else.
 
-use super::Route;
-use super::auth::{Access, Caller};
+use super::auth::{Access, Caller, Who};
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
+use super::{Route, Scope};
 use crate::api::{
     self, ActionBody, Address, AwardDetail, AwardDoc, AwardFact, AwardQuery, CancelBody,
     ConfirmBody, OutcomeWord, Page, PageQuery, ShipmentBody, WinnerDoc,
@@ -28,22 +28,25 @@ pub(super) fn routes() -> Vec<Route> {
             "/v1/awards",
             Access::of(&[Role::Deliverer, Role::Operator, Role::Auditor]),
             list,
-        ),
-        Route::get("/v1/awards/{id}", Access::or_winner(READERS), show),
-        Route::post("/v1/awards/{id}/hold", operator, hold),
-        Route::post("/v1/awards/{id}/release", operator, release),
+        )
+        .scoped(Scope::Query),
+        Route::get("/v1/awards/{id}", Access::or_winner(READERS), show).scoped(Scope::OfHandler),
+        Route::post("/v1/awards/{id}/hold", operator, hold).scoped(Scope::OfHandler),
+        Route::post("/v1/awards/{id}/release", operator, release).scoped(Scope::OfHandler),
         Route::post(
             "/v1/awards/{id}/confirm",
             Access::of(&[Role::Deliverer, Role::Operator]),
             confirm,
-        ),
-        Route::post("/v1/awards/{id}/cancel", operator, cancel),
+        )
+        .scoped(Scope::OfHandler),
+        Route::post("/v1/awards/{id}/cancel", operator, cancel).scoped(Scope::OfHandler),
         Route::post(
             "/v1/awards/{id}/address",
             Access::or_winner(&[Role::Client, Role::Operator]),
             address,
-        ),
-        Route::post("/v1/awards/{id}/shipment", operator, ship),
+        )
+        .scoped(Scope::OfHandler),
+        Route::post("/v1/awards/{id}/shipment", operator, ship).scoped(Scope::OfHandler),
     ]
 }
 
@@ -91,7 +94,7 @@ pub(super) fn since(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
 /// refused before anything is read.
 async fn visible(app: &App, caller: &Caller, id: &str) -> Result<AwardDetail, ApiError> {
     let id = AwardId(input::id(id, Code::AwardNotFound)?);
-    if matches!(caller, Caller::Winner(own) if *own != id) {
+    if matches!(caller.who(), Who::Winner(own) if *own != id) {
         return Err(Code::Forbidden.into());
     }
     let award = app
@@ -99,13 +102,14 @@ async fn visible(app: &App, caller: &Caller, id: &str) -> Result<AwardDetail, Ap
         .award_show(id)
         .await?
         .ok_or(Code::AwardNotFound)?;
-    let is_visible = match caller.role() {
-        Some(Role::Client) => *award.client == *caller.client(),
-        Some(Role::Deliverer) => award.fact.kind == Kind::External,
-        Some(Role::Operator | Role::Auditor | Role::Admin) => true,
-        None => matches!(caller, Caller::Winner(_)),
+    let is_visible = match (caller.role(), caller.who()) {
+        (Some(Role::Client), _) => caller.has_drawn(&award.client),
+        (Some(Role::Deliverer), _) => award.fact.kind == Kind::External,
+        (Some(Role::Operator | Role::Auditor | Role::Admin), _) | (None, Who::Winner(_)) => true,
+        (None, Who::Player(player)) => player.user == award.fact.user,
+        (None, Who::Local | Who::Key(_) | Who::Nobody) => false,
     };
-    if is_visible {
+    if is_visible && caller.speaks_of(&award.fact.campaign) {
         Ok(award)
     } else {
         Err(Code::AwardNotFound.into())
@@ -118,7 +122,7 @@ async fn show(
     Names(id): Names<String>,
 ) -> Result<Response, ApiError> {
     let award = visible(&app, &caller, &id).await?;
-    let is_own = *award.client == *caller.client();
+    let is_own = caller.has_drawn(&award.client);
     Ok(match caller.role() {
         None => Json(WinnerDoc::from(award)).into_response(),
         Some(Role::Admin) => Json(award).into_response(),
@@ -137,6 +141,9 @@ async fn act(
     action: Action,
     reason: Option<String>,
 ) -> Result<Json<AwardDoc>, ApiError> {
+    if caller.check_campaign(None).is_err() {
+        visible(app, caller, id).await?;
+    }
     let id = AwardId(input::id(id, Code::AwardNotFound)?);
     let by = caller.actor(input::reason(reason)?);
     match app.store().act(id, action, by, app.now()).await? {

@@ -27,7 +27,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/v1/campaigns/{campaign}/odds", Access::PUBLIC, odds),
         Route::get(
             "/v1/campaigns/{campaign}/users/{user}",
-            Access::of(&[Role::Client, Role::Operator, Role::Auditor]),
+            Access::or_player(&[Role::Client, Role::Operator, Role::Auditor]),
             user,
         ),
     ]
@@ -172,7 +172,13 @@ async fn transition(
     }
     match app
         .store()
-        .transition(&campaign, command, caller.actor(reason), app.now())
+        .transition(
+            &campaign,
+            command,
+            app.config().campaigns.approval,
+            caller.actor(reason),
+            app.now(),
+        )
         .await?
     {
         Transitioned::Moved { state, version } => Ok(Json(TransitionDoc {
@@ -185,6 +191,10 @@ async fn transition(
             format!("{command} is not possible, it is {state}"),
         )
         .with("state", state.name())),
+        Transitioned::SamePerson => Err(ApiError::new(
+            Code::SecondPersonNeeded,
+            format!("{} submitted it", caller.client()),
+        )),
         Transitioned::NotReady { problems } => {
             Err(ApiError::from(Code::CampaignNotReady).with("problems", problems))
         }
@@ -269,9 +279,11 @@ async fn odds(
 
 async fn user(
     State(app): State<App>,
+    caller: Caller,
     Names((campaign, user)): Names<(String, String)>,
 ) -> Result<Json<UserFact>, ApiError> {
     input::user(&user)?;
+    input::own_user(&caller, &user)?;
     Ok(Json(
         app.store()
             .user_show(&campaign, &user, app.now())

@@ -5,17 +5,21 @@ use super::Route;
 use super::auth::{Access, Caller};
 use super::error::{ApiError, Code};
 use super::input::{self, Names, Params};
-use super::replay::Begun;
+use super::replay::{self, KeyRule};
 use crate::api::{self, CodeFact, ImportQuery, ImportedDoc, Page};
 use crate::app::App;
-use crate::import::{self, Wrong};
+use crate::import::{self, Asked, Wrong};
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Response;
-use tombola_core::ports::{Catalog, ImportBegun, Role};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use tombola_core::ports::{
+    Actor, Catalog, ImportBegun, ImportFinished, ImportId, KeptRequest, RequestKey, Role,
+};
 use tombola_core::reason::HoldReason;
+
+/// The fingerprint of a file that nobody has read yet.
+const UNREAD: [u8; 32] = [0; 32];
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -23,7 +27,8 @@ pub(super) fn routes() -> Vec<Route> {
             "/v1/campaigns/{campaign}/prizes/{prize}/codes",
             Access::of(&[Role::Operator]),
             import_codes,
-        ),
+        )
+        .keys(KeyRule::OfHandler),
         Route::get(
             "/v1/campaigns/{campaign}/codes",
             Access::of(&[Role::Operator, Role::Auditor]),
@@ -49,52 +54,95 @@ async fn import_codes(
     caller: Caller,
     Names((campaign, prize)): Names<(String, String)>,
     Params(query): Params<ImportQuery>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let key = input::request_key(&headers)?;
-    if !input::has_content_type(&headers, "text/csv") {
+    let (parts, body) = request.into_parts();
+    let key = input::request_key(&parts.headers)?;
+    if !input::has_content_type(&parts.headers, "text/csv") {
         return Err(ApiError::new(Code::UnsupportedMediaType, "send text/csv"));
     }
-    let scope = format!(
-        "codes {} {campaign}/{prize} {} {key}",
-        caller.client(),
-        query.skip_duplicates
-    );
-    let running = match app.replays().begin(scope)? {
-        Begun::New(running) => running,
-        Begun::Done(done) => {
-            return done.replay(&import::fingerprint(body).await.map_err(of_wrong)?);
-        }
-    };
+    let request = replay::request_key(caller.who(), &parts, key, UNREAD);
+    let names = Names((campaign, prize));
+    if let Some(kept) = app.store().kept_request(&request).await? {
+        return again(&app, &caller, names, (request, kept), body).await;
+    }
+    let Names((campaign, prize)) = &names;
     let turn = app.import_turn().await;
-    let import = match app
+    let begun = app
         .store()
-        .begin_import(&campaign, &prize, caller.actor(None), app.now())
-        .await?
-    {
+        .begin_import(campaign, prize, caller.actor(None), app.now());
+    let import = match begun.await? {
         ImportBegun::Begun(import) => import,
         ImportBegun::NotFound => return Err(Code::PrizeNotFound.into()),
     };
-    let task = import::run(app.clone(), import, body, query.skip_duplicates, turn);
+    let asked = Asked {
+        import,
+        skip_duplicates: query.skip_duplicates,
+        request: request.clone(),
+        by: caller.actor(None),
+    };
+    let task = import::run(app.clone(), asked, body, turn);
     let done = app
         .tasks()
         .spawn(task)
         .await
-        .map_err(|error| ApiError::internal(&error))?
-        .map_err(of_wrong)?;
+        .map_err(|error| ApiError::internal(&error))?;
+    let (finished, fingerprint) = match done {
+        Ok(done) => done,
+        // The same request came twice at once, and the other one was first.
+        Err(_) if app.store().kept_request(&request).await?.is_some() => {
+            return Err(Code::RequestInProgress.into());
+        }
+        Err(wrong) => return Err(of_wrong(wrong)),
+    };
     // The import is done whatever becomes of this; rescue looks at the holds too.
     if let Err(error) = app.end_holds(HoldReason::NoCode).await {
         tracing::warn!(%error, "awards that waited for codes go on a little later");
     }
+    let request = RequestKey {
+        fingerprint,
+        ..request
+    };
+    replay::keep(&app, request, document(names, finished), false).await
+}
+
+/// The request came before: the first answer, if the file is the same.
+async fn again(
+    app: &App,
+    caller: &Caller,
+    names: Names<(String, String)>,
+    (request, kept): (RequestKey, KeptRequest),
+    body: Body,
+) -> Result<Response, ApiError> {
+    let fingerprint = import::fingerprint(body).await.map_err(of_wrong)?;
+    let request = RequestKey {
+        fingerprint,
+        ..request
+    };
+    if let Some(answer) = replay::of_kept(&kept, &request)? {
+        return Ok(replay::replay(answer));
+    }
+    // Its process died between effect and answer: the store gives the effect again.
+    let by = Actor {
+        request: Some(request.clone()),
+        ..caller.actor(None)
+    };
+    let finished = app
+        .store()
+        .finish_import(ImportId(0), 0, by, app.now())
+        .await?;
+    replay::keep(app, request, document(names, finished), true).await
+}
+
+fn document(Names((campaign, prize)): Names<(String, String)>, done: ImportFinished) -> Response {
     let document = ImportedDoc {
         campaign,
         prize,
-        import: import.0,
+        import: done.import.0,
         imported: done.codes,
         skipped: done.skipped,
     };
-    running.done(done.fingerprint, &document)
+    Json(document).into_response()
 }
 
 fn of_wrong(wrong: Wrong) -> ApiError {

@@ -1,11 +1,11 @@
 //! Dead letters: listed, and put back one by one or in bulk. A bulk requeue is a
 //! loop of steps; each step is a transaction of its own with its log lines.
 
-use super::Route;
 use super::auth::{Access, Caller};
 use super::awards::since;
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Params};
+use super::{Route, Scope};
 use crate::api::{
     DeadFilter, DeadLetterFact, DeadLetterQuery, OutcomeWord, Page, PageQuery, RequeueBody,
     RequeuedDoc,
@@ -29,12 +29,14 @@ pub(super) fn routes() -> Vec<Route> {
             "/v1/dead-letters",
             Access::of(&[Role::Operator, Role::Auditor]),
             list,
-        ),
+        )
+        .scoped(Scope::Query),
         Route::post(
             "/v1/dead-letters/requeue",
             Access::of(&[Role::Operator]),
             requeue,
-        ),
+        )
+        .scoped(Scope::OfHandler),
     ]
 }
 
@@ -74,6 +76,8 @@ async fn requeue(
         }
         None => false,
     };
+    let of_campaign = body.filter.as_ref().and_then(|it| it.campaign.as_deref());
+    caller.check_campaign(of_campaign)?;
     let over = over(body.over.as_deref())?;
     let asked = Asked {
         by: caller.actor(input::reason(body.reason)?),

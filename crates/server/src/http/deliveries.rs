@@ -1,9 +1,9 @@
 //! Deliveries paused and resumed, as when the wrong codes went up.
 
-use super::Route;
 use super::auth::{Access, Caller};
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody};
+use super::{Route, Scope};
 use crate::api::{PauseBody, PauseDoc, PauseScope};
 use crate::app::App;
 use axum::Json;
@@ -14,8 +14,8 @@ use tombola_core::reason::HoldReason;
 pub(super) fn routes() -> Vec<Route> {
     let operator = Access::of(&[Role::Operator]);
     vec![
-        Route::post("/v1/deliveries/pause", operator, pause),
-        Route::post("/v1/deliveries/resume", operator, resume),
+        Route::post("/v1/deliveries/pause", operator, pause).scoped(Scope::OfHandler),
+        Route::post("/v1/deliveries/resume", operator, resume).scoped(Scope::OfHandler),
     ]
 }
 
@@ -51,6 +51,7 @@ async fn pause(
     caller: Caller,
     JsonBody(body): JsonBody<PauseBody>,
 ) -> Result<Json<PauseDoc>, ApiError> {
+    caller.check_campaign(body.campaign.as_deref())?;
     check(&app, &body.scope()).await?;
     let (scope, by) = (body.scope(), caller.actor(input::reason(body.reason)?));
     app.store().pause(scope.clone(), by, app.now()).await?;
@@ -67,6 +68,7 @@ async fn resume(
     caller: Caller,
     JsonBody(body): JsonBody<PauseBody>,
 ) -> Result<Json<PauseDoc>, ApiError> {
+    caller.check_campaign(body.campaign.as_deref())?;
     let (scope, by) = (body.scope(), caller.actor(input::reason(body.reason)?));
     if !app.store().resume(scope.clone(), by, app.now()).await? {
         return Err(Code::NotPaused.into());

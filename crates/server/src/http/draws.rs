@@ -1,15 +1,16 @@
 //! Draws. The answer is built from facts that never change, so that a replay gives
 //! the same bytes.
 
-use super::Route;
 use super::auth::{Access, Caller};
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
+use super::replay::{KeyRule, REPLAYED};
+use super::{Route, Scope};
 use crate::api::{AwardStub, DrawBody, DrawDoc, DrawQuery, DrawsDoc, Page};
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -19,25 +20,26 @@ use tombola_core::{DrawId, limits};
 use tombola_engine::{DeskAnswer, DeskError, DrawAsk};
 use tombola_store::read::{DrawFilter, DrawRow, PageQuery};
 
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::post(
             "/v1/campaigns/{campaign}/draws",
-            Access::of(&[Role::Client]),
+            Access::or_player(&[Role::Client]),
             draw,
-        ),
+        )
+        .keys(KeyRule::OfHandler),
         Route::get(
             "/v1/draws",
             Access::of(&[Role::Operator, Role::Auditor]),
             list,
-        ),
+        )
+        .scoped(Scope::Query),
         Route::get(
             "/v1/draws/{id}",
             Access::of(&[Role::Client, Role::Operator, Role::Auditor]),
             show,
-        ),
+        )
+        .scoped(Scope::OfHandler),
     ]
 }
 
@@ -50,6 +52,7 @@ async fn draw(
 ) -> Result<Response, ApiError> {
     let key = input::request_key(&headers)?;
     input::user(&body.user)?;
+    input::own_user(&caller, &body.user)?;
     let ask = DrawAsk {
         campaign: campaign.as_str().into(),
         client: caller.client(),
@@ -184,6 +187,7 @@ fn of_store(error: &StoreError) -> ApiError {
         StoreError::Overloaded => StoreError::Overloaded.into(),
         StoreError::Closed => StoreError::Closed.into(),
         StoreError::Unavailable(why) => StoreError::Unavailable(why.clone()).into(),
+        StoreError::KeyReused => StoreError::KeyReused.into(),
         StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Schema(_) => {
             ApiError::internal(error)
         }
@@ -223,8 +227,9 @@ async fn show(
 ) -> Result<Json<DrawDoc>, ApiError> {
     let id = DrawId(input::id(&id, Code::DrawNotFound)?);
     let row = app.store().draw_show(id).await?.ok_or(Code::DrawNotFound)?;
-    let is_own = *row.client == *caller.client();
-    if caller.role() == Some(Role::Client) && !is_own {
+    let is_own = caller.has_drawn(&row.client);
+    let is_hidden = caller.role() == Some(Role::Client) && !is_own;
+    if is_hidden || !caller.speaks_of(&row.campaign) {
         return Err(Code::DrawNotFound.into());
     }
     Ok(Json(without_token(document_of_row(&app, row), is_own)))

@@ -46,8 +46,9 @@ codes! {
     /// The request has no key, or one that is unknown, expired or revoked. Send
     /// `Authorization: Bearer tmb_…`; `tombola key list` shows which keys are good.
     Unauthorized = "unauthorized", UNAUTHORIZED, "A key is needed";
-    /// The key is good, but its role may not do this. `tombola key create --role …`
-    /// makes a key of another role.
+    /// The key is good, but its role may not do this, or it is for some campaigns only
+    /// and this is about another one or about all. `tombola key create --role …` makes
+    /// a key of another role.
     Forbidden = "forbidden", FORBIDDEN, "The key may not do this";
     /// The address is not one of the API's.
     RouteNotFound = "route_not_found", NOT_FOUND, "No such address";
@@ -89,6 +90,9 @@ codes! {
     AwardState = "award_state", CONFLICT, "The award's state does not allow it";
     /// The campaign's state, which `state` names, does not allow this step.
     TransitionNotAllowed = "transition_not_allowed", CONFLICT, "The campaign's state does not allow it";
+    /// The version was submitted by the one who wants to approve it. The setting
+    /// `campaigns.approval` asks for a second person, which means another client name.
+    SecondPersonNeeded = "second_person_needed", FORBIDDEN, "A second person has to approve";
     /// The campaign cannot start yet; `problems` says what is missing, each with its
     /// mend.
     CampaignNotReady = "campaign_not_ready", CONFLICT, "The campaign is not ready";
@@ -105,15 +109,16 @@ codes! {
     StockUnlimited = "stock_unlimited", CONFLICT, "The prize has no stock";
     /// Draws, stock and codes need the header `Idempotency-Key`, so that they may be
     /// sent again when an answer is lost: 8 to 128 visible ASCII characters, new for
-    /// each request and the same for each repetition of it.
+    /// each request and the same for each repetition of it. Every other POST may have
+    /// one.
     RequestKeyMissing = "request_key_missing", BAD_REQUEST, "The header Idempotency-Key is missing";
     /// `Idempotency-Key` has to be 8 to 128 visible ASCII characters.
     RequestKeyInvalid = "request_key_invalid", BAD_REQUEST, "The header Idempotency-Key cannot be used";
     /// This `Idempotency-Key` came before with another request. Nothing was done; use
     /// a new key for a new request.
     RequestKeyReused = "request_key_reused", UNPROCESSABLE_ENTITY, "The request key was used for another request";
-    /// A request with this `Idempotency-Key` is still being worked on. Send it again
-    /// later.
+    /// A request with this `Idempotency-Key` was worked on at the same time. Send it
+    /// again: it gets the answer of the first.
     RequestInProgress = "request_in_progress", CONFLICT, "The same request is being worked on";
     /// One request may ask for 1 to 100 draws.
     CountTooLarge = "count_too_large", UNPROCESSABLE_ENTITY, "Too many draws in one request";
@@ -256,6 +261,7 @@ impl From<StoreError> for ApiError {
                 tracing::error!(error = %error, "database not available");
                 Self::from(Code::Unavailable).after(Duration::from_secs(1))
             }
+            StoreError::KeyReused => Code::RequestKeyReused.into(),
             StoreError::Closed => Self::from(Code::Stopping).after(Duration::from_secs(1)),
             StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Schema(_) => {
                 Self::internal(&error)

@@ -2,11 +2,13 @@
 //! the edge and refused with a pointer to what is wrong. A body is bounded in
 //! bytes and in time.
 
+use super::auth::{Caller, Who};
 use super::error::{ApiError, Code};
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tombola_core::ids::ID_MAX;
@@ -67,7 +69,13 @@ pub(super) fn has_content_type(headers: &HeaderMap, wanted: &str) -> bool {
 }
 
 async fn read(body: Body) -> Result<String, ApiError> {
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, limits::BODY_BYTES_MAX))
+    let bytes = read_bytes(body).await?;
+    String::from_utf8(bytes.into()).map_err(|_| ApiError::field("", "the body is not UTF-8"))
+}
+
+/// A whole body, bounded in bytes and in time.
+pub(super) async fn read_bytes(body: Body) -> Result<Bytes, ApiError> {
+    tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, limits::BODY_BYTES_MAX))
         .await
         .map_err(|_| ApiError::from(Code::BodyTimeout))?
         .map_err(|error| {
@@ -81,8 +89,7 @@ async fn read(body: Body) -> Result<String, ApiError> {
             } else {
                 ApiError::field("", "the body broke off")
             }
-        })?;
-    String::from_utf8(bytes.into()).map_err(|_| ApiError::field("", "the body is not UTF-8"))
+        })
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
@@ -183,6 +190,17 @@ pub(super) fn user(text: &str) -> Result<(), ApiError> {
             "/user",
             "use 1 to 128 bytes without control characters",
         ))
+    }
+}
+
+/// A player draws and looks for itself only.
+pub(super) fn own_user(caller: &Caller, user: &str) -> Result<(), ApiError> {
+    match caller.who() {
+        Who::Player(player) if player.user != user => Err(ApiError::new(
+            Code::Forbidden,
+            "the token is for another user",
+        )),
+        Who::Player(_) | Who::Local | Who::Key(_) | Who::Winner(_) | Who::Nobody => Ok(()),
     }
 }
 

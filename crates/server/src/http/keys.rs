@@ -4,11 +4,14 @@ use super::Route;
 use super::auth::{self, Access, Caller, LOCAL};
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names};
+use super::replay::NotKept;
 use crate::api::{self, ActionBody, KeyBody, KeyDoc, KeyMadeDoc, Page};
 use crate::app::App;
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use tombola_core::limits;
 use tombola_core::ports::{ApiKey, Catalog};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -25,6 +28,7 @@ fn document(key: ApiKey) -> KeyDoc {
         id: key.id,
         client: key.client,
         role: key.role,
+        campaigns: key.campaigns,
         created_at: key.created_at,
         expires_at: key.expires_at,
         revoked_at: key.revoked_at,
@@ -40,7 +44,7 @@ async fn create(
     State(app): State<App>,
     caller: Caller,
     JsonBody(body): JsonBody<KeyBody>,
-) -> Result<(StatusCode, Json<KeyMadeDoc>), ApiError> {
+) -> Result<Response, ApiError> {
     let now = app.now();
     let client = body.client.unwrap_or_else(|| body.role.name().to_owned());
     let is_name = (1..=64).contains(&client.len())
@@ -53,28 +57,59 @@ async fn create(
             "use 1 to 64 of a-z, A-Z, 0-9, ., _ and -, and not `local`",
         ));
     }
-    if body.expires_at.is_some_and(|end| end <= now) {
+    // A request that comes again made its key before, whatever the time is now.
+    let is_past = body.expires_at.is_some_and(|end| end <= now);
+    if is_past && !is_kept(&app, &caller).await? {
         return Err(ApiError::field("/expires_at", "it lies in the past"));
     }
-    let clear = auth::new_key();
+    let campaigns = of_campaigns(body.campaigns)?;
+    let candidates = match caller.request() {
+        Some(request) => auth::keys_for(app.claims(), request),
+        None => vec![auth::new_key()],
+    };
+    let newest = candidates.first().ok_or(Code::Internal)?;
     let key = ApiKey {
         id: 0, // the store gives it
         client,
         role: body.role,
-        hash: auth::hash(&clear),
+        campaigns,
+        hash: auth::hash(newest),
         created_at: now,
         expires_at: body.expires_at,
         revoked_at: None,
     };
     let kept = app.store().put_key(key, caller.actor(None)).await?;
     app.refresh_keys().await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(KeyMadeDoc {
-            about: document(kept),
-            key: clear,
-        }),
-    ))
+    let clear = candidates
+        .into_iter()
+        .find(|it| auth::hash(it) == kept.hash);
+    let made = KeyMadeDoc {
+        key: clear.ok_or_else(|| ApiError::internal(&"the secret of a kept key is gone"))?,
+        about: document(kept),
+    };
+    Ok((StatusCode::CREATED, Extension(NotKept), Json(made)).into_response())
+}
+
+async fn is_kept(app: &App, caller: &Caller) -> Result<bool, ApiError> {
+    match caller.request() {
+        Some(request) => Ok(app.store().kept_request(request).await?.is_some()),
+        None => Ok(false),
+    }
+}
+
+fn of_campaigns(campaigns: Vec<String>) -> Result<Vec<String>, ApiError> {
+    let is_slug = |slug: &String| {
+        let is_letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        (1..=40).contains(&slug.len()) && slug.bytes().all(is_letter)
+    };
+    if campaigns.len() > limits::KEY_CAMPAIGNS_MAX || !campaigns.iter().all(is_slug) {
+        let most = limits::KEY_CAMPAIGNS_MAX;
+        return Err(ApiError::field(
+            "/campaigns",
+            format!("use the slugs of at most {most} campaigns"),
+        ));
+    }
+    Ok(campaigns)
 }
 
 async fn revoke(

@@ -17,13 +17,13 @@ mod keys;
 pub(crate) mod listen;
 mod log;
 mod metrics;
+mod player_tokens;
 mod replay;
 mod request;
 mod stock;
 
 pub use error::page as errors_page;
 pub(crate) use metrics::{HttpCounts, render as render_metrics};
-pub(crate) use replay::Replays;
 
 use crate::app::App;
 use auth::Access;
@@ -33,23 +33,57 @@ use axum::http::Method;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::MethodRouter;
 use error::{ApiError, Code};
+use replay::KeyRule;
 
 /// One route: its address, what it asks of its caller, and its handler.
 pub(crate) struct Route {
     method: Method,
     path: &'static str,
     access: Access,
+    scope: Scope,
+    keys: KeyRule,
     handler: MethodRouter<App>,
 }
 
+/// How a route tells which campaign it speaks of: a key may be for some only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// It tells everybody the same.
+    Public,
+    /// By the slug in its address.
+    Path,
+    /// By `?campaign=`.
+    Query,
+    /// The handler knows.
+    OfHandler,
+    /// It speaks of all campaigns.
+    All,
+}
+
 impl Route {
-    fn get<H: Handler<T, App>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+    fn new(method: Method, path: &'static str, access: Access, handler: MethodRouter<App>) -> Self {
+        let is_act = method == Method::POST;
+        let scope = match () {
+            () if access.is_public => Scope::Public,
+            () if path.contains("{campaign}") => Scope::Path,
+            () => Scope::All,
+        };
         Self {
-            method: Method::GET,
+            method,
             path,
             access,
-            handler: axum::routing::get(handler),
+            scope,
+            keys: if is_act {
+                KeyRule::Optional
+            } else {
+                KeyRule::None
+            },
+            handler,
         }
+    }
+
+    fn get<H: Handler<T, App>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+        Self::new(Method::GET, path, access, axum::routing::get(handler))
     }
 
     fn post<H: Handler<T, App>, T: 'static>(
@@ -57,21 +91,21 @@ impl Route {
         access: Access,
         handler: H,
     ) -> Self {
-        Self {
-            method: Method::POST,
-            path,
-            access,
-            handler: axum::routing::post(handler),
-        }
+        Self::new(Method::POST, path, access, axum::routing::post(handler))
     }
 
     fn put<H: Handler<T, App>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
-        Self {
-            method: Method::PUT,
-            path,
-            access,
-            handler: axum::routing::put(handler),
-        }
+        Self::new(Method::PUT, path, access, axum::routing::put(handler))
+    }
+
+    /// How it tells which campaign it speaks of.
+    fn scoped(self, scope: Scope) -> Self {
+        Self { scope, ..self }
+    }
+
+    /// What it does about `Idempotency-Key`; a POST may have one unless said here.
+    fn keys(self, keys: KeyRule) -> Self {
+        Self { keys, ..self }
     }
 }
 
@@ -88,6 +122,7 @@ fn table() -> Vec<Route> {
         dead_letters::routes(),
         deliveries::routes(),
         keys::routes(),
+        player_tokens::routes(),
         log::routes(),
         audit::routes(),
         metrics::routes(),
@@ -113,6 +148,8 @@ pub(crate) fn router(app: &App) -> Router {
         let guard = request::Guard {
             app: app.clone(),
             access: route.access,
+            scope: route.scope,
+            keys: route.keys,
             route: route.path,
         };
         let handler = route

@@ -1,176 +1,158 @@
-//! Request keys of what is not a draw: stock and codes. The running server
-//! remembers the answers of the last ones, so that a request whose answer was lost
-//! may be sent again; draws keep their keys in the database, with the draw.
+//! Requests that come again. Every POST may carry an `Idempotency-Key`: the store
+//! keeps it with the effect, and the answer is kept before it goes out, so that a
+//! repetition gets the same bytes, after a restart too. Draws keep their keys with
+//! the draw, and imports of codes look at theirs themselves, since their bodies are
+//! streams.
 
+use super::auth::{Caller, Who};
 use super::error::{ApiError, Code};
-use axum::http::{HeaderValue, StatusCode, header};
+use super::input;
+use crate::app::App;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use serde::Serialize;
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use sha2::{Digest, Sha256};
+use tombola_core::limits;
+use tombola_core::ports::{Catalog, KeptAnswer, KeptRequest, RequestKey};
 
-/// Answers remembered; beyond it the oldest is forgotten.
-const REMEMBERED_MAX: usize = 10_000;
+/// Says that the answer is that of an earlier request.
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// What is remembered, by scope: what is done, the client and its key.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Replays(Arc<Mutex<Remembered>>);
-
-#[derive(Debug, Default)]
-struct Remembered {
-    by_scope: HashMap<String, Entry>,
-    done_in_order: VecDeque<String>,
+/// What a route does about `Idempotency-Key`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyRule {
+    /// It takes none.
+    None,
+    /// It may have one.
+    Optional,
+    /// It has to have one.
+    Demanded,
+    /// It has to have one, which the handler looks at itself.
+    OfHandler,
 }
 
-#[derive(Debug, Clone)]
-enum Entry {
-    Running,
-    Done(Done),
-}
+/// Rides on an answer that holds a secret and is not to be kept: the handler makes
+/// the same bytes again from what the store answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NotKept;
 
-/// A request that was answered before.
-#[derive(Debug, Clone)]
-pub(super) struct Done {
+/// The key of a request whose body is known by its fingerprint.
+pub(super) fn request_key(
+    who: &Who,
+    parts: &Parts,
+    key: String,
     fingerprint: [u8; 32],
-    body: Bytes,
-}
-
-/// What the beginning of a request says.
-pub(super) enum Begun {
-    /// It is new.
-    New(Running),
-    /// It was answered before.
-    Done(Done),
-}
-
-/// A request that is being worked on; forgotten if it is dropped without an answer.
-pub(super) struct Running {
-    replays: Replays,
-    scope: String,
-}
-
-impl Replays {
-    /// Begins the request of that scope.
-    pub(super) fn begin(&self, scope: String) -> Result<Begun, ApiError> {
-        let mut remembered = self.lock();
-        match remembered.by_scope.get(&scope) {
-            Some(Entry::Running) => Err(Code::RequestInProgress.into()),
-            Some(Entry::Done(done)) => Ok(Begun::Done(done.clone())),
-            None => {
-                remembered.by_scope.insert(scope.clone(), Entry::Running);
-                Ok(Begun::New(Running {
-                    replays: self.clone(),
-                    scope,
-                }))
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Remembered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+) -> RequestKey {
+    let address = parts
+        .uri
+        .path_and_query()
+        .map_or(parts.uri.path(), |it| it.as_str());
+    RequestKey {
+        client: who.client().to_string(),
+        operation: format!("{} {address}", parts.method),
+        key,
+        fingerprint,
     }
 }
 
-impl Running {
-    /// Answers, and remembers the answer.
-    pub(super) fn done(
-        self,
-        fingerprint: [u8; 32],
-        document: &impl Serialize,
-    ) -> Result<Response, ApiError> {
-        let body =
-            Bytes::from(serde_json::to_vec(document).map_err(|error| ApiError::internal(&error))?);
-        let mut remembered = self.replays.lock();
-        let done = Done {
-            fingerprint,
-            body: body.clone(),
-        };
-        remembered
-            .by_scope
-            .insert(self.scope.clone(), Entry::Done(done));
-        remembered.done_in_order.push_back(self.scope.clone());
-        if remembered.done_in_order.len() > REMEMBERED_MAX
-            && let Some(oldest) = remembered.done_in_order.pop_front()
-        {
-            remembered.by_scope.remove(&oldest);
-        }
-        drop(remembered);
-        Ok(answer(body))
+/// Runs the request once: its handler, or what is kept of its first run.
+pub(super) async fn once(
+    app: &App,
+    who: Who,
+    rule: KeyRule,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let key = match rule {
+        KeyRule::Optional => input::optional_request_key(request.headers())?,
+        KeyRule::Demanded => Some(input::request_key(request.headers())?),
+        KeyRule::None | KeyRule::OfHandler => None,
+    };
+    let (mut parts, body) = request.into_parts();
+    let Some(key) = key else {
+        parts.extensions.insert(Caller::new(who));
+        return Ok(next.run(Request::from_parts(parts, body)).await);
+    };
+    let bytes = input::read_bytes(body).await?;
+    let request = request_key(&who, &parts, key, Sha256::digest(&bytes).into());
+    let kept = app.store().kept_request(&request).await?;
+    if let Some(kept) = &kept
+        && let Some(answer) = of_kept(kept, &request)?
+    {
+        return Ok(replay(answer));
+    }
+    parts
+        .extensions
+        .insert(Caller::with_request(who, request.clone()));
+    let response = next.run(Request::from_parts(parts, bytes.into())).await;
+    keep(app, request, response, kept.is_some()).await
+}
+
+/// The kept answer, if there is one. The same key with another body is an error.
+pub(super) fn of_kept(
+    kept: &KeptRequest,
+    request: &RequestKey,
+) -> Result<Option<KeptAnswer>, ApiError> {
+    if kept.fingerprint == request.fingerprint {
+        Ok(kept.answer.clone())
+    } else {
+        Err(Code::RequestKeyReused.into())
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let mut remembered = self.replays.lock();
-        if matches!(remembered.by_scope.get(&self.scope), Some(Entry::Running)) {
-            remembered.by_scope.remove(&self.scope);
-        }
+/// Keeps a good answer before it goes out. What failed changed nothing and may be
+/// tried again.
+pub(super) async fn keep(
+    app: &App,
+    request: RequestKey,
+    response: Response,
+    is_repeated: bool,
+) -> Result<Response, ApiError> {
+    if !response.status().is_success() {
+        return Ok(response);
     }
+    if response.extensions().get::<NotKept>().is_some() {
+        return Ok(marked(response, is_repeated));
+    }
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, limits::KEPT_ANSWER_BYTES_MAX)
+        .await
+        .map_err(|error| ApiError::internal(&error))?;
+    let mine = KeptAnswer {
+        status: parts.status.as_u16(),
+        body: body.to_vec(),
+    };
+    let stands = app
+        .store()
+        .keep_answer(request, mine.clone(), app.now())
+        .await?;
+    if stands != mine {
+        return Ok(replay(stands));
+    }
+    Ok(marked(
+        Response::from_parts(parts, body.into()),
+        is_repeated,
+    ))
 }
 
-impl Done {
-    /// The first answer's bytes, if the request is the same.
-    pub(super) fn replay(self, fingerprint: &[u8; 32]) -> Result<Response, ApiError> {
-        if self.fingerprint != *fingerprint {
-            return Err(Code::RequestKeyReused.into());
-        }
-        let mut response = answer(self.body);
+fn marked(mut response: Response, is_repeated: bool) -> Response {
+    if is_repeated {
         response
             .headers_mut()
-            .insert("idempotent-replayed", HeaderValue::from_static("true"));
-        Ok(response)
+            .insert(REPLAYED, HeaderValue::from_static("true"));
     }
+    response
 }
 
-fn answer(body: Bytes) -> Response {
-    (
-        StatusCode::OK,
-        [(header::CONTENT_TYPE, "application/json")],
-        body,
+/// The first answer's bytes.
+pub(super) fn replay(answer: KeptAnswer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    marked(
+        (status, json, Body::from(answer.body)).into_response(),
+        true,
     )
-        .into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_that_failed_may_be_tried_again_and_one_under_way_is_not_begun_twice() {
-        let replays = Replays::default();
-        let Ok(Begun::New(first)) = replays.begin("a".into()) else {
-            panic!("new")
-        };
-        let Err(error) = replays.begin("a".into()) else {
-            panic!("under way")
-        };
-        assert_eq!(error.code, Code::RequestInProgress);
-        drop(first);
-        let Ok(Begun::New(again)) = replays.begin("a".into()) else {
-            panic!("forgotten")
-        };
-        again.done([1; 32], &7).unwrap();
-        let Ok(Begun::Done(done)) = replays.begin("a".into()) else {
-            panic!("done")
-        };
-        assert!(done.clone().replay(&[1; 32]).is_ok());
-        assert_eq!(
-            done.replay(&[2; 32]).unwrap_err().code,
-            Code::RequestKeyReused
-        );
-    }
-
-    #[test]
-    fn memory_is_bounded_by_forgetting_the_oldest() {
-        let replays = Replays::default();
-        for n in 0..=REMEMBERED_MAX {
-            let Ok(Begun::New(running)) = replays.begin(n.to_string()) else {
-                panic!("new")
-            };
-            running.done([0; 32], &n).unwrap();
-        }
-        assert_eq!(replays.lock().by_scope.len(), REMEMBERED_MAX);
-        assert!(matches!(replays.begin("0".into()), Ok(Begun::New(_))));
-    }
 }

@@ -2,10 +2,13 @@
 //! access, and an error body where there is an error. Nothing of a body, a key or
 //! a code is ever logged.
 
-use super::auth::{Access, Caller, identify};
-use super::error;
+use super::auth::{Access, Caller, Who, identify};
+use super::error::{self, ApiError};
+use super::replay::{self, KeyRule};
+use super::{Scope, error::Code};
 use crate::app::App;
-use axum::extract::{Request, State};
+use axum::RequestExt as _;
+use axum::extract::{Query, RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -25,7 +28,7 @@ pub(super) async fn outermost(request: Request, next: Next) -> Response {
     let response = async {
         match running.await {
             Ok(response) => response,
-            Err(_) => error::ApiError::internal(&"the handler panicked").into_response(),
+            Err(_) => ApiError::internal(&"the handler panicked").into_response(),
         }
     };
     let response = response.instrument(span).await;
@@ -59,37 +62,71 @@ fn new_id() -> String {
 pub(super) struct Guard {
     pub(super) app: App,
     pub(super) access: Access,
+    pub(super) scope: Scope,
+    pub(super) keys: KeyRule,
     pub(super) route: &'static str,
 }
 
 /// The layer of one route: who calls, whether that may be, and the count of it.
-pub(super) async fn guard(
-    State(guard): State<Guard>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let known = request.extensions().get::<Caller>().cloned();
-    let caller = match known {
-        // The socket's, or in process; with a key or a token it speaks as its bearer.
-        Some(caller) if !request.headers().contains_key(header::AUTHORIZATION) => Ok(caller),
-        Some(_) | None => guard.app.identify(request.headers()),
-    };
-    let let_in = caller.and_then(|caller| guard.access.check(&caller).map(|()| caller));
-    let response = match let_in {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(error) => error.into_response(),
-    };
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let response = guard
+        .answer(request, next)
+        .await
+        .unwrap_or_else(IntoResponse::into_response);
     let status = response.status();
     guard.app.http_counts().count(guard.route, status);
     tracing::debug!(route = guard.route, status = status.as_u16(), "answered");
     response
 }
 
+impl Guard {
+    async fn answer(&self, mut request: Request, next: Next) -> Result<Response, ApiError> {
+        let who = self.identify(&request)?;
+        self.access.check(&who)?;
+        let caller = Caller::new(who.clone());
+        self.check_scope(&caller, &mut request).await?;
+        replay::once(&self.app, who, self.keys, request, next).await
+    }
+
+    fn identify(&self, request: &Request) -> Result<Who, ApiError> {
+        match request.extensions().get::<Who>() {
+            // The socket's, or in process; with a key or a token it speaks as its bearer.
+            Some(who) if !request.headers().contains_key(header::AUTHORIZATION) => Ok(who.clone()),
+            Some(_) | None => self.app.identify(request.headers()),
+        }
+    }
+
+    /// Whether a key for some campaigns may ask here: the one place that says so,
+    /// but for single awards and draws, of which the handler knows whose they are.
+    async fn check_scope(&self, caller: &Caller, request: &mut Request) -> Result<(), ApiError> {
+        match self.scope {
+            Scope::Public | Scope::OfHandler => Ok(()),
+            Scope::Path => {
+                let names: RawPathParams = request
+                    .extract_parts()
+                    .await
+                    .map_err(|_| ApiError::from(Code::RouteNotFound))?;
+                let mut names = names.iter();
+                let campaign = names.find(|(name, _)| *name == "campaign");
+                caller.check_campaign(campaign.map(|(_, slug)| slug))
+            }
+            Scope::Query => {
+                let Query(named) = Query::<Named>::try_from_uri(request.uri()).unwrap_or_default();
+                caller.check_campaign(named.campaign.as_deref())
+            }
+            Scope::All => caller.check_campaign(None),
+        }
+    }
+}
+
+/// The campaign that a list is asked for.
+#[derive(Debug, Default, serde::Deserialize)]
+struct Named {
+    campaign: Option<String>,
+}
+
 impl App {
-    fn identify(&self, headers: &HeaderMap) -> Result<Caller, error::ApiError> {
+    fn identify(&self, headers: &HeaderMap) -> Result<Who, ApiError> {
         identify(headers, self.keys(), self.claims(), self.now())
     }
 }

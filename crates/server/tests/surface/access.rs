@@ -45,6 +45,7 @@ POST /v1/deliveries/resume                           operator
 GET  /v1/keys
 POST /v1/keys
 POST /v1/keys/{id}/revoke
+POST /v1/player-tokens                               client
 GET  /v1/log                                         operator auditor
 GET  /v1/audit                                       operator auditor
 ";
@@ -150,6 +151,170 @@ async fn key_is_good_at_once_and_gone_at_once() {
         .send_with(&key, "GET", "/v1/campaigns", &Value::Null)
         .await;
     assert_eq!(again.status, StatusCode::UNAUTHORIZED);
+}
+
+/// Routes that a key for some campaigns may ask although they name no campaign of
+/// its own: what they answer with, when nothing there is of its campaigns.
+const OF_HANDLER: &[(&str, &str)] = &[
+    ("/v1/draws/{id}", "draw_not_found"),
+    ("/v1/awards/{id}", "award_not_found"),
+    ("/v1/awards/{id}/hold", "award_not_found"),
+    ("/v1/awards/{id}/release", "award_not_found"),
+    ("/v1/awards/{id}/confirm", "award_not_found"),
+    ("/v1/awards/{id}/cancel", "award_not_found"),
+    ("/v1/awards/{id}/address", "award_not_found"),
+    ("/v1/awards/{id}/shipment", "award_not_found"),
+];
+
+#[tokio::test]
+async fn key_for_some_campaigns_speaks_of_no_other_and_not_of_all() {
+    let world = World::with_fair().await;
+    let mug = 'found: {
+        for n in 0..200 {
+            let draw = world
+                .draw(&format!("u{n}"), 1, &format!("draw-{n:04}"))
+                .await;
+            if draw.json()["draws"][0]["prize"] == "mug" {
+                break 'found draw.json()["draws"][0]["id"].to_string();
+            }
+        }
+        panic!("no mug in 200 draws");
+    };
+    let made = world
+        .post(
+            "/v1/keys",
+            &json!({ "role": "admin", "client": "other", "campaigns": ["other"] }),
+        )
+        .await;
+    let key = made.json()["key"].as_str().unwrap().to_owned();
+    for (method, path, access) in access_table() {
+        if access.is_public {
+            continue;
+        }
+        let at = path
+            .replace("{campaign}", "fair")
+            .replace("{prize}", "coffee")
+            .replace("{name}", "none")
+            .replace("{user}", "u1")
+            .replace("{id}", &mug);
+        let body = match path {
+            "/v1/awards/{id}/address" => {
+                json!({ "name": "A", "lines": ["B"], "city": "C", "country": "NO" })
+            }
+            "/v1/awards/{id}/shipment" => json!({ "carrier": "A", "tracking": "B" }),
+            "/v1/player-tokens" => json!({ "campaign": "fair", "user": "u1" }),
+            "/v1/deliveries/pause" | "/v1/deliveries/resume" => json!({ "campaign": "fair" }),
+            "/v1/dead-letters/requeue" => json!({ "filter": { "campaign": "fair" } }),
+            _ => Value::Null,
+        };
+        let answer = world.send_with(&key, method.as_str(), &at, &body).await;
+        let expected = OF_HANDLER
+            .iter()
+            .find(|(of, _)| *of == path)
+            .map_or("forbidden", |(_, code)| code);
+        assert_eq!(answer.code(), expected, "{method} {path}: {answer:?}");
+    }
+    let own = world
+        .send_with(&key, "GET", "/v1/awards?campaign=other", &Value::Null)
+        .await;
+    assert_eq!(own.status, StatusCode::OK, "{own:?}");
+    let foreign = world
+        .send_with(&key, "GET", "/v1/awards?campaign=fair", &Value::Null)
+        .await;
+    assert_eq!(foreign.code(), "forbidden");
+}
+
+#[tokio::test]
+async fn player_draws_and_looks_for_itself_only() {
+    let world = World::with_fair().await;
+    let shop = world.key("client", "shop").await;
+    let ask = json!({ "campaign": "fair", "user": "u1", "ttl": "5m" });
+    let made = world
+        .send_with(&shop, "POST", "/v1/player-tokens", &ask)
+        .await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+
+    let draws = "/v1/campaigns/fair/draws";
+    let drawn = world
+        .send_with(&token, "POST", draws, &json!({ "user": "u1" }))
+        .await;
+    assert_eq!(drawn.status, StatusCode::CREATED, "{drawn:?}");
+    let id = drawn.json()["draws"][0]["id"].to_string();
+    let other = world
+        .send_with(&token, "POST", draws, &json!({ "user": "u2" }))
+        .await;
+    assert_eq!(other.code(), "forbidden");
+
+    let get = async |who: &str, path: &str| world.send_with(who, "GET", path, &Value::Null).await;
+    let own = get(&token, "/v1/campaigns/fair/users/u1").await;
+    assert_eq!(own.status, StatusCode::OK);
+    let refused = [
+        "/v1/campaigns/fair/users/u2",
+        "/v1/campaigns/other/users/u1",
+        "/v1/campaigns/fair",
+        "/v1/awards",
+    ];
+    for path in refused {
+        assert_eq!(get(&token, path).await.code(), "forbidden", "{path}");
+    }
+    let award = format!("/v1/awards/{id}");
+    let seen = get(&token, &award).await.json();
+    assert!(seen.get("timeline").is_none(), "{seen}");
+    assert_eq!(
+        get(&shop, &award).await.status,
+        StatusCode::OK,
+        "the client that made the token sees what its player drew"
+    );
+    let ask = json!({ "campaign": "fair", "user": "u2" });
+    let second = world
+        .send_as(
+            None,
+            "POST",
+            "/v1/player-tokens",
+            &[
+                crate::world::JSON,
+                ("authorization", &format!("Bearer {shop}")),
+            ],
+            &ask.to_string(),
+        )
+        .await;
+    let second = second.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(get(&second, &award).await.code(), "award_not_found");
+    for ttl in ["0s", "25h", "soon"] {
+        let ask = json!({ "campaign": "fair", "user": "u1", "ttl": ttl });
+        let answer = world.post("/v1/player-tokens", &ask).await;
+        assert_eq!(answer.code(), "invalid_body", "{ttl}");
+    }
+}
+
+#[tokio::test]
+async fn second_person_has_to_approve_where_the_config_says_so() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut config = crate::world::config(&temp.path().join("data"));
+    config.campaigns.approval = tombola_core::campaign::Approval::SecondPerson;
+    let world = World::with(temp, config).await;
+    world.apply(crate::world::FAIR).await;
+    let (ann, bo) = (
+        world.key("operator", "ann").await,
+        world.key("operator", "bo").await,
+    );
+    let path = "/v1/campaigns/fair/transitions";
+    let to = |to: &str| json!({ "to": to });
+    world.send_with(&ann, "POST", path, &to("submit")).await;
+    let alone = world.send_with(&ann, "POST", path, &to("approve")).await;
+    assert_eq!(alone.code(), "second_person_needed");
+    let second = world.send_with(&bo, "POST", path, &to("approve")).await;
+    assert_eq!(second.json()["state"], "approved", "{second:?}");
+    let log = world.get("/v1/log").await.json();
+    let said: Vec<_> = log["items"].as_array().unwrap()[..2]
+        .iter()
+        .map(|line| format!("{} {}", line["by"], line["action"]))
+        .collect();
+    assert_eq!(
+        said,
+        ["\"bo\" \"campaign approve\"", "\"ann\" \"campaign submit\""]
+    );
 }
 
 /// Two clients draw until each has won a mug; gives the first one's award, its claim

@@ -1,6 +1,6 @@
 //! Draws: one request key, one draw, one answer, whatever happens in between.
 
-use crate::world::{Desk, JSON, World};
+use crate::world::{Desk, JSON, KEY, World};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tombola_server::api::DrawBody;
@@ -107,16 +107,15 @@ async fn request_keys_of_two_clients_do_not_meet() {
         world.key("client", "shop").await,
     );
     let path = "/v1/campaigns/fair/draws";
-    let one = world
-        .send_with(&app, "POST", path, &json!({ "user": "u1" }))
-        .await;
-    let two = world
-        .send_with(&shop, "POST", path, &json!({ "user": "u1" }))
-        .await;
+    let draw = async |key: &str| {
+        let bearer = format!("Bearer {key}");
+        let headers = [JSON, KEY, ("authorization", bearer.as_str())];
+        let body = json!({ "user": "u1" }).to_string();
+        world.send_as(None, "POST", path, &headers, &body).await
+    };
+    let (one, two) = (draw(&app).await, draw(&shop).await);
     let rotated = world.key("client", "app").await;
-    let three = world
-        .send_with(&rotated, "POST", path, &json!({ "user": "u1" }))
-        .await;
+    let three = draw(&rotated).await;
     assert_ne!(one.body, two.body);
     assert_eq!(
         one.body, three.body,

@@ -16,6 +16,7 @@ mod draws;
 mod metrics;
 #[cfg(test)]
 mod problems;
+mod requests;
 #[cfg(test)]
 mod serving;
 #[cfg(test)]

@@ -22,6 +22,10 @@ const NOT_REACHED: &[(Code, &str)] = &[
         "two equal imports at the same instant",
     ),
     (
+        Code::SecondPersonNeeded,
+        "a setting, see `second_person_has_to_approve_where_the_config_says_so`",
+    ),
+    (
         Code::ImportReplaced,
         "two imports of one prize at the same time",
     ),

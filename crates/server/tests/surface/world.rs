@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tempfile::TempDir;
 use tombola_server::app::App;
 use tombola_server::client::Api;
 use tombola_server::config::Config;
-use tombola_server::http::auth::Caller;
+use tombola_server::http::auth::Who;
 use tower::ServiceExt;
 
 /// A campaign of three kinds; users may draw five times, and every draw wins.
@@ -96,7 +97,12 @@ impl World {
     }
 
     pub(crate) async fn over(temp: TempDir) -> Self {
-        let app = App::open(config(&temp.path().join("data"))).await.unwrap();
+        let config = config(&temp.path().join("data"));
+        Self::with(temp, config).await
+    }
+
+    pub(crate) async fn with(temp: TempDir, config: Config) -> Self {
+        let app = App::open(config).await.unwrap();
         let router = app.router();
         Self { temp, app, router }
     }
@@ -148,14 +154,14 @@ impl World {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
-        self.send_as(Some(Caller::Local), method, path, headers, body)
+        self.send_as(Some(Who::Local), method, path, headers, body)
             .await
     }
 
     /// As whoever; `None` goes by the headers alone.
     pub(crate) async fn send_as(
         &self,
-        caller: Option<Caller>,
+        caller: Option<Who>,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
@@ -203,7 +209,7 @@ impl World {
         made.json()["key"].as_str().unwrap().to_owned()
     }
 
-    /// With a key.
+    /// With a key, and with a request key of its own.
     pub(crate) async fn send_with(
         &self,
         key: &str,
@@ -217,7 +223,13 @@ impl World {
         } else {
             body.to_string()
         };
-        let headers = [JSON, KEY, ("authorization", bearer.as_str())];
+        static REQUESTS: AtomicU64 = AtomicU64::new(0);
+        let request = format!("request-of-a-key-{}", REQUESTS.fetch_add(1, Relaxed));
+        let headers = [
+            JSON,
+            ("idempotency-key", request.as_str()),
+            ("authorization", bearer.as_str()),
+        ];
         self.send_as(None, method, path, &headers, &text).await
     }
 }

@@ -23,6 +23,13 @@ async fn add(w: &World, import: ImportId, codes: &[&str]) -> CodesAdded {
     ok(w.store().add_codes(import, codes, false).await)
 }
 
+/// Finishes an import; gives the number of its codes.
+async fn finish(w: &World, import: ImportId) -> u64 {
+    let done = ok(w.store().finish_import(import, 3, actor(), w.now()).await);
+    assert_eq!((done.import, done.skipped), (import, 3), "as it was told");
+    done.codes
+}
+
 /// Imports codes, whole.
 pub(super) async fn import(w: &World, campaign: &str, prize: &str, codes: Vec<String>) {
     let import = begin(w, campaign, prize).await;
@@ -31,7 +38,7 @@ pub(super) async fn import(w: &World, campaign: &str, prize: &str, codes: Vec<St
         skipped: 0,
     };
     assert_eq!(ok(w.store().add_codes(import, codes, false).await), added);
-    ok(w.store().finish_import(import, w.now()).await);
+    finish(w, import).await;
 }
 
 async fn remove(w: &World, import: Option<ImportId>) {
@@ -84,7 +91,7 @@ pub(super) async fn an_import_counts_its_codes(w: &World) {
             skipped: 0
         }
     );
-    assert_eq!(ok(w.store().finish_import(import, w.now()).await), 3);
+    assert_eq!(finish(w, import).await, 3);
 }
 
 pub(super) async fn codes_are_invisible_until_their_import_is_finished(w: &World) {
@@ -107,7 +114,7 @@ pub(super) async fn codes_are_invisible_until_their_import_is_finished(w: &World
         ok(w.store().end_holds(HoldReason::NoCode, w.now()).await),
         0
     );
-    ok(w.store().finish_import(import, w.now()).await);
+    finish(w, import).await;
     assert_eq!(
         ok(w.store().end_holds(HoldReason::NoCode, w.now()).await),
         1
@@ -128,7 +135,7 @@ pub(super) async fn a_step_with_a_duplicate_writes_nothing(w: &World) {
         add(w, import, &["b", "d", "b"]).await,
         CodesAdded::Duplicate { index: 2 }
     );
-    assert_eq!(ok(w.store().finish_import(import, w.now()).await), 1);
+    assert_eq!(finish(w, import).await, 1);
 }
 
 pub(super) async fn a_code_is_unique_in_its_campaign_whatever_its_prize(w: &World) {
@@ -158,7 +165,7 @@ pub(super) async fn duplicates_are_skipped_where_that_is_asked(w: &World) {
             skipped: 2
         }
     );
-    assert_eq!(ok(w.store().finish_import(import, w.now()).await), 2);
+    assert_eq!(finish(w, import).await, 2);
 }
 
 pub(super) async fn an_import_that_failed_leaves_nothing(w: &World) {
@@ -236,7 +243,7 @@ pub(super) async fn a_withdrawn_import_gives_no_more_codes_and_takes_none_back(w
     w.put(&one_prize("fair", CODE)).await;
     let import = begin(w, "fair", PRIZE).await;
     add(w, import, &["aaa-0", "aaa-1"]).await;
-    ok(w.store().finish_import(import, w.now()).await);
+    finish(w, import).await;
     w.start("fair", &one_prize("fair", CODE)).await;
     let won = w.win_from("fair", 2).await;
     w.deliver(&won[0]).await;
@@ -263,7 +270,7 @@ pub(super) async fn an_import_that_is_finished_twice_says_the_same(w: &World) {
     let import = begin(w, "fair", PRIZE).await;
     add(w, import, &["a", "b"]).await;
     for _ in 0..2 {
-        assert_eq!(ok(w.store().finish_import(import, w.now()).await), 2);
+        assert_eq!(finish(w, import).await, 2);
     }
     let more = w
         .store()
@@ -284,8 +291,8 @@ pub(super) async fn a_newer_import_takes_the_codes_of_one_that_was_left(w: &Worl
             skipped: 0
         }
     );
-    assert_eq!(ok(w.store().finish_import(newer, w.now()).await), 2);
-    let finished = w.store().finish_import(left, w.now()).await;
+    assert_eq!(finish(w, newer).await, 2);
+    let finished = w.store().finish_import(left, 0, actor(), w.now()).await;
     assert!(finished.is_err(), "it is no longer whole: {finished:?}");
 }
 

@@ -8,6 +8,7 @@ fn key(w: &World, client: &str, hash: u8) -> ApiKey {
         id: 0,
         client: client.to_owned(),
         role: Role::Operator,
+        campaigns: Vec::new(),
         hash: [hash; 32],
         created_at: w.now(),
         expires_at: Some(w.after(days(30))),
@@ -29,6 +30,16 @@ pub(super) async fn a_key_is_kept_under_an_id_of_its_own(w: &World) {
     let mut keys = ok(w.store().keys().await);
     keys.sort_by_key(|it| it.hash);
     assert_eq!(keys, [first, second]);
+}
+
+pub(super) async fn a_key_may_be_for_some_campaigns_only(w: &World) {
+    let scoped = ApiKey {
+        campaigns: vec!["fair".to_owned(), "spring".to_owned()],
+        ..key(w, "shop", 1)
+    };
+    let kept = ok(w.store().put_key(scoped.clone(), actor()).await);
+    assert_eq!(kept.campaigns, scoped.campaigns);
+    assert_eq!(ok(w.store().keys().await), [kept]);
 }
 
 pub(super) async fn a_revoked_key_is_kept_and_marked(w: &World) {

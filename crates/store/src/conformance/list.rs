@@ -311,6 +311,19 @@ macro_rules! conformance_list {
             keys {
                 a_key_is_kept_under_an_id_of_its_own
                 a_revoked_key_is_kept_and_marked
+                a_key_may_be_for_some_campaigns_only
+            }
+            requests {
+                a_repeated_request_has_one_effect_and_the_same_answer
+                a_key_belongs_to_its_client_and_its_operation
+                a_key_that_comes_with_another_request_is_refused
+                a_request_that_changed_nothing_may_be_tried_again
+                each_act_under_a_key_happens_once
+                a_key_of_the_api_is_made_once_under_a_request_key
+                the_first_answer_stands
+                a_request_without_an_effect_here_is_kept_by_its_answer
+                cleanup_removes_keys_that_are_older_than_their_retention
+                who_submitted_may_not_approve_where_a_second_person_has_to
             }
             crowd {
                 batches_at_once_never_oversell

@@ -39,6 +39,7 @@ mod marks;
 mod operate;
 mod pauses;
 mod poison;
+mod requests;
 mod rescue;
 mod rescue_held;
 mod sqlite;

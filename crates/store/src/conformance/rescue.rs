@@ -282,7 +282,13 @@ pub(super) async fn an_award_goes_on_while_its_campaign_is_closed(w: &World) {
     let won = w.win(TEXT).await;
     let close = tombola_core::campaign::Transition::Close;
     ok(w.store()
-        .transition(&won.campaign, close, actor(), w.now())
+        .transition(
+            &won.campaign,
+            close,
+            tombola_core::campaign::Approval::Anybody,
+            actor(),
+            w.now(),
+        )
         .await);
     w.advance(secs(5));
     w.move_to_due(&won).await;

@@ -59,7 +59,7 @@ mod tests {
             StoreError::Row(_) => "row",
             StoreError::Schema(_) => "schema",
             StoreError::Inconsistent(_) => "inconsistent",
-            StoreError::Overloaded | StoreError::Closed => "other",
+            StoreError::Overloaded | StoreError::KeyReused | StoreError::Closed => "other",
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use tempfile::TempDir;
 use tombola_core::award::Position;
 use tombola_core::campaign::odds::Roll;
-use tombola_core::campaign::{CampaignFile, Transition, parse_toml};
+use tombola_core::campaign::{Approval, CampaignFile, Transition, parse_toml};
 use tombola_core::draw::{DrawFact, DrawRequest, Ticket};
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ports::{
@@ -85,6 +85,7 @@ pub(crate) fn actor() -> Actor {
     Actor {
         name: "ada".to_owned(),
         reason: Some("because".to_owned()),
+        request: None,
     }
 }
 
@@ -195,7 +196,7 @@ impl Fixture {
 
     pub(crate) async fn go(&self, campaign: &str, command: Transition) -> Transitioned {
         self.store
-            .transition(campaign, command, actor(), NOW)
+            .transition(campaign, command, Approval::Anybody, actor(), NOW)
             .await
             .unwrap()
     }
@@ -237,7 +238,10 @@ impl Fixture {
                 skipped: 0
             }
         );
-        self.store.finish_import(import, NOW).await.unwrap();
+        self.store
+            .finish_import(import, 0, actor(), NOW)
+            .await
+            .unwrap();
         import
     }
 

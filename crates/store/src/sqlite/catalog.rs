@@ -13,15 +13,16 @@ mod tests;
 mod transition;
 
 use super::error::OrStoreError as _;
+use super::requests::{self, once};
 use super::{Priority, SqliteStore, codes, endpoints, keys};
 use async_trait::async_trait;
 use tombola_core::Timestamp;
-use tombola_core::campaign::{CampaignFile, Transition};
+use tombola_core::campaign::{Approval, CampaignFile, Transition};
 use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::limits::STEP_ROWS_MAX;
 use tombola_core::ports::{
-    Actor, ApiKey, Catalog, CodesAdded, ImportBegun, ImportId, PutCampaign, StockChanged,
-    StoreError, StoreResult, Transitioned,
+    Actor, ApiKey, Catalog, CodesAdded, ImportBegun, ImportFinished, ImportId, KeptAnswer,
+    KeptRequest, PutCampaign, RequestKey, StockChanged, StoreError, StoreResult, Transitioned,
 };
 
 #[async_trait]
@@ -56,12 +57,15 @@ impl Catalog for SqliteStore {
         &self,
         campaign: &str,
         command: Transition,
+        approval: Approval,
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<Transitioned> {
         let slug = campaign.to_owned();
         self.write(Priority::Other, 1, move |conn| {
-            transition::transition(conn, &slug, command, &by, now).or_store()
+            once(conn, &by, now, || {
+                transition::transition(conn, &slug, (command, approval), &by, now).or_store()
+            })
         })
         .await
     }
@@ -76,7 +80,9 @@ impl Catalog for SqliteStore {
     ) -> StoreResult<StockChanged> {
         let (campaign, prize) = (campaign.to_owned(), prize.to_owned());
         self.write(Priority::Other, 1, move |conn| {
-            stock::change_stock(conn, &campaign, &prize, by_units, &by, now).or_store()
+            once(conn, &by, now, || {
+                stock::change_stock(conn, &campaign, &prize, by_units, &by, now).or_store()
+            })
         })
         .await
     }
@@ -108,7 +114,9 @@ impl Catalog for SqliteStore {
         now: Timestamp,
     ) -> StoreResult<bool> {
         self.write(Priority::Other, 1, move |conn| {
-            endpoints::enable(conn, lane, is_enabled, &by, now).or_store()
+            once(conn, &by, now, || {
+                endpoints::enable(conn, lane, is_enabled, &by, now).or_store()
+            })
         })
         .await
     }
@@ -141,11 +149,24 @@ impl Catalog for SqliteStore {
         .await
     }
 
-    async fn finish_import(&self, import: ImportId, now: Timestamp) -> StoreResult<u64> {
+    async fn finish_import(
+        &self,
+        import: ImportId,
+        skipped: u64,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<ImportFinished> {
         self.write(Priority::Other, 1, move |conn| {
-            codes::finish(conn, import, now)
-                .or_store()?
-                .map_err(StoreError::Row)
+            once(conn, &by, now, || {
+                let codes = codes::finish(conn, import, now)
+                    .or_store()?
+                    .map_err(StoreError::Row)?;
+                Ok(ImportFinished {
+                    import,
+                    codes,
+                    skipped,
+                })
+            })
         })
         .await
     }
@@ -159,7 +180,8 @@ impl Catalog for SqliteStore {
 
     async fn put_key(&self, key: ApiKey, by: Actor) -> StoreResult<ApiKey> {
         self.write(Priority::Other, 1, move |conn| {
-            keys::put(conn, key, &by).or_store()
+            let now = key.created_at;
+            once(conn, &by, now, || keys::put(conn, key, &by).or_store())
         })
         .await
     }
@@ -170,7 +192,27 @@ impl Catalog for SqliteStore {
 
     async fn revoke_key(&self, id: i64, by: Actor, now: Timestamp) -> StoreResult<bool> {
         self.write(Priority::Other, 1, move |conn| {
-            keys::revoke(conn, id, &by, now).or_store()
+            once(conn, &by, now, || {
+                keys::revoke(conn, id, &by, now).or_store()
+            })
+        })
+        .await
+    }
+
+    async fn kept_request(&self, request: &RequestKey) -> StoreResult<Option<KeptRequest>> {
+        let request = request.clone();
+        self.read(move |conn| requests::kept(conn, &request).or_store())
+            .await
+    }
+
+    async fn keep_answer(
+        &self,
+        request: RequestKey,
+        answer: KeptAnswer,
+        now: Timestamp,
+    ) -> StoreResult<KeptAnswer> {
+        self.write(Priority::Other, 1, move |conn| {
+            requests::keep_answer(conn, &request, answer, now)
         })
         .await
     }

@@ -8,9 +8,11 @@ use tombola_core::ports::{Actor, ApiKey, Role};
 
 /// Keeps a new key; its id is given here.
 pub(super) fn put(conn: &Connection, key: ApiKey, by: &Actor) -> rusqlite::Result<ApiKey> {
+    let campaigns =
+        serde_json::to_string(&key.campaigns).map_err(|error| odd(6, error.to_string()))?;
     let id: i64 = conn.query_row(
-        "INSERT INTO api_key (client, role, hash, created_at, expires_at, revoked_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id",
+        "INSERT INTO api_key (client, role, hash, created_at, expires_at, revoked_at, campaigns)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
         params![
             key.client,
             key.role.name(),
@@ -18,6 +20,7 @@ pub(super) fn put(conn: &Connection, key: ApiKey, by: &Actor) -> rusqlite::Resul
             key.created_at.0,
             key.expires_at.map(|at| at.0),
             key.revoked_at.map(|at| at.0),
+            campaigns,
         ],
         |row| row.get(0),
     )?;
@@ -37,7 +40,8 @@ pub(super) fn put(conn: &Connection, key: ApiKey, by: &Actor) -> rusqlite::Resul
 /// All keys, revoked and expired ones too.
 pub(super) fn all(conn: &Connection) -> rusqlite::Result<Vec<ApiKey>> {
     conn.prepare_cached(
-        "SELECT id, client, role, hash, created_at, expires_at, revoked_at FROM api_key ORDER BY id",
+        "SELECT id, client, role, hash, created_at, expires_at, revoked_at, campaigns FROM api_key
+         ORDER BY id",
     )?
     .query_map([], |row| {
         let hash: Vec<u8> = row.get(3)?;
@@ -45,10 +49,14 @@ pub(super) fn all(conn: &Connection) -> rusqlite::Result<Vec<ApiKey>> {
             id: row.get(0)?,
             client: row.get(1)?,
             role: word(row, 2, Role::parse)?,
-            hash: hash.try_into().map_err(|_| odd(3, "the hash of a key is not 32 bytes"))?,
+            hash: hash
+                .try_into()
+                .map_err(|_| odd(3, "the hash of a key is not 32 bytes"))?,
             created_at: instant(row, 4)?,
             expires_at: instant_or_null(row, 5)?,
             revoked_at: instant_or_null(row, 6)?,
+            campaigns: serde_json::from_str(row.get_ref(7)?.as_str()?)
+                .map_err(|_| odd(7, "the campaigns of a key are not a list"))?,
         })
     })?
     .collect()

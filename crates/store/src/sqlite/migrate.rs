@@ -14,11 +14,18 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "init",
-    sql: include_str!("../../migrations/sqlite/0001_init.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "init",
+        sql: include_str!("../../migrations/sqlite/0001_init.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "requests",
+        sql: include_str!("../../migrations/sqlite/0002_requests.sql"),
+    },
+];
 
 /// The schema of a file beside the one that this version knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod open;
 mod operate;
 mod path;
 mod readers;
+mod requests;
 mod rows;
 mod rules;
 mod wal;

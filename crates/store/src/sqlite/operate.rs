@@ -10,6 +10,7 @@ mod requeue;
 mod tests;
 
 use super::error::OrStoreError as _;
+use super::requests::once;
 use super::{Priority, SqliteStore};
 use async_trait::async_trait;
 use tombola_core::limits::STEP_ROWS_MAX;
@@ -30,7 +31,9 @@ impl Operate for SqliteStore {
     ) -> StoreResult<Acted> {
         let shared = self.shared();
         self.write(Priority::Other, 1, move |conn| {
-            act::act(conn, &shared, award, &action, &by, now)
+            once(conn, &by, now, || {
+                act::act(conn, &shared, award, &action, &by, now)
+            })
         })
         .await
     }
@@ -50,14 +53,18 @@ impl Operate for SqliteStore {
             ));
         }
         self.write(Priority::Other, 1, move |conn| {
-            pause::pause(conn, &scope, &by, now).or_store()
+            once(conn, &by, now, || {
+                pause::pause(conn, &scope, &by, now).or_store()
+            })
         })
         .await
     }
 
     async fn resume(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<bool> {
         self.write(Priority::Other, 1, move |conn| {
-            pause::resume(conn, &scope, &by, now).or_store()
+            once(conn, &by, now, || {
+                pause::resume(conn, &scope, &by, now).or_store()
+            })
         })
         .await
     }

@@ -5,7 +5,7 @@ use super::data::{Campaign, Data, PrizeRow, Version};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tombola_core::campaign::{
-    CampaignFile, CampaignState, Kind, KindSpec, Prize, Rules, Transition, state,
+    Approval, CampaignFile, CampaignState, Kind, KindSpec, Prize, Rules, Transition, state,
 };
 use tombola_core::ports::{PutCampaign, Transitioned};
 use tombola_core::time::CivilDay;
@@ -19,6 +19,7 @@ pub(super) fn put_campaign(data: &mut Data, file: CampaignFile, rules: Rules) ->
             version: 1,
             state: S::Draft,
             next: None,
+            submitted_by: None,
             draws: 0,
             day: CivilDay::default(),
             prizes: BTreeMap::new(),
@@ -115,7 +116,12 @@ fn live_stock(prize: &Prize, row: &PrizeRow) -> Option<u64> {
         .map(|stock| stock.saturating_add_signed(row.changed).max(row.spent))
 }
 
-pub(super) fn transition(data: &mut Data, slug: &str, command: Transition) -> Transitioned {
+pub(super) fn transition(
+    data: &mut Data,
+    slug: &str,
+    (command, approval): (Transition, Approval),
+    by: &str,
+) -> Transitioned {
     use Transition as T;
     let Some(campaign) = data.campaigns.get(slug) else {
         return Transitioned::NotFound;
@@ -132,6 +138,9 @@ pub(super) fn transition(data: &mut Data, slug: &str, command: Transition) -> Tr
     let Some(state) = state::after(from, command) else {
         return Transitioned::NotAllowed { state: from };
     };
+    if command == T::Approve && !approval.allows(campaign.submitted_by.as_deref(), by) {
+        return Transitioned::SamePerson;
+    }
     let is_beside = version != campaign.version;
     if command == T::Start {
         // A version in force is replaced between two batches: pause first.
@@ -148,6 +157,9 @@ pub(super) fn transition(data: &mut Data, slug: &str, command: Transition) -> Tr
     let Some(campaign) = data.campaigns.get_mut(slug) else {
         return Transitioned::NotFound;
     };
+    if command == T::Submit {
+        campaign.submitted_by = Some(by.to_owned());
+    }
     match command {
         T::Start => start(campaign, version),
         T::Reopen => {

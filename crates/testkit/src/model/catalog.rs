@@ -5,11 +5,11 @@ use super::campaigns::{put_campaign, transition};
 use super::data::{Data, EndpointRow};
 use tombola_core::Timestamp;
 use tombola_core::award::State;
-use tombola_core::campaign::{CampaignFile, Transition};
+use tombola_core::campaign::{Approval, CampaignFile, Transition};
 use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::ports::{
-    Actor, ApiKey, Catalog, CodesAdded, ImportBegun, ImportId, PutCampaign, StockChanged,
-    StoreError, StoreResult, Transitioned,
+    Actor, ApiKey, Catalog, CodesAdded, ImportBegun, ImportFinished, ImportId, KeptAnswer,
+    KeptRequest, PutCampaign, RequestKey, StockChanged, StoreError, StoreResult, Transitioned,
 };
 
 #[async_trait::async_trait]
@@ -39,15 +39,17 @@ impl Catalog for ModelStore {
         &self,
         campaign: &str,
         command: Transition,
+        approval: Approval,
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<Transitioned> {
-        let mut data = self.data();
-        let answer = transition(&mut data, campaign, command);
-        if matches!(answer, Transitioned::Moved { .. }) {
-            data.log(&by, format!("campaign {command} {campaign}"), now);
-        }
-        Ok(answer)
+        self.data().once(&by, now, |data| {
+            let answer = transition(data, campaign, (command, approval), &by.name);
+            if matches!(answer, Transitioned::Moved { .. }) {
+                data.log(&by, format!("campaign {command} {campaign}"), now);
+            }
+            Ok(answer)
+        })
     }
 
     async fn change_stock(
@@ -58,26 +60,9 @@ impl Catalog for ModelStore {
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<StockChanged> {
-        let mut data = self.data();
-        let row = data
-            .campaigns
-            .get_mut(campaign)
-            .and_then(|it| it.prizes.get_mut(prize));
-        let Some(row) = row else {
-            return Ok(StockChanged::NotFound);
-        };
-        let Some(stock) = row.stock else {
-            return Ok(StockChanged::Unlimited);
-        };
-        let left = stock - row.spent;
-        let Some(left) = left.checked_add_signed(by_units) else {
-            return Ok(StockChanged::NotEnough { left });
-        };
-        let stock = row.spent + left;
-        row.stock = Some(stock);
-        row.changed = row.changed.saturating_add(by_units);
-        data.log(&by, format!("stock {campaign}/{prize} by {by_units}"), now);
-        Ok(StockChanged::Changed { stock, left })
+        self.data().once(&by, now, |data| {
+            Ok(data.stock_changed(campaign, prize, by_units, &by, now))
+        })
     }
 
     async fn put_endpoint(
@@ -133,13 +118,14 @@ impl Catalog for ModelStore {
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<bool> {
-        let mut data = self.data();
-        let Some(row) = data.endpoints.get_mut(&lane) else {
-            return Ok(false);
-        };
-        row.is_enabled = is_enabled;
-        data.log(&by, format!("endpoint {lane} enabled: {is_enabled}"), now);
-        Ok(true)
+        self.data().once(&by, now, |data| {
+            let Some(row) = data.endpoints.get_mut(&lane) else {
+                return Ok(false);
+            };
+            row.is_enabled = is_enabled;
+            data.log(&by, format!("endpoint {lane} enabled: {is_enabled}"), now);
+            Ok(true)
+        })
     }
 
     async fn begin_import(
@@ -161,8 +147,21 @@ impl Catalog for ModelStore {
         self.codes_added(import, codes, skip_duplicates)
     }
 
-    async fn finish_import(&self, import: ImportId, _now: Timestamp) -> StoreResult<u64> {
-        self.import_finished(import)
+    async fn finish_import(
+        &self,
+        import: ImportId,
+        skipped: u64,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<ImportFinished> {
+        self.data().once(&by, now, |data| {
+            let codes = data.import_finished(import)?;
+            Ok(ImportFinished {
+                import,
+                codes,
+                skipped,
+            })
+        })
     }
 
     async fn remove_import(&self, import: Option<ImportId>) -> StoreResult<bool> {
@@ -170,12 +169,14 @@ impl Catalog for ModelStore {
     }
 
     async fn put_key(&self, key: ApiKey, by: Actor) -> StoreResult<ApiKey> {
-        let mut data = self.data();
-        let id = i64::try_from(data.keys.len()).unwrap_or(i64::MAX - 1) + 1;
-        let key = ApiKey { id, ..key };
-        data.keys.push(key.clone());
-        data.log(&by, format!("key create {id}"), key.created_at);
-        Ok(key)
+        let now = key.created_at;
+        self.data().once(&by, now, |data| {
+            let id = i64::try_from(data.keys.len()).unwrap_or(i64::MAX - 1) + 1;
+            let key = ApiKey { id, ..key };
+            data.keys.push(key.clone());
+            data.log(&by, format!("key create {id}"), now);
+            Ok(key)
+        })
     }
 
     async fn keys(&self) -> StoreResult<Vec<ApiKey>> {
@@ -183,13 +184,27 @@ impl Catalog for ModelStore {
     }
 
     async fn revoke_key(&self, id: i64, by: Actor, now: Timestamp) -> StoreResult<bool> {
-        let mut data = self.data();
-        let Some(key) = data.keys.iter_mut().find(|key| key.id == id) else {
-            return Ok(false);
-        };
-        key.revoked_at.get_or_insert(now);
-        data.log(&by, format!("key revoke {id}"), now);
-        Ok(true)
+        self.data().once(&by, now, |data| {
+            let Some(key) = data.keys.iter_mut().find(|key| key.id == id) else {
+                return Ok(false);
+            };
+            key.revoked_at.get_or_insert(now);
+            data.log(&by, format!("key revoke {id}"), now);
+            Ok(true)
+        })
+    }
+
+    async fn kept_request(&self, request: &RequestKey) -> StoreResult<Option<KeptRequest>> {
+        Ok(self.data().kept_request(request))
+    }
+
+    async fn keep_answer(
+        &self,
+        request: RequestKey,
+        answer: KeptAnswer,
+        now: Timestamp,
+    ) -> StoreResult<KeptAnswer> {
+        self.data().keep_answer(&request, answer, now)
     }
 
     /// Only what is over goes: delivered and cancelled awards. A dead letter waits
@@ -200,14 +215,45 @@ impl Catalog for ModelStore {
             matches!(state, State::Delivered | State::Cancelled)
                 && ended_at.is_some_and(|at| at < before)
         };
-        let rows = data.awards.len();
+        let rows = data.awards.len() + data.kept_requests.len();
         data.awards
             .retain(|_, it| !is_old(it.row.state, it.ended_at));
-        Ok(u64::try_from(rows - data.awards.len()).unwrap_or(u64::MAX))
+        data.kept_requests.retain(|_, it| it.at >= before);
+        let left = data.awards.len() + data.kept_requests.len();
+        Ok(u64::try_from(rows - left).unwrap_or(u64::MAX))
     }
 }
 
 impl Data {
+    fn stock_changed(
+        &mut self,
+        campaign: &str,
+        prize: &str,
+        by_units: i64,
+        by: &Actor,
+        now: Timestamp,
+    ) -> StockChanged {
+        let row = self
+            .campaigns
+            .get_mut(campaign)
+            .and_then(|it| it.prizes.get_mut(prize));
+        let Some(row) = row else {
+            return StockChanged::NotFound;
+        };
+        let Some(stock) = row.stock else {
+            return StockChanged::Unlimited;
+        };
+        let left = stock - row.spent;
+        let Some(left) = left.checked_add_signed(by_units) else {
+            return StockChanged::NotEnough { left };
+        };
+        let stock = row.spent + left;
+        row.stock = Some(stock);
+        row.changed = row.changed.saturating_add(by_units);
+        self.log(by, format!("stock {campaign}/{prize} by {by_units}"), now);
+        StockChanged::Changed { stock, left }
+    }
+
     pub(super) fn lane_of(&self, endpoint: &str) -> Option<i64> {
         self.endpoints
             .iter()

@@ -7,7 +7,9 @@ use tombola_core::campaign::{CampaignFile, CampaignState, Kind, Rules};
 use tombola_core::draw::DrawFact;
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::message::Message;
-use tombola_core::ports::{Actor, Address, ApiKey, Handoff, ImportId, KeptMessage, PauseScope};
+use tombola_core::ports::{
+    Actor, Address, ApiKey, Handoff, ImportId, KeptMessage, KeptRequest, PauseScope,
+};
 use tombola_core::time::CivilDay;
 use tombola_core::{AwardId, DrawId, Timestamp};
 
@@ -17,7 +19,9 @@ pub(super) struct Data {
     pub(super) next_id: i64,
     pub(super) campaigns: BTreeMap<Arc<str>, Campaign>,
     pub(super) draws: BTreeMap<DrawId, DrawFact>,
-    pub(super) requests: BTreeMap<RequestKey, Request>,
+    pub(super) requests: BTreeMap<DrawKey, Request>,
+    /// By client, operation and key.
+    pub(super) kept_requests: BTreeMap<(String, String, String), Kept>,
     pub(super) awards: BTreeMap<AwardId, Award>,
     pub(super) imports: BTreeMap<i64, Import>,
     pub(super) codes: Vec<Code>,
@@ -42,6 +46,7 @@ impl Default for Data {
             campaigns: BTreeMap::default(),
             draws: BTreeMap::default(),
             requests: BTreeMap::default(),
+            kept_requests: BTreeMap::default(),
             awards: BTreeMap::default(),
             imports: BTreeMap::default(),
             codes: Vec::default(),
@@ -58,14 +63,23 @@ impl Default for Data {
     }
 }
 
-/// Scope of a request key: campaign, client, key.
-pub(super) type RequestKey = (Arc<str>, Arc<str>, Arc<str>);
+/// Scope of a draw's request key: campaign, client, key.
+pub(super) type DrawKey = (Arc<str>, Arc<str>, Arc<str>);
 
 /// What a request key stands for.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) fingerprint: [u8; 16],
     pub(super) draws: Vec<DrawId>,
+}
+
+/// What is kept of a request that was no draw.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) kept: KeptRequest,
+    /// JSON of what the port answered.
+    pub(super) effect: Option<String>,
+    pub(super) at: Timestamp,
 }
 
 /// A campaign: the version in force (or the newest, if none ever was) with its
@@ -77,6 +91,8 @@ pub(super) struct Campaign {
     pub(super) version: i32,
     pub(super) state: CampaignState,
     pub(super) next: Option<(i32, CampaignState)>,
+    /// Who submitted the newest version.
+    pub(super) submitted_by: Option<String>,
     /// Draws of all users.
     pub(super) draws: u64,
     /// Latest civil day of its draws.

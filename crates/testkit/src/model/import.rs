@@ -93,16 +93,6 @@ impl ModelStore {
 
     /// One that is ready already says the same again: the first answer may have
     /// been lost.
-    pub(super) fn import_finished(&self, import: ImportId) -> StoreResult<u64> {
-        let mut data = self.data();
-        match data.imports.get(&import.0).map(|it| it.state) {
-            Some(ImportState::Running | ImportState::Ready) => {}
-            Some(ImportState::Removed) | None => return Err(not_running(import)),
-        }
-        data.set_import(import, ImportState::Ready);
-        Ok(count(&data, |code| code.import == import))
-    }
-
     /// One step. The import is invisible from the first one on; codes that were
     /// given stay what their awards have.
     pub(super) fn import_removed(&self, import: Option<ImportId>) -> bool {
@@ -166,6 +156,15 @@ impl Data {
                 ImportState::Removed => has_rest(**id),
             })
             .map(|(id, _)| ImportId(*id))
+    }
+
+    pub(super) fn import_finished(&mut self, import: ImportId) -> StoreResult<u64> {
+        match self.imports.get(&import.0).map(|it| it.state) {
+            Some(ImportState::Running | ImportState::Ready) => {}
+            Some(ImportState::Removed) | None => return Err(not_running(import)),
+        }
+        self.set_import(import, ImportState::Ready);
+        Ok(count(self, |code| code.import == import))
     }
 
     fn set_import(&mut self, import: ImportId, state: ImportState) {

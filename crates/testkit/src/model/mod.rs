@@ -24,6 +24,7 @@ mod draws;
 mod import;
 mod operate;
 mod path;
+mod requests;
 mod rescue;
 
 use data::{Award, Data};

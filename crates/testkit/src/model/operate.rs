@@ -21,72 +21,9 @@ impl Operate for ModelStore {
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<Acted> {
-        let mut data = self.data();
-        let Some(it) = data.awards.get(&award) else {
-            return Ok(Acted::NotFound);
-        };
-        let hold = it.row.hold_reason;
-        let needs_physical = matches!(action, Action::Address(_) | Action::Ship { .. });
-        if needs_physical && it.row.kind != Kind::Physical {
-            return Ok(Acted::NotFound);
-        }
-        let event = match &action {
-            Action::Hold => Event::Hold,
-            Action::Release => Event::End {
-                reason: hold
-                    .filter(|reason| *reason == HoldReason::Scheduled)
-                    .unwrap_or(HoldReason::Manual),
-            },
-            Action::Confirm { .. } => Event::Confirm,
-            Action::Cancel { return_stock } => Event::Cancel {
-                return_stock: *return_stock,
-            },
-            Action::Requeue {
-                not_delivered,
-                due_at,
-            } => Event::Requeue {
-                not_delivered: *not_delivered,
-                due_at: *due_at,
-            },
-            Action::Address(_) => Event::End {
-                reason: HoldReason::Address,
-            },
-            Action::Ship { .. } => Event::Ship,
-        };
-        let step = self.apply(&mut data, award, &event, now);
-        let Some(it) = data.awards.get_mut(&award) else {
-            return Ok(Acted::NotFound);
-        };
-        let (row, is_final) = (it.row.clone(), it.row.state.is_final());
-        match (step, &action) {
-            (Some(Step::Changed(_)), Action::Confirm { receipt }) => it.receipt.clone_from(receipt),
-            (Some(Step::Changed(_)), _) => {}
-            // An address is stored in any unfinished state and moves nothing.
-            (Some(_), Action::Address(_)) if !is_final => {}
-            (Some(Step::Refused(refusal)), _) => return Ok(Acted::Refused(refusal)),
-            (Some(Step::Late | Step::Same) | None, _) => {
-                return Ok(Acted::Refused(Refusal::WrongState { state: row.state }));
-            }
-        }
-        match action {
-            Action::Address(address) => {
-                data.addresses.insert(award, address);
-            }
-            Action::Ship {
-                ref carrier,
-                ref tracking,
-            } => {
-                data.shipments
-                    .insert(award, (carrier.clone(), tracking.clone()));
-            }
-            Action::Hold
-            | Action::Release
-            | Action::Confirm { .. }
-            | Action::Cancel { .. }
-            | Action::Requeue { .. } => {}
-        }
-        data.log(&by, format!("award {award}: {}", word(&event)), now);
-        Ok(Acted::Done(row))
+        self.data().once(&by, now, |data| {
+            Ok(self.acted(data, award, action, &by, now))
+        })
     }
 
     async fn requeue(&self, step: RequeueStep, by: Actor, now: Timestamp) -> StoreResult<Requeued> {
@@ -123,23 +60,25 @@ impl Operate for ModelStore {
     }
 
     async fn pause(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<()> {
-        let mut data = self.data();
-        data.log(&by, format!("pause {scope:?}"), now);
-        if !data.pauses.contains(&scope) {
-            data.pauses.push(scope);
-        }
-        Ok(())
+        self.data().once(&by, now, |data| {
+            data.log(&by, format!("pause {scope:?}"), now);
+            if !data.pauses.contains(&scope) {
+                data.pauses.push(scope);
+            }
+            Ok(())
+        })
     }
 
     async fn resume(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<bool> {
-        let mut data = self.data();
-        let before = data.pauses.len();
-        data.pauses.retain(|it| *it != scope);
-        let is_resumed = data.pauses.len() < before;
-        if is_resumed {
-            data.log(&by, format!("resume {scope:?}"), now);
-        }
-        Ok(is_resumed)
+        self.data().once(&by, now, |data| {
+            let before = data.pauses.len();
+            data.pauses.retain(|it| *it != scope);
+            let is_resumed = data.pauses.len() < before;
+            if is_resumed {
+                data.log(&by, format!("resume {scope:?}"), now);
+            }
+            Ok(is_resumed)
+        })
     }
 
     async fn end_holds(&self, reason: HoldReason, now: Timestamp) -> StoreResult<u64> {
@@ -158,6 +97,83 @@ impl Operate for ModelStore {
             ended += u64::from(matches!(step, Some(Step::Changed(_))));
         }
         Ok(ended)
+    }
+}
+
+impl ModelStore {
+    fn acted(
+        &self,
+        data: &mut Data,
+        award: AwardId,
+        action: Action,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Acted {
+        let Some(it) = data.awards.get(&award) else {
+            return Acted::NotFound;
+        };
+        let hold = it.row.hold_reason;
+        let needs_physical = matches!(action, Action::Address(_) | Action::Ship { .. });
+        if needs_physical && it.row.kind != Kind::Physical {
+            return Acted::NotFound;
+        }
+        let event = match &action {
+            Action::Hold => Event::Hold,
+            Action::Release => Event::End {
+                reason: hold
+                    .filter(|reason| *reason == HoldReason::Scheduled)
+                    .unwrap_or(HoldReason::Manual),
+            },
+            Action::Confirm { .. } => Event::Confirm,
+            Action::Cancel { return_stock } => Event::Cancel {
+                return_stock: *return_stock,
+            },
+            Action::Requeue {
+                not_delivered,
+                due_at,
+            } => Event::Requeue {
+                not_delivered: *not_delivered,
+                due_at: *due_at,
+            },
+            Action::Address(_) => Event::End {
+                reason: HoldReason::Address,
+            },
+            Action::Ship { .. } => Event::Ship,
+        };
+        let step = self.apply(data, award, &event, now);
+        let Some(it) = data.awards.get_mut(&award) else {
+            return Acted::NotFound;
+        };
+        let (row, is_final) = (it.row.clone(), it.row.state.is_final());
+        match (step, &action) {
+            (Some(Step::Changed(_)), Action::Confirm { receipt }) => it.receipt.clone_from(receipt),
+            (Some(Step::Changed(_)), _) => {}
+            // An address is stored in any unfinished state and moves nothing.
+            (Some(_), Action::Address(_)) if !is_final => {}
+            (Some(Step::Refused(refusal)), _) => return Acted::Refused(refusal),
+            (Some(Step::Late | Step::Same) | None, _) => {
+                return Acted::Refused(Refusal::WrongState { state: row.state });
+            }
+        }
+        match action {
+            Action::Address(address) => {
+                data.addresses.insert(award, address);
+            }
+            Action::Ship {
+                ref carrier,
+                ref tracking,
+            } => {
+                data.shipments
+                    .insert(award, (carrier.clone(), tracking.clone()));
+            }
+            Action::Hold
+            | Action::Release
+            | Action::Confirm { .. }
+            | Action::Cancel { .. }
+            | Action::Requeue { .. } => {}
+        }
+        data.log(by, format!("award {award}: {}", word(&event)), now);
+        Acted::Done(row)
     }
 }
 

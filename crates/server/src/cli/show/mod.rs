@@ -37,6 +37,7 @@ pub(super) const KEY_HEAD: &[&str] = &[
     "KEY",
     "CLIENT",
     "ROLE",
+    "CAMPAIGNS",
     "CREATED AT",
     "EXPIRES AT",
     "REVOKED AT",
@@ -187,6 +188,11 @@ pub(super) fn key_row(it: &KeyDoc) -> Vec<String> {
         it.id.to_string(),
         it.client.clone(),
         it.role.to_string(),
+        if it.campaigns.is_empty() {
+            "all".to_owned()
+        } else {
+            it.campaigns.join(" ")
+        },
         short(it.created_at),
         instant(it.expires_at),
         instant(it.revoked_at),

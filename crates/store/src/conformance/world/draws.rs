@@ -2,7 +2,7 @@
 
 use super::words::{Ask, Won, actor, ok, one_prize, only, ticket};
 use super::{World, lock};
-use tombola_core::campaign::{Transition, parse_toml};
+use tombola_core::campaign::{Approval, Transition, parse_toml};
 use tombola_core::draw::DrawRequest;
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ports::{DrawAnswer, DrawBatch, PutCampaign, StockChanged, Transitioned};
@@ -21,7 +21,7 @@ impl World {
     ) -> Transitioned {
         ok(self
             .store()
-            .transition(slug, command, actor(), self.now())
+            .transition(slug, command, Approval::Anybody, actor(), self.now())
             .await)
     }
 

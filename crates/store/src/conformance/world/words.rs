@@ -104,6 +104,7 @@ pub(in crate::conformance) fn actor() -> Actor {
     Actor {
         name: "ada".to_owned(),
         reason: Some("because".to_owned()),
+        request: None,
     }
 }
 

@@ -231,13 +231,13 @@ async fn every_check_has_a_plant() {
 
 #[tokio::test]
 async fn draws_without_request_are_well_only_after_the_cleanup_of_a_closed_campaign() {
-    use tombola_core::campaign::Transition;
+    use tombola_core::campaign::{Approval, Transition};
     use tombola_core::ports::Catalog as _;
     let fixture = lived_in().await;
     let now = NOW.plus(Duration::from_hours(40));
     fixture
         .store
-        .transition("fair", Transition::Close, actor(), now)
+        .transition("fair", Transition::Close, Approval::Anybody, actor(), now)
         .await
         .unwrap();
     let before = now.plus(Duration::from_hours(1));

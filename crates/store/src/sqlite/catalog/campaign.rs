@@ -15,6 +15,8 @@ pub(super) struct CampaignRow {
     pub(super) version: i32,
     /// The version being prepared, and where it stands.
     pub(super) next: Option<(i32, CampaignState)>,
+    /// Who submitted the newest version.
+    pub(super) submitted_by: Option<String>,
 }
 
 impl CampaignRow {
@@ -27,7 +29,8 @@ impl CampaignRow {
 /// The campaign of that slug.
 pub(super) fn load(conn: &Connection, slug: &str) -> rusqlite::Result<Option<CampaignRow>> {
     conn.prepare_cached(
-        "SELECT id, slug, state, version, next_version, next_state FROM campaign WHERE slug = ?1",
+        "SELECT id, slug, state, version, next_version, next_state, submitted_by FROM campaign
+         WHERE slug = ?1",
     )?
     .query_row([slug], |row| {
         let next_version: Option<i32> = row.get(4)?;
@@ -37,6 +40,7 @@ pub(super) fn load(conn: &Connection, slug: &str) -> rusqlite::Result<Option<Cam
             state: word(row, 2, CampaignState::parse)?,
             version: row.get(3)?,
             next: next_version.zip(word_or_null(row, 5, CampaignState::parse)?),
+            submitted_by: row.get(6)?,
         })
     })
     .optional()
@@ -49,7 +53,8 @@ pub(super) fn save(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "UPDATE campaign SET state = ?2, version = ?3, next_version = ?4, next_state = ?5, updated_at = ?6
+        "UPDATE campaign SET state = ?2, version = ?3, next_version = ?4, next_state = ?5, updated_at = ?6,
+                             submitted_by = ?7
          WHERE id = ?1",
     )?
     .execute(params![
@@ -59,6 +64,7 @@ pub(super) fn save(
         campaign.next.map(|(version, _)| version),
         campaign.next.map(|(_, state)| state.name()),
         now.0,
+        campaign.submitted_by,
     ])?;
     Ok(())
 }

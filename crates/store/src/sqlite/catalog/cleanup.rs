@@ -1,13 +1,14 @@
 //! Cleanup: what is older than its retention goes, in bounded steps.
 //!
 //! Removed are the attempt lines of awards that were delivered or cancelled
-//! before, the kept messages of before, and the request keys of campaigns that
-//! were closed before. Draws, deliveries, codes, points and the operator log stay:
+//! before, the kept messages of before, the request keys of draws whose campaign was
+//! closed before, and all other request keys of before. Draws, deliveries, codes, points and the operator log stay:
 //! counters are audited against them, and a late copy of a message always finds
 //! its row. Dead letters keep their lines, for a person still has to read them.
 
 use crate::read::audit::REQUESTS_REMOVED;
 use crate::read::column::as_column;
+use crate::sqlite::requests;
 use rusqlite::{Connection, OptionalExtension, params};
 use tombola_core::Timestamp;
 use tombola_core::limits::STEP_ROWS_MAX;
@@ -22,6 +23,10 @@ pub(super) fn step(conn: &Connection, before: Timestamp) -> rusqlite::Result<u64
     let messages = old_messages(conn, before)?;
     if messages > 0 {
         return Ok(messages as u64);
+    }
+    let kept = requests::remove_old(conn, before)?;
+    if kept > 0 {
+        return Ok(kept as u64);
     }
     let requests = old_requests(conn, before)?;
     if requests > 0 {

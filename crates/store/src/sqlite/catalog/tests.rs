@@ -5,7 +5,7 @@ use crate::read::fixture::{COINS, FAIR, Fixture, GIFT, HELLO, NOW, PHONE, actor,
 use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::award::{Mark, Position};
-use tombola_core::campaign::{CampaignState, Transition};
+use tombola_core::campaign::{Approval, CampaignState, Transition};
 use tombola_core::ports::{
     AwardPath as _, Catalog as _, KeptMessage, MarkOf, PutCampaign, StockChanged, StoreError,
     Transitioned,
@@ -270,7 +270,13 @@ async fn request_keys_outlive_their_campaign_by_a_retention() {
     it.win("ann", HELLO).await;
     let closed = NOW.plus(Duration::from_mins(1));
     it.store
-        .transition("fair", Transition::Close, actor(), closed)
+        .transition(
+            "fair",
+            Transition::Close,
+            Approval::Anybody,
+            actor(),
+            closed,
+        )
         .await
         .unwrap();
     assert_eq!(it.store.cleanup(closed).await.unwrap(), 0);

@@ -7,7 +7,7 @@ use super::{log, ready, stock};
 use rusqlite::Connection;
 use tombola_core::Timestamp;
 use tombola_core::campaign::state::after;
-use tombola_core::campaign::{CampaignState, Transition};
+use tombola_core::campaign::{Approval, CampaignState, Transition};
 use tombola_core::ports::{Actor, Transitioned};
 
 /// Moves the campaign, or its newest version where one stands beside the version
@@ -15,13 +15,23 @@ use tombola_core::ports::{Actor, Transitioned};
 pub(super) fn transition(
     conn: &Connection,
     slug: &str,
-    command: Transition,
+    (command, approval): (Transition, Approval),
     by: &Actor,
     now: Timestamp,
 ) -> rusqlite::Result<Transitioned> {
-    let Some(row) = campaign::load(conn, slug)? else {
+    let Some(mut row) = campaign::load(conn, slug)? else {
         return Ok(Transitioned::NotFound);
     };
+    let is_allowed = after(row.newest().1, command).is_some();
+    if command == Transition::Approve
+        && is_allowed
+        && !approval.allows(row.submitted_by.as_deref(), &by.name)
+    {
+        return Ok(Transitioned::SamePerson);
+    }
+    if command == Transition::Submit {
+        row.submitted_by = Some(by.name.clone());
+    }
     let moved = match command {
         Transition::Start => start(conn, row, now)?,
         Transition::Reopen => reopen(conn, row, now)?,

@@ -1,7 +1,7 @@
 //! Aim: what the suite of the ports cannot see: what lies in the database after an
 //! import that was killed, that met another one, or that was withdrawn.
 
-use crate::read::fixture::{Fixture, GIFT, NOW};
+use crate::read::fixture::{Fixture, GIFT, NOW, actor};
 use tombola_core::ports::{Catalog as _, CodesAdded, CopyAnswer, StoreError};
 use tombola_core::reason::HoldReason;
 
@@ -58,8 +58,14 @@ async fn of_two_imports_with_a_code_in_common_the_newer_goes_on() {
     );
     let next = it.store.add_codes(older, vec!["D".to_owned()], false).await;
     assert!(matches!(next, Err(StoreError::Row(_))), "{next:?}");
-    assert!(it.store.finish_import(older, NOW).await.is_err());
-    assert_eq!(it.store.finish_import(newer, NOW).await.unwrap(), 2);
+    assert!(
+        it.store
+            .finish_import(older, 0, actor(), NOW)
+            .await
+            .is_err()
+    );
+    let finished = it.store.finish_import(newer, 0, actor(), NOW).await;
+    assert_eq!(finished.unwrap().codes, 2);
     assert_eq!(it.number(FREE_CODES), 5);
 }
 

@@ -229,6 +229,7 @@ async fn pause_of_a_prize_names_its_campaign() {
             Actor {
                 name: "bob".to_owned(),
                 reason: None,
+                request: None,
             },
             NOW,
         )

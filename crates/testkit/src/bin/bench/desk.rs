@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use std::path::Path;
 use std::sync::Arc;
 use tombola_core::Timestamp;
-use tombola_core::campaign::{CampaignFile, Transition, parse_toml};
+use tombola_core::campaign::{Approval, CampaignFile, Transition, parse_toml};
 use tombola_core::ports::{Actor, Catalog, Clock, Transitioned};
 use tombola_engine::{
     Desk, DeskAnswer, DeskOptions, DeskParts, DrawAsk, Meters, Seed, SystemClock, Tasks,
@@ -135,7 +135,9 @@ pub(crate) async fn start_campaign(
     store.put_campaign(file, actor(), now).await?;
     let commands = [Transition::Submit, Transition::Approve, Transition::Start];
     for command in commands.into_iter().filter(|_| is_started) {
-        let moved = store.transition("bench", command, actor(), now).await?;
+        let moved = store
+            .transition("bench", command, Approval::Anybody, actor(), now)
+            .await?;
         matches!(moved, Transitioned::Moved { .. })
             .then_some(())
             .with_context(|| format!("{moved:?}"))?;
@@ -148,6 +150,7 @@ pub(crate) fn actor() -> Actor {
     Actor {
         name: "bench".to_owned(),
         reason: None,
+        request: None,
     }
 }
 

@@ -89,7 +89,7 @@ async fn port(dir: &Path) -> Result<Duration> {
             }
         }
     }
-    let count = store.finish_import(import, now).await?;
+    let count = store.finish_import(import, 0, actor(), now).await?.codes;
     ensure!(count == CODES, "{count} codes are there");
     Ok(begun.elapsed())
 }

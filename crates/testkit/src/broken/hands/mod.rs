@@ -9,11 +9,13 @@ pub use sloppy::Sloppy;
 
 use crate::ModelStore;
 use tombola_core::Timestamp;
+use tombola_core::campaign::Approval;
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
-    ApiKey, Copy, CopyAnswer, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, KeptMessage,
-    PauseScope, Recorded, RequeueStep, Written,
+    Actor, ApiKey, Copy, CopyAnswer, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
+    ImportFinished, KeptAnswer, KeptMessage, KeptRequest, PauseScope, Recorded, RequeueStep,
+    Written,
 };
 
 type Slips = &'static [(&'static str, Hands)];
@@ -44,12 +46,17 @@ pub struct Hands {
     resumed: fn(bool) -> bool,
     ended: fn(u64) -> u64,
     skips_duplicates: fn(bool) -> bool,
-    finished: fn(u64) -> u64,
+    finished: fn(ImportFinished) -> ImportFinished,
     units: fn(i64) -> i64,
     endpoint: fn(EndpointSpec) -> EndpointSpec,
     enabled: fn(bool) -> bool,
     key: fn(ApiKey) -> ApiKey,
     revokes: bool,
+    by: fn(Actor) -> Actor,
+    approval: fn(Approval) -> Approval,
+    kept_request: fn(KeptRequest) -> KeptRequest,
+    /// Of the answer that stands and the one that came now.
+    stands: fn(KeptAnswer, KeptAnswer) -> KeptAnswer,
 }
 
 /// Hands that change nothing.
@@ -78,6 +85,10 @@ const SOUND: Hands = Hands {
     enabled: |it| it,
     key: |it| it,
     revokes: true,
+    by: |it| it,
+    approval: |it| it,
+    kept_request: |it| it,
+    stands: |stands, _| stands,
 };
 
 impl Default for Hands {

@@ -2,8 +2,18 @@
 
 use super::{Hands, SOUND, Slips};
 use tombola_core::Timestamp;
+use tombola_core::campaign::Approval;
 use tombola_core::endpoint::EndpointSpec;
-use tombola_core::ports::{ApiKey, DeadFilter, PauseScope, RequeueStep};
+use tombola_core::ports::{
+    Actor, ApiKey, DeadFilter, ImportFinished, KeptRequest, PauseScope, RequestKey, RequeueStep,
+};
+
+fn with_request(mut by: Actor, change: fn(&mut RequestKey)) -> Actor {
+    if let Some(request) = &mut by.request {
+        change(request);
+    }
+    by
+}
 
 pub(super) const ALL: Slips = &[
     (
@@ -118,7 +128,10 @@ pub(super) const ALL: Slips = &[
     (
         "an import counts one too many",
         Hands {
-            finished: |it| it + 1,
+            finished: |it| ImportFinished {
+                codes: it.codes + 1,
+                ..it
+            },
             ..SOUND
         },
     ),
@@ -160,6 +173,68 @@ pub(super) const ALL: Slips = &[
                 expires_at: None,
                 ..it
             },
+            ..SOUND
+        },
+    ),
+    (
+        "a key is for all campaigns",
+        Hands {
+            key: |it| ApiKey {
+                campaigns: Vec::new(),
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a request key is not kept",
+        Hands {
+            by: |it| Actor {
+                request: None,
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a request key stands for whatever comes under it",
+        Hands {
+            by: |it| with_request(it, |request| request.fingerprint = [0; 32]),
+            ..SOUND
+        },
+    ),
+    (
+        "a request key belongs to all clients",
+        Hands {
+            by: |it| with_request(it, |request| request.client.clear()),
+            ..SOUND
+        },
+    ),
+    (
+        "a request key belongs to all operations",
+        Hands {
+            by: |it| with_request(it, |request| request.operation.clear()),
+            ..SOUND
+        },
+    ),
+    (
+        "an answer that was kept is lost",
+        Hands {
+            kept_request: |it| KeptRequest { answer: None, ..it },
+            ..SOUND
+        },
+    ),
+    (
+        "the last answer stands",
+        Hands {
+            stands: |_, now| now,
+            ..SOUND
+        },
+    ),
+    (
+        "whoever submitted may approve",
+        Hands {
+            approval: |_| Approval::Anybody,
             ..SOUND
         },
     ),

@@ -4,14 +4,14 @@ use super::Hands;
 use crate::ModelStore;
 use async_trait::async_trait;
 use tombola_core::award::Row;
-use tombola_core::campaign::{CampaignFile, Transition};
+use tombola_core::campaign::{Approval, CampaignFile, Transition};
 use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
     Acted, Action, Actor, ApiKey, AwardPath, Catalog, CodesAdded, Copy, CopyAnswer, Deferral,
-    DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, ImportBegun, ImportId, KeptMessage, MarkOf,
-    Operate, PauseScope, PutCampaign, Record, Recorded, RequeueStep, Requeued, StockChanged,
-    StoreResult, Transitioned, Written,
+    DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, ImportBegun, ImportFinished, ImportId,
+    KeptAnswer, KeptMessage, KeptRequest, MarkOf, Operate, PauseScope, PutCampaign, Record,
+    Recorded, RequestKey, RequeueStep, Requeued, StockChanged, StoreResult, Transitioned, Written,
 };
 use tombola_core::reason::HoldReason;
 use tombola_core::retry::Schedule;
@@ -154,10 +154,14 @@ impl Catalog for Sloppy {
         &self,
         campaign: &str,
         command: Transition,
+        approval: Approval,
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<Transitioned> {
-        self.model.transition(campaign, command, by, now).await
+        let approval = (self.hands.approval)(approval);
+        self.model
+            .transition(campaign, command, approval, (self.hands.by)(by), now)
+            .await
     }
 
     async fn change_stock(
@@ -169,7 +173,13 @@ impl Catalog for Sloppy {
         now: Timestamp,
     ) -> StoreResult<StockChanged> {
         self.model
-            .change_stock(campaign, prize, (self.hands.units)(by_units), by, now)
+            .change_stock(
+                campaign,
+                prize,
+                (self.hands.units)(by_units),
+                (self.hands.by)(by),
+                now,
+            )
             .await
     }
 
@@ -197,7 +207,12 @@ impl Catalog for Sloppy {
         now: Timestamp,
     ) -> StoreResult<bool> {
         self.model
-            .enable_endpoint(lane, (self.hands.enabled)(is_enabled), by, now)
+            .enable_endpoint(
+                lane,
+                (self.hands.enabled)(is_enabled),
+                (self.hands.by)(by),
+                now,
+            )
             .await
     }
 
@@ -226,9 +241,15 @@ impl Catalog for Sloppy {
             .await
     }
 
-    async fn finish_import(&self, import: ImportId, now: Timestamp) -> StoreResult<u64> {
+    async fn finish_import(
+        &self,
+        import: ImportId,
+        skipped: u64,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<ImportFinished> {
         self.model
-            .finish_import(import, now)
+            .finish_import(import, skipped, (self.hands.by)(by), now)
             .await
             .map(self.hands.finished)
     }
@@ -238,7 +259,9 @@ impl Catalog for Sloppy {
     }
 
     async fn put_key(&self, key: ApiKey, by: Actor) -> StoreResult<ApiKey> {
-        self.model.put_key((self.hands.key)(key), by).await
+        self.model
+            .put_key((self.hands.key)(key), (self.hands.by)(by))
+            .await
     }
 
     async fn keys(&self) -> StoreResult<Vec<ApiKey>> {
@@ -247,10 +270,27 @@ impl Catalog for Sloppy {
 
     async fn revoke_key(&self, id: i64, by: Actor, now: Timestamp) -> StoreResult<bool> {
         if self.hands.revokes {
-            self.model.revoke_key(id, by, now).await
+            self.model.revoke_key(id, (self.hands.by)(by), now).await
         } else {
             Ok(true)
         }
+    }
+
+    async fn kept_request(&self, request: &RequestKey) -> StoreResult<Option<KeptRequest>> {
+        self.model
+            .kept_request(request)
+            .await
+            .map(|kept| kept.map(self.hands.kept_request))
+    }
+
+    async fn keep_answer(
+        &self,
+        request: RequestKey,
+        answer: KeptAnswer,
+        now: Timestamp,
+    ) -> StoreResult<KeptAnswer> {
+        let stands = self.model.keep_answer(request, answer.clone(), now).await?;
+        Ok((self.hands.stands)(stands, answer))
     }
 
     async fn cleanup(&self, before: Timestamp) -> StoreResult<u64> {
@@ -267,7 +307,9 @@ impl Operate for Sloppy {
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<Acted> {
-        self.model.act(award, action, by, now).await
+        self.model
+            .act(award, action, (self.hands.by)(by), now)
+            .await
     }
 
     async fn requeue(&self, step: RequeueStep, by: Actor, now: Timestamp) -> StoreResult<Requeued> {
@@ -277,12 +319,14 @@ impl Operate for Sloppy {
     }
 
     async fn pause(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<()> {
-        self.model.pause((self.hands.scope)(scope), by, now).await
+        self.model
+            .pause((self.hands.scope)(scope), (self.hands.by)(by), now)
+            .await
     }
 
     async fn resume(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<bool> {
         self.model
-            .resume((self.hands.scope)(scope), by, now)
+            .resume((self.hands.scope)(scope), (self.hands.by)(by), now)
             .await
             .map(self.hands.resumed)
     }
