@@ -109,6 +109,8 @@ pub enum DrawRefusal {
     UserBlocked,
     /// The request key was used for another request.
     RequestKeyReused,
+    /// The request was answered before, and its user was erased since.
+    UserErased,
 }
 
 /// Which limit refused.

@@ -149,6 +149,8 @@ pub const TOPIC_PARTITIONS: i32 = 8;
 
 /// Rows changed by one step of long work.
 pub const STEP_ROWS_MAX: usize = 1000;
+/// Rows looked at by one step of long work, whether or not they fit.
+pub const STEP_ROWS_SEEN_MAX: usize = 20 * STEP_ROWS_MAX;
 /// Rows of calls that the SQLite writer commits together.
 pub const WRITER_ROWS_MAX: usize = 4000;
 /// Calls that wait for the SQLite writer.

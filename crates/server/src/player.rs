@@ -24,6 +24,17 @@ pub struct Player {
     pub client: String,
 }
 
+impl Player {
+    /// The scope of its request keys, below that of the client. It is kept with each
+    /// draw, and a user may have to be forgotten, so it does not tell who it is. The
+    /// oldest version of the secret makes it, so that a rotation changes nothing.
+    pub(crate) fn scope(&self, keys: &ClaimKeys) -> String {
+        let derived = keys.derive("tombola player scope", self.user.as_bytes());
+        let oldest = derived.last().map_or(&[][..], |bytes| &bytes[..12]);
+        format!("{}/{}", self.client, URL_SAFE_NO_PAD.encode(oldest))
+    }
+}
+
 /// What is signed: campaign, user, client, expiry in seconds, version of the secret.
 #[derive(Serialize, Deserialize)]
 struct Signed(String, String, String, i64, i32);

@@ -57,6 +57,18 @@ pub enum DrawAnswer {
     Refused(DrawRefusal),
 }
 
+impl DrawAnswer {
+    /// The answer to a repeated request of `user` whose draws were kept. Draws that
+    /// have another name by now were erased with their user.
+    pub fn replayed(draws: Vec<DrawFact>, user: &str) -> Self {
+        if draws.iter().all(|draw| &*draw.user == user) {
+            Self::Replayed { draws }
+        } else {
+            Self::Refused(DrawRefusal::UserErased)
+        }
+    }
+}
+
 /// What the relay heard of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MarkOf {

@@ -21,6 +21,17 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// The same, for one of several changes that one request asks for: each has a key
+    /// of its own.
+    #[must_use]
+    pub fn for_part(&self, part: impl std::fmt::Display) -> Self {
+        let mut by = self.clone();
+        if let Some(request) = &mut by.request {
+            request.operation = format!("{} {part}", request.operation);
+        }
+        by
+    }
+
     /// Someone without a reason and without a request key.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
@@ -226,6 +237,18 @@ pub trait Catalog: Send + Sync {
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<ImportFinished>;
+
+    /// Takes an import of codes back: no more of them are given, those that were stay
+    /// with their awards. Its rows are removed by `remove_import`. `false` if the prize
+    /// has no finished import of that id.
+    async fn withdraw_import(
+        &self,
+        campaign: &str,
+        prize: &str,
+        import: ImportId,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<bool>;
 
     /// Removes one step of an import that failed, or, with `None`, of any import
     /// that was left unfinished by a dead process; `true` when nothing is left.

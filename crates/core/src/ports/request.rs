@@ -83,6 +83,25 @@ impl Repeatable for super::ApiKey {
     }
 }
 
+impl Repeatable for super::PointsReversed {
+    fn has_effect(&self) -> bool {
+        matches!(self, Self::Reversed { .. })
+    }
+}
+
+impl Repeatable for super::Operation {
+    fn has_effect(&self) -> bool {
+        true
+    }
+}
+
+/// `None` is "there is none".
+impl<T: Repeatable> Repeatable for Option<T> {
+    fn has_effect(&self) -> bool {
+        self.is_some()
+    }
+}
+
 impl Repeatable for super::Acted {
     fn has_effect(&self) -> bool {
         matches!(self, Self::Done(_))

@@ -159,6 +159,16 @@ impl Catalog for FakeCatalog {
     ) -> StoreResult<ImportFinished> {
         not_asked()
     }
+    async fn withdraw_import(
+        &self,
+        _: &str,
+        _: &str,
+        _: ImportId,
+        _: Actor,
+        _: Timestamp,
+    ) -> StoreResult<bool> {
+        not_asked()
+    }
     async fn remove_import(&self, _: Option<ImportId>) -> StoreResult<bool> {
         not_asked()
     }

@@ -102,6 +102,17 @@ pub struct ImportedDoc {
     pub skipped: u64,
 }
 
+/// An import that was withdrawn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithdrawnDoc {
+    /// The campaign's slug.
+    pub campaign: String,
+    /// The prize's slug.
+    pub prize: String,
+    /// The import: none of its codes is given from now on.
+    pub import: i64,
+}
+
 /// `POST …/prizes/{prize}/stock`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,29 +4,34 @@
 //! fields are added freely and changed only with a decision note.
 
 mod awards;
+mod bulk;
 mod campaigns;
 mod draws;
 mod keys;
 mod operations;
+mod users;
 
 pub use awards::{
     ActionBody, AwardDoc, AwardQuery, CancelBody, ConfirmBody, ShipmentBody, WinnerDoc,
 };
+pub use bulk::{BulkBody, BulkCancelBody, BulkDoc, OperationDoc};
 pub use campaigns::{
     AppliedDoc, CampaignShow, ImportQuery, ImportedDoc, OddsDoc, OddsOf, StockBody, StockDoc,
-    TransitionBody, TransitionDoc,
+    TransitionBody, TransitionDoc, WithdrawnDoc,
 };
 pub use draws::{AwardStub, DrawBody, DrawDoc, DrawQuery, DrawsDoc};
 pub use keys::{KeyBody, KeyDoc, KeyMadeDoc, PlayerTokenBody, PlayerTokenDoc};
 pub use operations::{
-    AuditQuery, DeadLetterQuery, EndpointPutDoc, LogQuery, PauseBody, PauseDoc, RequeueBody,
-    RequeuedDoc, VersionDoc,
+    AuditQuery, DeadLetterQuery, DismissedDoc, EndpointPutDoc, LogQuery, PauseBody, PauseDoc,
+    RequeueBody, RequeuedDoc, VersionDoc,
 };
-pub use tombola_core::ports::{Address, DeadFilter, PauseScope};
+pub use tombola_core::ports::{Address, BulkFilter, DeadFilter, PauseScope};
 pub use tombola_store::read::{
     AuditReport, AwardDetail, AwardFact, CampaignDetail, CampaignFact, CodeFact, DeadLetterFact,
-    EndpointFact, LogFact, Page, PageQuery, TimelineEntry, UserFact,
+    EndpointFact, KeptMessageFact, LogFact, Page, PageQuery, PointsFact, TimelineEntry,
+    UserCampaign, UserDetail, UserFact,
 };
+pub use users::{PointsReversedDoc, UserBlockDoc};
 
 use serde::{Deserialize, Serialize};
 use tombola_core::{Timestamp, endpoint::parse_span};

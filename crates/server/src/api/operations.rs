@@ -3,7 +3,7 @@
 use super::{EndpointFact, OutcomeWord};
 use serde::{Deserialize, Serialize};
 use tombola_core::campaign::Kind;
-use tombola_core::ports::{DeadFilter, PauseScope};
+use tombola_core::ports::{BulkFilter, PauseScope};
 use tombola_core::reason::DeadReason;
 
 /// `GET /v1/dead-letters`
@@ -37,9 +37,9 @@ pub struct RequeueBody {
     /// These awards.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<i64>,
-    /// All that match.
+    /// All that match: then it is an operation, to be followed by its id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub filter: Option<DeadFilter>,
+    pub filter: Option<BulkFilter>,
     /// Only count.
     pub dry_run: bool,
     /// Spread them over this time, such as `10m`.
@@ -53,7 +53,14 @@ pub struct RequeueBody {
     pub reason: Option<String>,
 }
 
-/// What a requeue did, or would do.
+/// A dead letter that was dismissed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DismissedDoc {
+    /// An award's id, or `m<number>` of a message.
+    pub id: String,
+}
+
+/// What a requeue of single awards did, or what any requeue would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RequeuedDoc {
     /// Only counted.

@@ -1,5 +1,6 @@
 //! `tombola award …`: awards listed, shown, and acted on.
 
+use super::bulk::{self, BulkArgs};
 use super::context::Context;
 use super::show;
 use crate::api::{
@@ -25,6 +26,20 @@ pub enum AwardCommand {
     /// What people do to one award
     #[command(flatten)]
     Act(ActCommand),
+    /// End all awards that match, without delivering them
+    CancelAll(CancelAllArgs),
+    /// End all holds that match and wait for a person or an instant
+    ReleaseAll(BulkArgs),
+}
+
+/// `award cancel-all`
+#[derive(Debug, Args)]
+pub struct CancelAllArgs {
+    #[command(flatten)]
+    bulk: BulkArgs,
+    /// Give the units back to the stock, also where an effect may exist
+    #[arg(long)]
+    return_stock: bool,
 }
 
 /// What people do to one award.
@@ -184,6 +199,10 @@ pub(super) async fn run(command: AwardCommand, context: &mut Context) -> anyhow:
             context.out.either(&award, || show::award_line(&award))?;
             Ok(ExitCode::SUCCESS)
         }
+        AwardCommand::CancelAll(args) => {
+            bulk::run(args.bulk, Some(args.return_stock), context).await
+        }
+        AwardCommand::ReleaseAll(args) => bulk::run(args, None, context).await,
     }
 }
 

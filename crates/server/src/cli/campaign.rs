@@ -1,6 +1,7 @@
 //! `tombola campaign …`: campaigns as files, and their states.
 
 use super::context::{Context, Directory, Failed};
+use super::diff::differences;
 use super::files;
 use super::show;
 use crate::api::{PageQuery, TransitionBody};
@@ -10,7 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tombola_core::campaign::{CampaignState, Transition};
+use tombola_core::campaign::{CampaignFile, CampaignState, Transition};
 use tombola_core::limits;
 
 /// Campaigns as files, and their states.
@@ -29,6 +30,18 @@ pub enum CampaignCommand {
     Show {
         /// Its slug
         campaign: String,
+    },
+    /// The campaign's newest file, as TOML
+    Export {
+        /// Its slug
+        campaign: String,
+    },
+    /// What a file would change; ends with 1 if it differs
+    Diff {
+        /// The campaign's slug
+        campaign: String,
+        /// The campaign file
+        file: PathBuf,
     },
     /// Ask for approval
     Submit(MoveArgs),
@@ -83,6 +96,13 @@ pub(super) async fn run(
             let campaign = context.api().await?.campaign(&campaign).await?;
             show::campaign(context.out, &campaign)
         }
+        CampaignCommand::Export { campaign } => {
+            let file = newest_file(&campaign, context).await?;
+            let text = toml::to_string_pretty(&file).context("writing TOML")?;
+            context.out.either(&file, || text.trim_end().to_owned())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        CampaignCommand::Diff { campaign, file } => diff(&campaign, &file, context).await,
         CampaignCommand::Submit(args) => go(args, Transition::Submit, context).await,
         CampaignCommand::Approve(args) => go(args, Transition::Approve, context).await,
         CampaignCommand::Refuse(args) => go(args, Transition::Refuse, context).await,
@@ -117,6 +137,41 @@ fn validate(path: &std::path::Path, context: &Context) -> anyhow::Result<ExitCod
         }
     }
     Ok(if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn newest_file(campaign: &str, context: &mut Context) -> anyhow::Result<CampaignFile> {
+    let shown = context.api().await?.campaign(campaign).await?;
+    Ok(shown.next_file.unwrap_or(shown.file))
+}
+
+async fn diff(
+    campaign: &str,
+    path: &std::path::Path,
+    context: &mut Context,
+) -> anyhow::Result<ExitCode> {
+    let name = path.display().to_string();
+    let file = files::read_campaign(path)?.map_err(|problems| {
+        for problem in &problems {
+            context.out.note(&problem.display_in(&name));
+        }
+        Failed
+    })?;
+    let newest = newest_file(campaign, context).await?;
+    let found = differences(&newest, &file);
+    if context.out.is_json() {
+        context
+            .out
+            .json(&json!({ "campaign": campaign, "differences": found }))?;
+    } else {
+        for difference in &found {
+            context.out.line(&difference.lines())?;
+        }
+    }
+    Ok(if found.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::files::{Import, import_codes};
+use crate::api::ActionBody;
 use clap::Subcommand;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +24,18 @@ pub enum CodeCommand {
         /// The request key
         #[arg(long)]
         key: Option<String>,
+    },
+    /// Give no more codes of an import; those that were given stay
+    Withdraw {
+        /// The campaign's slug
+        campaign: String,
+        /// The prize's slug
+        prize: String,
+        /// The import's number, as `code stats --json` shows it
+        import: i64,
+        /// Why; goes into the operator log
+        #[arg(long)]
+        reason: String,
     },
     /// How many codes the prizes of a campaign have
     Stats {
@@ -51,6 +64,20 @@ pub(super) async fn run(command: CodeCommand, context: &mut Context) -> anyhow::
                     "{campaign}/{prize}: {} codes imported, {} skipped",
                     done.imported, done.skipped
                 )
+            })?;
+        }
+        CodeCommand::Withdraw {
+            campaign,
+            prize,
+            import,
+            reason,
+        } => {
+            let reason = Some(reason);
+            let done = api
+                .withdraw_codes(&campaign, &prize, import, &ActionBody { reason })
+                .await?;
+            context.out.either(&done, || {
+                format!("{campaign}/{prize}: import {import} withdrawn")
             })?;
         }
         CodeCommand::Stats { campaign } => {

@@ -2,8 +2,10 @@
 
 use super::award::Outcome;
 use super::context::{Context, Usage};
+use super::operation::follow;
 use super::show;
-use crate::api::{DeadFilter, DeadLetterQuery, OutcomeWord, RequeueBody};
+use crate::api::{ActionBody, BulkFilter, DeadLetterQuery, OutcomeWord, RequeueBody};
+use crate::client::Api;
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 use tombola_core::campaign::Kind;
@@ -14,8 +16,21 @@ use tombola_core::reason::DeadReason;
 pub enum DeadLetterCommand {
     /// Dead letters, newest first
     List(ListArgs),
+    /// A kept message, whole; a dead award is shown by `award show`
+    Show {
+        /// `m` and its number
+        id: String,
+    },
     /// Put dead letters back: these, or all that match
     Requeue(RequeueArgs),
+    /// Take a dead letter off the list: somebody has seen to it
+    Dismiss {
+        /// An award's id, or `m` and the number of a message
+        id: String,
+        /// Why; goes into the operator log
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 /// Which dead letters.
@@ -53,13 +68,14 @@ impl Filter {
         }
     }
 
-    fn filter(self) -> anyhow::Result<DeadFilter> {
+    fn filter(self) -> anyhow::Result<BulkFilter> {
         let since = self.since.as_deref().map(super::words::since).transpose()?;
-        Ok(DeadFilter {
+        Ok(BulkFilter {
             campaign: self.campaign,
             kind: self.kind,
             reason: self.reason,
             since,
+            ..BulkFilter::default()
         })
     }
 }
@@ -93,6 +109,9 @@ pub struct RequeueArgs {
     /// Only count
     #[arg(long)]
     dry_run: bool,
+    /// Why; goes into the operator log
+    #[arg(long = "why", value_name = "REASON")]
+    why: Option<String>,
 }
 
 pub(super) async fn run(
@@ -121,6 +140,18 @@ pub(super) async fn run(
             .await
         }
         DeadLetterCommand::Requeue(args) => requeue(args, context).await,
+        DeadLetterCommand::Show { id } => {
+            let message = context.api().await?.kept_message(&id).await?;
+            show::kept_message(context.out, &message)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        DeadLetterCommand::Dismiss { id, reason } => {
+            let reason = Some(reason);
+            let api = context.api().await?;
+            let done = api.dismiss(&id, &ActionBody { reason }).await?;
+            context.out.either(&done, || format!("{id}: dismissed"))?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -146,8 +177,11 @@ async fn requeue(args: RequeueArgs, context: &mut Context) -> anyhow::Result<Exi
         dry_run: args.dry_run,
         over: args.over,
         outcome: args.outcome.map(OutcomeWord::from),
-        reason: None,
+        reason: args.why,
     };
+    if body.filter.is_some() {
+        return requeue_matching(&api, &body, context).await;
+    }
     let done = api.requeue(&body).await?;
     let said = if done.dry_run {
         "would be requeued"
@@ -157,12 +191,41 @@ async fn requeue(args: RequeueArgs, context: &mut Context) -> anyhow::Result<Exi
     context.out.either(&done, || {
         format!("{} of {} dead letters {said}", done.requeued, done.matched)
     })?;
-    if done.in_doubt > 0 {
+    say_doubt(done.in_doubt, context);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn requeue_matching(
+    api: &Api,
+    body: &RequeueBody,
+    context: &Context,
+) -> anyhow::Result<ExitCode> {
+    if body.dry_run {
+        let counted = api.count_requeue(body).await?;
+        let would = counted.matched - counted.in_doubt.min(counted.matched);
+        context.out.either(&counted, || {
+            format!(
+                "{would} of {} dead letters would be requeued",
+                counted.matched
+            )
+        })?;
+        say_doubt(counted.in_doubt, context);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let begun = api.requeue_matching(body).await?;
+    let done = follow(api, begun, context.out).await?;
+    context.out.either(&done, || {
+        format!("{} of {} dead letters requeued", done.done, done.matched)
+    })?;
+    say_doubt(done.in_doubt, context);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say_doubt(in_doubt: u64, context: &Context) {
+    if in_doubt > 0 {
         let hint = "find out at the endpoint, then say --outcome not-delivered, or `award confirm`";
         context.out.note(&format!(
-            "{} left dead: a call of theirs may have had its effect; {hint}",
-            done.in_doubt
+            "{in_doubt} left dead: a call of theirs may have had its effect; {hint}"
         ));
     }
-    Ok(ExitCode::SUCCESS)
 }

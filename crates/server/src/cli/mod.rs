@@ -3,6 +3,7 @@
 
 mod audit;
 mod award;
+mod bulk;
 mod campaign;
 mod code;
 mod config;
@@ -10,16 +11,20 @@ mod context;
 mod dead_letter;
 mod delivery;
 mod demo;
+mod diff;
 mod draw;
 mod endpoint;
 mod files;
 mod key;
 mod log;
 mod migrate;
+mod operation;
+mod points;
 mod reference;
 mod serve;
 mod show;
 mod stock;
+mod user;
 mod words;
 
 pub use context::{Context, Failed, Usage};
@@ -101,6 +106,15 @@ pub enum Command {
     /// The outside services that deliver awards of kind webhook
     #[command(subcommand)]
     Endpoint(endpoint::EndpointCommand),
+    /// Users over all campaigns
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Points of users
+    #[command(subcommand)]
+    Points(points::PointsCommand),
+    /// Bulk actions: list, follow and stop them
+    #[command(subcommand)]
+    Operation(operation::OperationCommand),
     /// The operator log
     Log(log::LogArgs),
     /// Check conservation on the live database
@@ -157,6 +171,9 @@ async fn dispatch(cli: Cli, out: Out) -> anyhow::Result<ExitCode> {
         Command::Stock(command) => Box::pin(stock::run(command, &mut context)).await,
         Command::Delivery(command) => Box::pin(delivery::run(command, &mut context)).await,
         Command::Endpoint(command) => Box::pin(endpoint::run(command, &mut context)).await,
+        Command::User(command) => Box::pin(user::run(command, &mut context)).await,
+        Command::Points(command) => Box::pin(points::run(command, &mut context)).await,
+        Command::Operation(command) => Box::pin(operation::run(command, &mut context)).await,
         Command::Log(args) => Box::pin(log::run(args, &mut context)).await,
         Command::Audit(args) => Box::pin(audit::run(args, &mut context)).await,
         Command::Key(command) => Box::pin(key::run(command, &mut context)).await,

@@ -3,11 +3,13 @@
 use super::{Answer, Api, Call, ClientError, escape};
 use crate::api::{
     ActionBody, Address, AppliedDoc, AuditQuery, AuditReport, AwardDetail, AwardDoc, AwardFact,
-    AwardQuery, CampaignFact, CampaignShow, CancelBody, CodeFact, ConfirmBody, DeadLetterFact,
-    DeadLetterQuery, DrawBody, DrawDoc, DrawQuery, DrawsDoc, EndpointFact, EndpointPutDoc,
-    ImportQuery, ImportedDoc, KeyBody, KeyDoc, KeyMadeDoc, LogFact, LogQuery, OddsDoc, Page,
-    PageQuery, PauseBody, PauseDoc, RequeueBody, RequeuedDoc, ShipmentBody, StockBody, StockDoc,
-    TransitionBody, TransitionDoc, UserFact, VersionDoc,
+    AwardQuery, BulkCancelBody, BulkDoc, CampaignFact, CampaignShow, CancelBody, CodeFact,
+    ConfirmBody, DeadLetterFact, DeadLetterQuery, DismissedDoc, DrawBody, DrawDoc, DrawQuery,
+    DrawsDoc, EndpointFact, EndpointPutDoc, ImportQuery, ImportedDoc, KeptMessageFact, KeyBody,
+    KeyDoc, KeyMadeDoc, LogFact, LogQuery, OddsDoc, OperationDoc, Page, PageQuery, PauseBody,
+    PauseDoc, PointsFact, PointsReversedDoc, RequeueBody, RequeuedDoc, ShipmentBody, StockBody,
+    StockDoc, TransitionBody, TransitionDoc, UserBlockDoc, UserDetail, UserFact, VersionDoc,
+    WithdrawnDoc,
 };
 use axum::body::Body;
 use serde::Serialize;
@@ -221,6 +223,108 @@ impl Api {
             .await
     }
 
+    /// Takes a dead letter off the list.
+    pub async fn dismiss(&self, id: &str, body: &ActionBody) -> Answered<DismissedDoc> {
+        let path = format!("/v1/dead-letters/{}/dismiss", escape(id));
+        self.call(Call::post(path).json(body)).await
+    }
+
+    /// A kept message, whole.
+    pub async fn kept_message(&self, id: &str) -> Answered<KeptMessageFact> {
+        self.call(Call::get(format!("/v1/dead-letters/{}", escape(id))))
+            .await
+    }
+
+    /// Puts all dead letters back that match.
+    pub async fn requeue_matching(&self, body: &RequeueBody) -> Answered<OperationDoc> {
+        self.call(Call::post("/v1/dead-letters/requeue").json(body))
+            .await
+    }
+
+    /// How many dead letters match.
+    pub async fn count_requeue(&self, body: &RequeueBody) -> Answered<BulkDoc> {
+        self.call(Call::post("/v1/dead-letters/requeue").json(body))
+            .await
+    }
+
+    /// How many awards a bulk cancel, or release, would take.
+    pub async fn count_bulk(&self, is_cancel: bool, body: BulkCancelBody) -> Answered<BulkDoc> {
+        self.call(bulk_call(is_cancel, body)).await
+    }
+
+    /// Cancels, or releases, all awards that match.
+    pub async fn bulk(&self, is_cancel: bool, body: BulkCancelBody) -> Answered<OperationDoc> {
+        self.call(bulk_call(is_cancel, body)).await
+    }
+
+    /// A page of bulk actions.
+    pub async fn operations(&self, query: &PageQuery) -> Answered<Page<OperationDoc>> {
+        self.call(Call::get("/v1/operations").query(query)).await
+    }
+
+    /// One bulk action.
+    pub async fn operation(&self, id: i64) -> Answered<OperationDoc> {
+        self.call(Call::get(format!("/v1/operations/{id}"))).await
+    }
+
+    /// Stops a bulk action.
+    pub async fn cancel_operation(&self, id: i64, body: &ActionBody) -> Answered<OperationDoc> {
+        let path = format!("/v1/operations/{id}/cancel");
+        self.call(Call::post(path).json(body)).await
+    }
+
+    /// A user over all campaigns.
+    pub async fn user_detail(&self, user: &str) -> Answered<UserDetail> {
+        self.call(Call::get(format!("/v1/users/{}", escape(user))))
+            .await
+    }
+
+    /// Keeps a user from drawing, or lets it draw again.
+    pub async fn block_user(
+        &self,
+        user: &str,
+        is_blocked: bool,
+        body: &ActionBody,
+    ) -> Answered<UserBlockDoc> {
+        let action = if is_blocked { "block" } else { "unblock" };
+        let path = format!("/v1/users/{}/{action}", escape(user));
+        self.call(Call::post(path).json(body)).await
+    }
+
+    /// Erases a user.
+    pub async fn erase_user(&self, user: &str, body: &ActionBody) -> Answered<OperationDoc> {
+        let path = format!("/v1/users/{}/erase", escape(user));
+        self.call(Call::post(path).json(body)).await
+    }
+
+    /// The points of a user.
+    pub async fn points(&self, user: &str, query: &PageQuery) -> Answered<PointsFact> {
+        let path = format!("/v1/users/{}/points", escape(user));
+        self.call(Call::get(path).query(query)).await
+    }
+
+    /// Takes back what an award gave.
+    pub async fn reverse_points(
+        &self,
+        award: i64,
+        body: &ActionBody,
+    ) -> Answered<PointsReversedDoc> {
+        let path = format!("/v1/awards/{award}/reverse-points");
+        self.call(Call::post(path).json(body)).await
+    }
+
+    /// Takes an import of codes back.
+    pub async fn withdraw_codes(
+        &self,
+        campaign: &str,
+        prize: &str,
+        import: i64,
+        body: &ActionBody,
+    ) -> Answered<WithdrawnDoc> {
+        let path = prize_path(campaign, prize, &format!("codes/{import}/withdraw"));
+        self.call(Call::post(path).json(body)).await
+    }
+
     /// Pauses deliveries.
     pub async fn pause(&self, body: &PauseBody) -> Answered<PauseDoc> {
         self.call(Call::post("/v1/deliveries/pause").json(body))
@@ -262,6 +366,14 @@ impl Api {
     /// The audit.
     pub async fn audit(&self, query: &AuditQuery) -> Answered<AuditReport> {
         self.call(Call::get("/v1/audit").query(query)).await
+    }
+}
+
+fn bulk_call(is_cancel: bool, body: BulkCancelBody) -> Call {
+    if is_cancel {
+        Call::post("/v1/awards/cancel").json(&body)
+    } else {
+        Call::post("/v1/awards/release").json(&body.bulk())
     }
 }
 

@@ -30,8 +30,8 @@ pub enum Who {
     Key(Arc<KeyHolder>),
     /// A winner with a claim token, for this award only.
     Winner(AwardId),
-    /// A player with a token, for one campaign and one user.
-    Player(Arc<Player>),
+    /// A player with a token, for one campaign and one user, and its scope.
+    Player(Arc<Player>, Arc<str>),
     /// Nobody said.
     Nobody,
 }
@@ -63,7 +63,7 @@ impl Who {
         match self {
             Self::Local => Some(Role::Admin),
             Self::Key(key) => Some(key.role),
-            Self::Winner(_) | Self::Player(_) | Self::Nobody => None,
+            Self::Winner(_) | Self::Player(..) | Self::Nobody => None,
         }
     }
 
@@ -74,7 +74,7 @@ impl Who {
             Self::Local | Self::Nobody => LOCAL.into(),
             Self::Key(key) => Arc::clone(&key.client),
             Self::Winner(award) => format!("winner:{award}").into(),
-            Self::Player(player) => format!("{}/{}", player.client, player.user).into(),
+            Self::Player(_, scope) => Arc::clone(scope),
         }
     }
 
@@ -82,7 +82,7 @@ impl Who {
     fn campaigns(&self) -> &[String] {
         match self {
             Self::Key(key) => &key.campaigns,
-            Self::Player(player) => std::slice::from_ref(&player.campaign),
+            Self::Player(player, _) => std::slice::from_ref(&player.campaign),
             Self::Local | Self::Winner(_) | Self::Nobody => &[],
         }
     }
@@ -218,13 +218,13 @@ impl Access {
         let is_let_in = match who {
             _ if self.is_public => true,
             Who::Winner(_) => self.takes_claim_token,
-            Who::Player(_) => self.takes_player_token,
+            Who::Player(..) => self.takes_player_token,
             Who::Local | Who::Key(_) | Who::Nobody => who.role().is_some_and(has_role),
         };
         match who {
             _ if is_let_in => Ok(()),
             Who::Nobody => Err(Code::Unauthorized.into()),
-            Who::Local | Who::Key(_) | Who::Winner(_) | Who::Player(_) => {
+            Who::Local | Who::Key(_) | Who::Winner(_) | Who::Player(..) => {
                 Err(Code::Forbidden.into())
             }
         }
@@ -325,7 +325,8 @@ pub(super) fn identify(
             claims.read(token, now).map(Who::Winner)
         } else if token.starts_with(player::PREFIX) {
             let player = player::read(claims, token, now)?;
-            Some(Who::Player(Arc::new(player)))
+            let scope = player.scope(claims);
+            Some(Who::Player(Arc::new(player), scope.into()))
         } else {
             keys.bearer(token, now)
         }

@@ -106,7 +106,7 @@ async fn visible(app: &App, caller: &Caller, id: &str) -> Result<AwardDetail, Ap
         (Some(Role::Client), _) => caller.has_drawn(&award.client),
         (Some(Role::Deliverer), _) => award.fact.kind == Kind::External,
         (Some(Role::Operator | Role::Auditor | Role::Admin), _) | (None, Who::Winner(_)) => true,
-        (None, Who::Player(player)) => player.user == award.fact.user,
+        (None, Who::Player(player, _)) => player.user == award.fact.user,
         (None, Who::Local | Who::Key(_) | Who::Nobody) => false,
     };
     if is_visible && caller.speaks_of(&award.fact.campaign) {

@@ -4,9 +4,9 @@
 use super::Route;
 use super::auth::{Access, Caller};
 use super::error::{ApiError, Code};
-use super::input::{self, Names, Params};
+use super::input::{self, JsonBody, Names, Params};
 use super::replay::{self, KeyRule};
-use crate::api::{self, CodeFact, ImportQuery, ImportedDoc, Page};
+use crate::api::{self, ActionBody, CodeFact, ImportQuery, ImportedDoc, Page, WithdrawnDoc};
 use crate::app::App;
 use crate::import::{self, Asked, Wrong};
 use axum::Json;
@@ -29,6 +29,11 @@ pub(super) fn routes() -> Vec<Route> {
             import_codes,
         )
         .keys(KeyRule::OfHandler),
+        Route::post(
+            "/v1/campaigns/{campaign}/prizes/{prize}/codes/{import}/withdraw",
+            Access::of(&[Role::Operator]),
+            withdraw,
+        ),
         Route::get(
             "/v1/campaigns/{campaign}/codes",
             Access::of(&[Role::Operator, Role::Auditor]),
@@ -143,6 +148,31 @@ fn document(Names((campaign, prize)): Names<(String, String)>, done: ImportFinis
         skipped: done.skipped,
     };
     Json(document).into_response()
+}
+
+/// No code of the import is given from now on; its rows go behind the answer.
+async fn withdraw(
+    State(app): State<App>,
+    caller: Caller,
+    Names((campaign, prize, import)): Names<(String, String, String)>,
+    JsonBody(body): JsonBody<ActionBody>,
+) -> Result<Json<WithdrawnDoc>, ApiError> {
+    let reason = input::reason(body.reason)?
+        .ok_or_else(|| ApiError::field("/reason", "say why; it goes into the operator log"))?;
+    let id = input::id(&import, Code::ImportNotFound)?;
+    let by = caller.actor(Some(reason));
+    let withdrawn = app
+        .store()
+        .withdraw_import(&campaign, &prize, ImportId(id), by, app.now());
+    if !withdrawn.await? {
+        return Err(Code::ImportNotFound.into());
+    }
+    app.tasks().spawn(import::remove_leftovers(app.clone()));
+    Ok(Json(WithdrawnDoc {
+        campaign,
+        prize,
+        import: id,
+    }))
 }
 
 fn of_wrong(wrong: Wrong) -> ApiError {

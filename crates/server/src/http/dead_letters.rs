@@ -1,23 +1,24 @@
-//! Dead letters: listed, and put back one by one or in bulk. A bulk requeue is a
-//! loop of steps; each step is a transaction of its own with its log lines.
+//! Dead letters: listed, shown, put back one by one or in bulk, dismissed.
 
 use super::auth::{Access, Caller};
 use super::awards::since;
 use super::error::{ApiError, Code};
-use super::input::{self, JsonBody, Params};
+use super::input::{self, JsonBody, Names, Params};
+use super::operations::Bulk;
 use super::{Route, Scope};
 use crate::api::{
-    DeadFilter, DeadLetterFact, DeadLetterQuery, OutcomeWord, Page, PageQuery, RequeueBody,
-    RequeuedDoc,
+    ActionBody, DeadFilter, DeadLetterFact, DeadLetterQuery, DismissedDoc, KeptMessageFact,
+    OutcomeWord, Page, PageQuery, RequeueBody, RequeuedDoc,
 };
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use std::time::Duration;
 use tombola_core::award::Refusal;
 use tombola_core::endpoint::parse_span;
 use tombola_core::ids::ID_MAX;
-use tombola_core::ports::{Acted, Action, Actor, Operate, RequeueStep, Role};
+use tombola_core::ports::{Acted, Action, Actor, BulkAction, DeadLetter, Operate, Role};
 use tombola_core::{AwardId, limits};
 
 /// The longest time over which a requeue may be spread.
@@ -37,6 +38,16 @@ pub(super) fn routes() -> Vec<Route> {
             requeue,
         )
         .scoped(Scope::OfHandler),
+        Route::get(
+            "/v1/dead-letters/{id}",
+            Access::of(&[Role::Operator, Role::Auditor]),
+            show_message,
+        ),
+        Route::post(
+            "/v1/dead-letters/{id}/dismiss",
+            Access::of(&[Role::Operator]),
+            dismiss,
+        ),
     ]
 }
 
@@ -65,7 +76,7 @@ async fn requeue(
     State(app): State<App>,
     caller: Caller,
     JsonBody(body): JsonBody<RequeueBody>,
-) -> Result<Json<RequeuedDoc>, ApiError> {
+) -> Result<Response, ApiError> {
     let not_delivered = match body.outcome {
         Some(OutcomeWord::NotDelivered) => true,
         Some(OutcomeWord::Delivered) => {
@@ -79,25 +90,81 @@ async fn requeue(
     let of_campaign = body.filter.as_ref().and_then(|it| it.campaign.as_deref());
     caller.check_campaign(of_campaign)?;
     let over = over(body.over.as_deref())?;
-    let asked = Asked {
-        by: caller.actor(input::reason(body.reason)?),
-        not_delivered,
-        over,
-        dry_run: body.dry_run,
-    };
+    let by = caller.actor(input::reason(body.reason)?);
     match (body.ids.as_slice(), body.filter) {
-        ([], Some(filter)) => all_that_match(&app, filter, asked).await,
+        ([], Some(filter)) => {
+            let action = BulkAction::Requeue {
+                not_delivered,
+                over_secs: over.as_secs(),
+            };
+            let dry_run = body.dry_run;
+            let asked = Bulk {
+                action,
+                filter,
+                dry_run,
+            };
+            asked.run(&app, &caller, by).await
+        }
         ([], None) => Err(ApiError::field(
             "",
             "name ids, or a filter; an empty filter matches all",
         )),
-        (ids, None) => each(&app, ids, asked).await,
+        (ids, None) => {
+            let asked = Asked {
+                by,
+                not_delivered,
+                over,
+                dry_run: body.dry_run,
+            };
+            let done = each(&app, ids, asked).await?;
+            app.wake_rescue();
+            Ok(Json(done).into_response())
+        }
         (_, Some(_)) => Err(ApiError::field("/filter", "name ids or a filter, not both")),
     }
-    .map(|done| {
-        app.wake_rescue();
-        Json(done)
-    })
+}
+
+/// A kept message whole; a dead award is shown by `/v1/awards/{id}`.
+async fn show_message(
+    State(app): State<App>,
+    Names(id): Names<String>,
+) -> Result<Json<KeptMessageFact>, ApiError> {
+    let DeadLetter::Message(number) = letter(&id)? else {
+        return Err(ApiError::new(
+            Code::DeadLetterNotFound,
+            "an award is shown by /v1/awards/{id}",
+        ));
+    };
+    let found = app.store().kept_message_show(number).await?;
+    found
+        .map(Json)
+        .ok_or_else(|| Code::DeadLetterNotFound.into())
+}
+
+async fn dismiss(
+    State(app): State<App>,
+    caller: Caller,
+    Names(id): Names<String>,
+    JsonBody(body): JsonBody<ActionBody>,
+) -> Result<Json<DismissedDoc>, ApiError> {
+    let reason = input::reason(body.reason)?
+        .ok_or_else(|| ApiError::field("/reason", "say why; it goes into the operator log"))?;
+    let by = caller.actor(Some(reason));
+    if !app.store().dismiss(letter(&id)?, by, app.now()).await? {
+        return Err(Code::DeadLetterNotFound.into());
+    }
+    Ok(Json(DismissedDoc { id }))
+}
+
+/// An award's id, or `m<number>`.
+fn letter(id: &str) -> Result<DeadLetter, ApiError> {
+    match id.strip_prefix('m') {
+        Some(number) => input::id(number, Code::DeadLetterNotFound).map(DeadLetter::Message),
+        None => {
+            let id = input::id(id, Code::DeadLetterNotFound)?;
+            Ok(DeadLetter::Award(AwardId(id)))
+        }
+    }
 }
 
 fn over(text: Option<&str>) -> Result<Duration, ApiError> {
@@ -114,42 +181,6 @@ struct Asked {
     not_delivered: bool,
     over: Duration,
     dry_run: bool,
-}
-
-async fn all_that_match(
-    app: &App,
-    filter: DeadFilter,
-    asked: Asked,
-) -> Result<RequeuedDoc, ApiError> {
-    let (matched, doubted) = app.store().dead_letter_count(filter.clone()).await?;
-    let mut done = RequeuedDoc {
-        dry_run: asked.dry_run,
-        matched,
-        ..RequeuedDoc::default()
-    };
-    if asked.dry_run {
-        done.in_doubt = if asked.not_delivered { 0 } else { doubted };
-        done.requeued = matched - done.in_doubt.min(matched);
-        return Ok(done);
-    }
-    let mut after = None;
-    loop {
-        let now = app.now();
-        let (filter, until) = (filter.clone(), now.plus(asked.over));
-        let step = RequeueStep {
-            filter,
-            after,
-            not_delivered: asked.not_delivered,
-            until,
-        };
-        let stepped = app.store().requeue(step, asked.by.clone(), now).await?;
-        done.requeued += stepped.requeued;
-        done.in_doubt += stepped.in_doubt;
-        after = stepped.next;
-        if after.is_none() {
-            return Ok(done);
-        }
-    }
 }
 
 async fn each(app: &App, ids: &[i64], asked: Asked) -> Result<RequeuedDoc, ApiError> {
@@ -183,7 +214,7 @@ async fn each(app: &App, ids: &[i64], asked: Asked) -> Result<RequeuedDoc, ApiEr
         };
         match app
             .store()
-            .act(AwardId(*id), action, asked.by.clone(), now)
+            .act(AwardId(*id), action, asked.by.for_part(id), now)
             .await?
         {
             Acted::Done(_) => done.requeued += 1,

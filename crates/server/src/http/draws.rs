@@ -167,6 +167,7 @@ fn of_refusal(refusal: &DrawRefusal) -> ApiError {
         }
         DrawRefusal::UserBlocked => Code::UserBlocked.into(),
         DrawRefusal::RequestKeyReused => Code::RequestKeyReused.into(),
+        DrawRefusal::UserErased => Code::UserErased.into(),
     }
 }
 

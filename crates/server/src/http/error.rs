@@ -68,6 +68,16 @@ codes! {
     EndpointNotFound = "endpoint_not_found", NOT_FOUND, "No such endpoint";
     /// No key has that id.
     KeyNotFound = "key_not_found", NOT_FOUND, "No such key";
+    /// Nobody of that name has drawn or is blocked.
+    UserNotFound = "user_not_found", NOT_FOUND, "No such user";
+    /// The user is not blocked.
+    UserNotBlocked = "user_not_blocked", NOT_FOUND, "The user is not blocked";
+    /// No bulk action has that id.
+    OperationNotFound = "operation_not_found", NOT_FOUND, "No such operation";
+    /// The prize has no finished import of codes with that id.
+    ImportNotFound = "import_not_found", NOT_FOUND, "No such import";
+    /// No dead letter has that id: a dead award's, or `m<number>` of a kept message.
+    DeadLetterNotFound = "dead_letter_not_found", NOT_FOUND, "No such dead letter";
     /// No deliveries of exactly that scope are paused.
     NotPaused = "not_paused", NOT_FOUND, "Nothing of that scope is paused";
     /// Users may draw only while a campaign is `running`; `phase` says what it is
@@ -79,6 +89,14 @@ codes! {
     AllowanceExhausted = "allowance_exhausted", CONFLICT, "No draws are left";
     /// An operator has blocked this user.
     UserBlocked = "user_blocked", FORBIDDEN, "The user is blocked";
+    /// The request was answered before, and its user was erased since. Nothing is drawn
+    /// again under its key.
+    UserErased = "user_erased", GONE, "The user was erased";
+    /// Awards of the user are on their way (`unfinished` says how many). Cancel them, or
+    /// wait until they are delivered, and erase the user then.
+    UserUnfinished = "user_unfinished", CONFLICT, "The user has unfinished awards";
+    /// The points of this award were taken back before.
+    PointsReversed = "points_reversed", CONFLICT, "The points were taken back before";
     /// A worker has the award in hand at this moment; try again after `lease_ends`.
     AwardDelivering = "award_delivering", CONFLICT, "The award is being delivered";
     /// A call of this award may have had its effect. Find out at the endpoint, then

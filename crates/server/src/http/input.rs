@@ -196,11 +196,11 @@ pub(super) fn user(text: &str) -> Result<(), ApiError> {
 /// A player draws and looks for itself only.
 pub(super) fn own_user(caller: &Caller, user: &str) -> Result<(), ApiError> {
     match caller.who() {
-        Who::Player(player) if player.user != user => Err(ApiError::new(
+        Who::Player(player, _) if player.user != user => Err(ApiError::new(
             Code::Forbidden,
             "the token is for another user",
         )),
-        Who::Player(_) | Who::Local | Who::Key(_) | Who::Winner(_) | Who::Nobody => Ok(()),
+        Who::Player(..) | Who::Local | Who::Key(_) | Who::Winner(_) | Who::Nobody => Ok(()),
     }
 }
 

@@ -17,10 +17,12 @@ mod keys;
 pub(crate) mod listen;
 mod log;
 mod metrics;
+mod operations;
 mod player_tokens;
 mod replay;
 mod request;
 mod stock;
+mod users;
 
 pub use error::page as errors_page;
 pub(crate) use metrics::{HttpCounts, render as render_metrics};
@@ -121,6 +123,8 @@ fn table() -> Vec<Route> {
         endpoints::routes(),
         dead_letters::routes(),
         deliveries::routes(),
+        operations::routes(),
+        users::routes(),
         keys::routes(),
         player_tokens::routes(),
         log::routes(),

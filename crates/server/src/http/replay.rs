@@ -9,7 +9,7 @@ use super::error::{ApiError, Code};
 use super::input;
 use crate::app::App;
 use axum::body::{Body, to_bytes};
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -46,16 +46,21 @@ pub(super) fn request_key(
     key: String,
     fingerprint: [u8; 32],
 ) -> RequestKey {
-    let address = parts
-        .uri
-        .path_and_query()
-        .map_or(parts.uri.path(), |it| it.as_str());
+    // An address may name a user, who may have to be forgotten.
+    let address = parts.uri.path_and_query().map_or("", |it| it.as_str());
+    let digest = Sha256::digest(address);
+    let route = parts.extensions.get::<MatchedPath>();
+    let route = route.map_or("", |it| it.as_str());
     RequestKey {
         client: who.client().to_string(),
-        operation: format!("{} {address}", parts.method),
+        operation: format!("{} {route} {}", parts.method, hex(&digest[..8])),
         key,
         fingerprint,
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Runs the request once: its handler, or what is kept of its first run.

@@ -46,6 +46,20 @@ GET  /v1/keys
 POST /v1/keys
 POST /v1/keys/{id}/revoke
 POST /v1/player-tokens                               client
+POST /v1/awards/cancel                               operator
+POST /v1/awards/release                              operator
+POST /v1/awards/{id}/reverse-points                  operator
+GET  /v1/operations                                  operator auditor
+GET  /v1/operations/{id}                             operator auditor
+POST /v1/operations/{id}/cancel                      operator
+GET  /v1/users/{user}                                operator auditor
+POST /v1/users/{user}/block                          operator
+POST /v1/users/{user}/unblock                        operator
+POST /v1/users/{user}/erase
+GET  /v1/users/{user}/points                         operator auditor
+GET  /v1/dead-letters/{id}                           operator auditor
+POST /v1/dead-letters/{id}/dismiss                   operator
+POST /v1/campaigns/{campaign}/prizes/{prize}/codes/{import}/withdraw operator
 GET  /v1/log                                         operator auditor
 GET  /v1/audit                                       operator auditor
 ";
@@ -91,6 +105,7 @@ async fn every_route_lets_in_exactly_the_roles_of_the_table() {
             .replace("{prize}", "none")
             .replace("{name}", "none")
             .replace("{user}", "none")
+            .replace("{import}", "1")
             .replace("{id}", "9007199254740991");
         let nobody = world.send_as(None, method, &path, &[], "").await.status;
         let is_public = may.iter().any(|who| who == "*");
@@ -196,6 +211,7 @@ async fn key_for_some_campaigns_speaks_of_no_other_and_not_of_all() {
             .replace("{prize}", "coffee")
             .replace("{name}", "none")
             .replace("{user}", "u1")
+            .replace("{import}", "1")
             .replace("{id}", &mug);
         let body = match path {
             "/v1/awards/{id}/address" => {
@@ -204,7 +220,9 @@ async fn key_for_some_campaigns_speaks_of_no_other_and_not_of_all() {
             "/v1/awards/{id}/shipment" => json!({ "carrier": "A", "tracking": "B" }),
             "/v1/player-tokens" => json!({ "campaign": "fair", "user": "u1" }),
             "/v1/deliveries/pause" | "/v1/deliveries/resume" => json!({ "campaign": "fair" }),
-            "/v1/dead-letters/requeue" => json!({ "filter": { "campaign": "fair" } }),
+            "/v1/dead-letters/requeue" | "/v1/awards/cancel" | "/v1/awards/release" => {
+                json!({ "filter": { "campaign": "fair" }, "reason": "try" })
+            }
             _ => Value::Null,
         };
         let answer = world.send_with(&key, method.as_str(), &at, &body).await;

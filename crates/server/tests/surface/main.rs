@@ -15,6 +15,8 @@ mod draws;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod operate;
+#[cfg(test)]
 mod problems;
 mod requests;
 #[cfg(test)]

@@ -59,6 +59,16 @@ fn requests(award: i64) -> Vec<(String, Value)> {
             json!({ "role": "client", "client": "app" }),
         ),
         ("/v1/keys/1/revoke".into(), json!({})),
+        ("/v1/users/u1/block".into(), json!({ "reason": "fraud" })),
+        ("/v1/users/u1/unblock".into(), json!({})),
+        (
+            "/v1/campaigns/fair/prizes/coffee/codes/1/withdraw".into(),
+            json!({ "reason": "wrong codes" }),
+        ),
+        (
+            "/v1/awards/cancel".into(),
+            json!({ "filter": {}, "reason": "all wrong" }),
+        ),
         (
             "/v1/player-tokens".into(),
             json!({ "campaign": "fair", "user": "u1" }),

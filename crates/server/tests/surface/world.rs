@@ -402,6 +402,18 @@ impl Drop for Server {
     }
 }
 
+/// Asks again until there is an answer; an end of patience, not of time, bounds it.
+pub(crate) async fn until_some<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    const ASKED_MAX: u32 = 20_000;
+    for _ in 0..ASKED_MAX {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("{what}: not so after {ASKED_MAX} times");
+}
+
 /// Looks again until it is so; an end of patience, not of time, bounds it.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     const LOOKS_MAX: u32 = 20_000;

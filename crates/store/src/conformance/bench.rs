@@ -40,9 +40,6 @@ pub trait Bench: Send + Sync {
     /// How many lines the operator log has.
     async fn operator_lines(&self) -> usize;
 
-    /// From here on the user may not draw.
-    async fn block_user(&self, user: &str);
-
     /// From here on the effect of this award fails in the database by an error of
     /// its own row; every other write of the row goes well.
     async fn poison(&self, award: AwardId);

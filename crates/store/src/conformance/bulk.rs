@@ -1,26 +1,59 @@
-//! Dead letters put back in bulk: by filter, in steps, spread over time.
+//! Bulk actions: by filter, in steps, spread over time, stopped and gone on with.
 
 use super::world::{BLUNT, EXTERNAL, KEEN, TEXT, Won, World, actor, ok, secs};
 use std::time::Duration;
-use tombola_core::AwardId;
 use tombola_core::award::{Mark, State};
 use tombola_core::campaign::Kind;
 use tombola_core::decision::Decision;
 use tombola_core::limits::STEP_ROWS_MAX;
-use tombola_core::ports::{DeadFilter, MarkOf, RequeueStep, Requeued};
-use tombola_core::reason::DeadReason;
+use tombola_core::ports::{
+    Action, BulkAction, BulkFilter, BulkSpec, MarkOf, Operation, OperationState,
+};
+use tombola_core::reason::{DeadReason, HoldReason};
 
-fn step(w: &World, filter: DeadFilter) -> RequeueStep {
-    RequeueStep {
+pub(super) fn requeue_of(filter: BulkFilter) -> BulkSpec {
+    BulkSpec {
+        action: BulkAction::Requeue {
+            not_delivered: false,
+            over_secs: 0,
+        },
         filter,
-        after: None,
-        not_delivered: false,
-        until: w.now(),
+        matched: 0,
     }
 }
 
-async fn requeue(w: &World, step: RequeueStep) -> Requeued {
-    ok(w.store().requeue(step, actor(), w.now()).await)
+fn of_action(action: BulkAction) -> BulkSpec {
+    BulkSpec {
+        action,
+        ..requeue_of(BulkFilter::default())
+    }
+}
+
+async fn begin(w: &World, spec: BulkSpec) -> Operation {
+    let begun = ok(w.store().begin_operation(spec, actor(), w.now()).await);
+    assert_eq!((begun.state, begun.done), (OperationState::Running, 0));
+    begun
+}
+
+async fn step(w: &World, id: i64) -> Operation {
+    ok(w.store().step_operation(id, w.now()).await).expect("it was begun")
+}
+
+/// To its end; gives its steps as well.
+async fn run(w: &World, spec: BulkSpec) -> (Operation, u32) {
+    let id = begin(w, spec).await.id;
+    for steps in 1..100 {
+        let it = step(w, id).await;
+        if it.state == OperationState::Done {
+            return (it, steps);
+        }
+    }
+    panic!("a bulk action does not end");
+}
+
+async fn done(w: &World, spec: BulkSpec) -> (u64, u64, u64) {
+    let (it, _) = run(w, spec).await;
+    (it.done, it.in_doubt, it.refused)
 }
 
 /// Dead letters of one campaign: their messages were refused for good.
@@ -49,15 +82,7 @@ async fn states(w: &World, all: &[&Won]) -> Vec<State> {
 pub(super) async fn all_dead_letters_are_put_back_where_no_filter_is_given(w: &World) {
     let (dead, waits) = (refused(w, TEXT, 3).await, w.win(TEXT).await);
     let before = w.row(&waits).await;
-    let done = requeue(w, step(w, DeadFilter::default())).await;
-    assert_eq!(
-        done,
-        Requeued {
-            requeued: 3,
-            in_doubt: 0,
-            next: None
-        }
-    );
+    assert_eq!(done(w, requeue_of(BulkFilter::default())).await, (3, 0, 0));
     for won in &dead {
         let row = w.row(won).await;
         assert_eq!(
@@ -66,10 +91,7 @@ pub(super) async fn all_dead_letters_are_put_back_where_no_filter_is_given(w: &W
         );
     }
     assert_eq!(w.row(&waits).await, before);
-    assert_eq!(
-        requeue(w, step(w, DeadFilter::default())).await,
-        Requeued::default()
-    );
+    assert_eq!(done(w, requeue_of(BulkFilter::default())).await, (0, 0, 0));
 }
 
 pub(super) async fn each_filter_narrows(w: &World) {
@@ -77,61 +99,90 @@ pub(super) async fn each_filter_narrows(w: &World) {
     w.advance(secs(60));
     let since = w.now();
     let second = refused(w, BLUNT, 1).await.remove(0);
+    let third = refused(w, KEEN, 1).await.remove(0);
     let called = w.win(BLUNT).await;
     let claim = w.claim(&called).await;
     w.decide(&claim, Decision::Refuse).await;
+    let all = BulkFilter::default;
+    let of = |won: &Won| Some(won.campaign.clone());
     let filters = [
         (
-            DeadFilter {
+            BulkFilter {
                 campaign: Some("none".to_owned()),
-                ..DeadFilter::default()
+                ..all()
             },
             vec![],
         ),
         (
-            DeadFilter {
+            BulkFilter {
+                user: Some("none".to_owned()),
+                ..all()
+            },
+            vec![],
+        ),
+        (
+            BulkFilter {
+                state: Some(State::Held),
+                ..all()
+            },
+            vec![],
+        ),
+        (
+            BulkFilter {
+                hold_reason: Some(HoldReason::Manual),
+                ..all()
+            },
+            vec![],
+        ),
+        (
+            BulkFilter {
+                campaign: of(&third),
+                prize: Some("none".to_owned()),
+                ..all()
+            },
+            vec![],
+        ),
+        (
+            BulkFilter {
+                user: Some(third.user.clone()),
+                campaign: of(&third),
+                ..all()
+            },
+            vec![&third],
+        ),
+        (
+            BulkFilter {
                 reason: Some(DeadReason::Refused),
-                ..DeadFilter::default()
+                ..all()
             },
             vec![&called],
         ),
         (
-            DeadFilter {
+            BulkFilter {
                 since: Some(since),
                 kind: Some(Kind::Text),
-                ..DeadFilter::default()
+                ..all()
             },
             vec![],
         ),
         (
-            DeadFilter {
-                since: Some(since),
-                ..DeadFilter::default()
+            BulkFilter {
+                kind: Some(Kind::Webhook),
+                ..all()
             },
             vec![&second],
         ),
         (
-            DeadFilter {
-                kind: Some(Kind::Webhook),
-                ..DeadFilter::default()
-            },
-            vec![],
-        ),
-        (
-            DeadFilter {
-                campaign: Some(first.campaign.clone()),
-                ..DeadFilter::default()
+            BulkFilter {
+                campaign: of(&first),
+                ..all()
             },
             vec![&first],
         ),
     ];
     for (filter, expected) in filters {
-        let done = requeue(w, step(w, filter.clone())).await;
-        assert_eq!(
-            done.requeued,
-            u64::try_from(expected.len()).unwrap_or_default(),
-            "{filter:?}"
-        );
+        let (put_back, _, _) = done(w, requeue_of(filter.clone())).await;
+        assert_eq!(usize::try_from(put_back), Ok(expected.len()), "{filter:?}");
         assert_eq!(
             states(w, &expected).await,
             vec![State::Pending; expected.len()]
@@ -142,32 +193,30 @@ pub(super) async fn each_filter_narrows(w: &World) {
 pub(super) async fn what_is_in_doubt_stays_without_the_word(w: &World) {
     let external = refused(w, EXTERNAL, 1).await.remove(0);
     let text = refused(w, TEXT, 1).await.remove(0);
-    let done = requeue(w, step(w, DeadFilter::default())).await;
-    assert_eq!((done.requeued, done.in_doubt), (1, 1));
+    assert_eq!(done(w, requeue_of(BulkFilter::default())).await, (1, 1, 0));
     assert_eq!(
         states(w, &[&external, &text]).await,
         [State::Dead, State::Pending]
     );
-    let word = RequeueStep {
+    let word = of_action(BulkAction::Requeue {
         not_delivered: true,
-        ..step(w, DeadFilter::default())
-    };
-    let done = requeue(w, word).await;
-    assert_eq!((done.requeued, done.in_doubt), (1, 0));
+        over_secs: 0,
+    });
+    assert_eq!(done(w, word).await, (1, 0, 0));
     assert_eq!(w.row(&external).await.state, State::Pending);
 }
 
 pub(super) async fn what_is_put_back_is_spread_over_time(w: &World) {
     let dead = refused(w, KEEN, 4).await;
     let until = w.after(secs(400));
-    requeue(
-        w,
-        RequeueStep {
-            until,
-            ..step(w, DeadFilter::default())
-        },
-    )
-    .await;
+    let spec = BulkSpec {
+        matched: 4,
+        ..of_action(BulkAction::Requeue {
+            not_delivered: false,
+            over_secs: 400,
+        })
+    };
+    run(w, spec).await;
     let mut due = Vec::new();
     for won in &dead {
         due.extend(w.row(won).await.due_at);
@@ -181,24 +230,8 @@ pub(super) async fn what_is_put_back_is_spread_over_time(w: &World) {
 pub(super) async fn long_work_goes_on_step_by_step(w: &World) {
     let count = STEP_ROWS_MAX + 5;
     let dead = refused(w, TEXT, count).await;
-    let (mut after, mut sum, mut steps): (Option<AwardId>, u64, u32) = (None, 0, 0);
-    loop {
-        let done = requeue(
-            w,
-            RequeueStep {
-                after,
-                ..step(w, DeadFilter::default())
-            },
-        )
-        .await;
-        assert!(done.requeued <= u64::try_from(STEP_ROWS_MAX).unwrap_or(u64::MAX));
-        (sum, steps) = (sum + done.requeued, steps + 1);
-        match done.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
-    assert_eq!(usize::try_from(sum), Ok(count));
+    let (it, steps) = run(w, requeue_of(BulkFilter::default())).await;
+    assert_eq!(usize::try_from(it.done), Ok(count));
     assert!((2..=3).contains(&steps), "{steps} steps");
     assert_eq!(
         states(w, &[&dead[0], &dead[count - 1]]).await,
@@ -209,13 +242,111 @@ pub(super) async fn long_work_goes_on_step_by_step(w: &World) {
 pub(super) async fn a_doubt_that_stays_never_stops_the_work(w: &World) {
     refused(w, EXTERNAL, STEP_ROWS_MAX).await;
     let text = refused(w, TEXT, 1).await.remove(0);
-    let first = requeue(w, step(w, DeadFilter::default())).await;
-    assert_eq!(first.requeued, 0);
-    assert!(first.next.is_some(), "{first:?}");
-    let second = RequeueStep {
-        after: first.next,
-        ..step(w, DeadFilter::default())
-    };
-    assert_eq!(requeue(w, second).await.requeued, 1);
+    let id = begin(w, requeue_of(BulkFilter::default())).await.id;
+    let first = step(w, id).await;
+    assert_eq!((first.done, first.state), (0, OperationState::Running));
+    let second = step(w, id).await;
+    assert_eq!((second.done, second.state), (1, OperationState::Done));
     assert_eq!(w.row(&text).await.state, State::Pending);
+}
+
+pub(super) async fn a_bulk_cancel_ends_what_nobody_has_in_hand(w: &World) {
+    let (dead, waits) = (refused(w, TEXT, 1).await.remove(0), w.win(TEXT).await);
+    let over = w.win(TEXT).await;
+    w.deliver(&over).await;
+    let in_hand = w.win(KEEN).await;
+    w.claim(&in_hand).await;
+    let cancel = of_action(BulkAction::Cancel {
+        return_stock: false,
+    });
+    assert_eq!(done(w, cancel).await, (2, 0, 0));
+    assert_eq!(
+        states(w, &[&dead, &waits, &over, &in_hand]).await,
+        [
+            State::Cancelled,
+            State::Cancelled,
+            State::Delivered,
+            State::Delivering
+        ]
+    );
+}
+
+pub(super) async fn a_bulk_cancel_gives_units_back_where_it_is_told_to(w: &World) {
+    let lines = format!("{EXTERNAL}stock = 5\n");
+    let won = w.win(&lines).await;
+    let left = w.stock_left(&won.campaign, super::world::PRIZE).await;
+    let cancel = of_action(BulkAction::Cancel { return_stock: true });
+    assert_eq!(done(w, cancel).await, (1, 0, 0));
+    assert_eq!(
+        w.stock_left(&won.campaign, super::world::PRIZE).await,
+        left + 1
+    );
+}
+
+pub(super) async fn a_bulk_release_ends_holds_by_hand_and_no_others(w: &World) {
+    let manual = w.win(&format!("{TEXT}release = \"manual\"\n")).await;
+    let external = w.win(EXTERNAL).await;
+    w.deliver(&external).await;
+    assert_eq!(
+        w.row(&external).await.hold_reason,
+        Some(HoldReason::External)
+    );
+    assert_eq!(done(w, of_action(BulkAction::Release)).await, (1, 0, 0));
+    assert_eq!(
+        states(w, &[&manual, &external]).await,
+        [State::Pending, State::Held]
+    );
+}
+
+pub(super) async fn a_bulk_action_is_stopped_between_two_steps(w: &World) {
+    refused(w, TEXT, STEP_ROWS_MAX + 5).await;
+    let id = begin(w, requeue_of(BulkFilter::default())).await.id;
+    let first = step(w, id).await;
+    let stopped = ok(w.store().cancel_operation(id, actor(), w.now()).await);
+    let stopped = stopped.expect("it was begun");
+    assert_eq!(
+        (stopped.state, stopped.done),
+        (OperationState::Cancelled, first.done)
+    );
+    assert_eq!(step(w, id).await, stopped, "it takes no further step");
+    let again = ok(w.store().cancel_operation(id, actor(), w.now()).await);
+    assert_eq!(again, Some(stopped));
+    assert_eq!(
+        ok(w.store().cancel_operation(id + 1, actor(), w.now()).await),
+        None
+    );
+    assert_eq!(ok(w.store().step_operation(id + 1, w.now()).await), None);
+}
+
+pub(super) async fn a_bulk_action_that_is_not_over_is_gone_on_with(w: &World) {
+    refused(w, TEXT, STEP_ROWS_MAX + 5).await;
+    let id = begin(w, requeue_of(BulkFilter::default())).await.id;
+    assert_eq!(ok(w.store().running_operations().await), [id]);
+    step(w, id).await;
+    assert_eq!(ok(w.store().running_operations().await), [id]);
+    step(w, id).await;
+    assert_eq!(ok(w.store().running_operations().await), Vec::<i64>::new());
+}
+
+pub(super) async fn what_is_looked_at_once_is_not_taken_again(w: &World) {
+    let won = refused(w, TEXT, 1).await.remove(0);
+    refused(w, TEXT, STEP_ROWS_MAX).await;
+    let id = begin(w, requeue_of(BulkFilter::default())).await.id;
+    step(w, id).await;
+    let lease = w.row(&won).await.lease;
+    w.mark(won.award, lease, Mark::Refused).await;
+    assert_eq!(
+        w.row(&won).await.state,
+        State::Dead,
+        "it died again meanwhile"
+    );
+    step(w, id).await;
+    assert_eq!(w.row(&won).await.state, State::Dead);
+    w.done(
+        &won,
+        Action::Cancel {
+            return_stock: false,
+        },
+    )
+    .await;
 }

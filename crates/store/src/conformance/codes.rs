@@ -7,7 +7,7 @@ use tombola_core::ports::{CodesAdded, CopyAnswer, ImportBegun, ImportId};
 use tombola_core::reason::HoldReason;
 
 /// Begins an import.
-async fn begin(w: &World, campaign: &str, prize: &str) -> ImportId {
+pub(super) async fn begin(w: &World, campaign: &str, prize: &str) -> ImportId {
     match ok(w
         .store()
         .begin_import(campaign, prize, actor(), w.now())
@@ -18,13 +18,13 @@ async fn begin(w: &World, campaign: &str, prize: &str) -> ImportId {
     }
 }
 
-async fn add(w: &World, import: ImportId, codes: &[&str]) -> CodesAdded {
+pub(super) async fn add(w: &World, import: ImportId, codes: &[&str]) -> CodesAdded {
     let codes = codes.iter().map(|code| (*code).to_owned()).collect();
     ok(w.store().add_codes(import, codes, false).await)
 }
 
 /// Finishes an import; gives the number of its codes.
-async fn finish(w: &World, import: ImportId) -> u64 {
+pub(super) async fn finish(w: &World, import: ImportId) -> u64 {
     let done = ok(w.store().finish_import(import, 3, actor(), w.now()).await);
     assert_eq!((done.import, done.skipped), (import, 3), "as it was told");
     done.codes

@@ -12,7 +12,8 @@ use std::task::Poll;
 use tombola_core::award::{Mark, State};
 use tombola_core::draw::DrawRefusal;
 use tombola_core::ports::{
-    Acted, Action, CopyAnswer, DeadFilter, DrawAnswer, DrawBatch, RequeueStep, StockChanged,
+    Acted, Action, BulkFilter, CopyAnswer, DrawAnswer, DrawBatch, Operation, StockChanged,
+    StoreResult,
 };
 
 type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -189,18 +190,15 @@ pub(super) async fn dead_letters_requeued_twice_at_once_are_put_back_once(w: &Wo
     for won in &won {
         w.mark(won.award, 1, Mark::Refused).await;
     }
-    let step = || RequeueStep {
-        filter: DeadFilter::default(),
-        after: None,
-        not_delivered: false,
-        until: w.now(),
-    };
-    let requeue = |()| -> Waiting<'_, _> { Box::pin(w.store().requeue(step(), actor(), w.now())) };
-    let answers = together([(); 3].map(requeue).into()).await;
-    assert_eq!(
-        answers.into_iter().map(|it| ok(it).requeued).sum::<u64>(),
-        6
-    );
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let spec = super::bulk::requeue_of(BulkFilter::default());
+        ids.push(ok(w.store().begin_operation(spec, actor(), w.now()).await).id);
+    }
+    let step = |id| -> Waiting<'_, _> { Box::pin(w.store().step_operation(id, w.now())) };
+    let answers = together(ids.into_iter().map(step).collect()).await;
+    let done = |it: StoreResult<Option<Operation>>| ok(it).map_or(0, |it| it.done);
+    assert_eq!(answers.into_iter().map(done).sum::<u64>(), 6);
 }
 
 pub(super) async fn of_two_people_one_is_heard(w: &World) {

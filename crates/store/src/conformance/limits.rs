@@ -1,7 +1,7 @@
 //! How often users may draw, and when nobody may. A refusal changes nothing.
 
 use super::draws::drawn;
-use super::world::{Ask, PRIZE, TEXT, World, days, one_prize, secs};
+use super::world::{Ask, PRIZE, TEXT, World, actor, days, ok, one_prize, secs};
 use tombola_core::Timestamp;
 use tombola_core::campaign::{Phase, Transition};
 use tombola_core::draw::{DrawLimit, DrawRefusal};
@@ -150,7 +150,7 @@ pub(super) async fn what_was_drawn_counts_in_the_next_version_too(w: &World) {
 
 pub(super) async fn a_blocked_user_draws_nothing(w: &World) {
     limited(w, "").await;
-    w.bench().block_user("u1").await;
+    ok(w.store().block_user("u1", actor(), w.now()).await);
     let refused = DrawAnswer::Refused(DrawRefusal::UserBlocked);
     assert_eq!(w.draw("fair", ask(w, "u1", 1)).await, refused);
     drawn(w.draw("fair", ask(w, "u2", 1)).await);

@@ -215,6 +215,23 @@ macro_rules! conformance_list {
                 what_is_put_back_is_spread_over_time
                 long_work_goes_on_step_by_step
                 a_doubt_that_stays_never_stops_the_work
+                a_bulk_cancel_ends_what_nobody_has_in_hand
+                a_bulk_cancel_gives_units_back_where_it_is_told_to
+                a_bulk_release_ends_holds_by_hand_and_no_others
+                a_bulk_action_is_stopped_between_two_steps
+                a_bulk_action_that_is_not_over_is_gone_on_with
+                what_is_looked_at_once_is_not_taken_again
+            }
+            people {
+                a_blocked_user_draws_nowhere_until_unblocked
+                points_are_taken_back_once
+                a_dead_letter_that_was_seen_to_is_dismissed
+                codes_that_were_withdrawn_are_given_no_more
+                an_erased_user_has_another_name_and_its_sums_stay
+                a_replay_of_an_erased_user_says_so
+                what_was_given_to_an_erased_user_is_given_to_nobody_else
+                an_erased_user_of_many_draws_is_erased_in_steps
+                an_erasure_is_not_stopped_half_way
             }
             kept {
                 a_message_is_kept_once_for_each_position

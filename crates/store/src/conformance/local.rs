@@ -51,7 +51,7 @@ pub(super) async fn each_award_is_given_a_code_of_its_own(w: &World) {
 }
 
 /// A started campaign of kind code with unlimited stock and so many codes.
-async fn coded(w: &World, count: usize) -> String {
+pub(super) async fn coded(w: &World, count: usize) -> String {
     let slug = format!("codes-{}", w.fresh());
     w.put(&super::world::one_prize(&slug, CODE)).await;
     let codes = (0..count).map(|n| format!("aaa-{n}")).collect();

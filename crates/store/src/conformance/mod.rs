@@ -38,6 +38,7 @@ mod local;
 mod marks;
 mod operate;
 mod pauses;
+mod people;
 mod poison;
 mod requests;
 mod rescue;

@@ -80,7 +80,8 @@ impl Bench for SqliteBench {
 
     async fn points_of(&self, user: &str) -> i64 {
         self.number(
-            "SELECT coalesce(sum(points), 0) FROM points_entry WHERE user = ?1",
+            "SELECT coalesce(sum(points), 0) FROM points_entry
+             WHERE user = ?1 AND award_id NOT IN (SELECT award_id FROM points_reversal)",
             &user,
         )
     }
@@ -104,11 +105,6 @@ impl Bench for SqliteBench {
             self.number("SELECT count(*) FROM operator_log WHERE id > ?1", &0)
                 .try_into(),
         )
-    }
-
-    async fn block_user(&self, user: &str) {
-        let sql = "INSERT INTO blocked_user (user, reason, at) VALUES (?1, 'fraud', 0)";
-        whole(self.shell().execute(sql, [user]));
     }
 
     async fn poison(&self, award: AwardId) {

@@ -78,7 +78,7 @@ impl<'a> Desk<'a> {
             *answer = Some(if kept.fingerprint == request.fingerprint {
                 let draws: Option<_> = kept.draws.iter().map(|id| facts.get(id).cloned()).collect();
                 let draws = draws.ok_or_else(|| inconsistent("a request key without its draws"))?;
-                DrawAnswer::Replayed { draws }
+                DrawAnswer::replayed(draws, &request.user)
             } else {
                 DrawAnswer::Refused(DrawRefusal::RequestKeyReused)
             });

@@ -59,7 +59,8 @@ pub struct DeadLetterFact {
 pub type DeadLetterFilter = DeadFilter;
 
 impl SqliteStore {
-    /// Dead letters: awards, newest first, and after them messages, newest first.
+    /// Dead letters: awards, newest first, and after them messages, newest first. Those
+    /// that were dismissed are left out.
     /// A filter that names a campaign, a kind or an award's reason leaves messages out.
     pub async fn dead_letter_list(
         &self,
@@ -69,24 +70,6 @@ impl SqliteStore {
         self.read(move |conn| {
             let letters = list(conn, &filter, &page).or_store()?;
             Ok(page.page(letters, |last| last.id.clone()))
-        })
-        .await
-    }
-
-    /// How many dead awards the filter fits, and how many of them are in doubt: what
-    /// a requeue would touch.
-    pub async fn dead_letter_count(&self, filter: DeadLetterFilter) -> StoreResult<(u64, u64)> {
-        self.read(move |conn| {
-            let sql =
-                format!("SELECT count(*), coalesce(sum(v.in_doubt), 0) {FROM_DEAD} AND {FITS}");
-            conn.prepare_cached(&sql)
-                .and_then(|mut it| {
-                    let (campaign, kind, reason, since) = columns(&filter);
-                    it.query_row(params![i64::MAX, campaign, kind, reason, since], |row| {
-                        Ok((count(row, 0)?, count(row, 1)?))
-                    })
-                })
-                .or_store()
         })
         .await
     }
@@ -123,7 +106,8 @@ pub struct KeptMessageFact {
 
 const FROM_DEAD: &str = "FROM delivery v JOIN draw d ON d.id = v.award_id
   JOIN prize p ON p.id = v.prize_id JOIN campaign c ON c.id = p.campaign_id
-  WHERE v.state = 'dead' AND v.award_id < ?1";
+  WHERE v.state = 'dead' AND v.award_id < ?1
+    AND NOT EXISTS (SELECT 1 FROM dismissed_award s WHERE s.award_id = v.award_id AND s.lease = v.lease)";
 
 const FITS: &str = "(?2 IS NULL OR c.slug = ?2) AND (?3 IS NULL OR v.kind = ?3)
   AND (?4 IS NULL OR v.dead_reason = ?4) AND (?5 IS NULL OR d.drawn_at >= ?5)";
@@ -219,7 +203,7 @@ fn messages(
 ) -> rusqlite::Result<Vec<DeadLetterFact>> {
     conn.prepare_cached(
         "SELECT id, reason, at, partition, \"offset\", coalesce(length(value), 0) FROM kept_message
-         WHERE id < ?1 AND (?2 IS NULL OR at >= ?2) ORDER BY id DESC LIMIT ?3",
+         WHERE id < ?1 AND (?2 IS NULL OR at >= ?2) AND dismissed_at IS NULL ORDER BY id DESC LIMIT ?3",
     )?
     .query_map(
         params![below, filter.since.map(|since| since.0), limit],

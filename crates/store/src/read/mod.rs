@@ -20,10 +20,12 @@ mod endpoints;
 pub(crate) mod fixture;
 mod gauges;
 mod log;
-mod points;
+mod operations;
+pub(crate) mod points;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod users;
 
 pub use allowance::UserFact;
 pub use audit::{AuditDepth, AuditReport, CampaignCount, Check};
@@ -37,6 +39,7 @@ pub use gauges::{Gauges, StockLeft};
 pub use log::{LogFact, LogFilter};
 pub use points::{PointsEntry, PointsFact};
 pub use timeline::{AwardDetail, Shipment, TimelineEntry};
+pub use users::{UserAwards, UserCampaign, UserDetail};
 
 use serde::{Deserialize, Serialize};
 use tombola_core::limits::{PAGE_DEFAULT, PAGE_MAX};

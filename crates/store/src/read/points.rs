@@ -1,6 +1,7 @@
-//! The points of a user: a balance is the sum of its entries.
+//! The points of a user: a balance is the sum of what was given and not
+//! taken back.
 
-use super::column::{award_id, instant};
+use super::column::{award_id, instant, instant_or_null};
 use super::{Page, PageQuery};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::error::OrStoreError as _;
@@ -14,7 +15,7 @@ use tombola_core::{AwardId, Timestamp};
 pub struct PointsFact {
     /// Who.
     pub user: String,
-    /// The sum of all entries.
+    /// The sum of all entries that were not taken back.
     pub balance: i64,
     /// One page of them, newest first.
     pub entries: Page<PointsEntry>,
@@ -29,6 +30,8 @@ pub struct PointsEntry {
     pub points: i64,
     /// When.
     pub at: Timestamp,
+    /// When they were taken back, if they were.
+    pub reversed_at: Option<Timestamp>,
 }
 
 impl SqliteStore {
@@ -49,21 +52,27 @@ impl SqliteStore {
     }
 }
 
-fn balance(conn: &Connection, user: &str) -> rusqlite::Result<i64> {
-    conn.prepare_cached("SELECT coalesce(sum(points), 0) FROM points_entry WHERE user = ?1")?
-        .query_row([user], |row| row.get(0))
+/// What was given to a user less what was taken back.
+pub(crate) fn balance(conn: &Connection, user: &str) -> rusqlite::Result<i64> {
+    conn.prepare_cached(
+        "SELECT (SELECT coalesce(sum(points), 0) FROM points_entry WHERE user = ?1)
+              - (SELECT coalesce(sum(points), 0) FROM points_reversal WHERE user = ?1)",
+    )?
+    .query_row([user], |row| row.get(0))
 }
 
 fn entries(conn: &Connection, user: &str, page: &PageQuery) -> rusqlite::Result<Vec<PointsEntry>> {
     conn.prepare_cached(
-        "SELECT award_id, points, at FROM points_entry WHERE user = ?1 AND award_id < ?2
-         ORDER BY award_id DESC LIMIT ?3",
+        "SELECT e.award_id, e.points, e.at, r.at
+         FROM points_entry e LEFT JOIN points_reversal r ON r.award_id = e.award_id
+         WHERE e.user = ?1 AND e.award_id < ?2 ORDER BY e.award_id DESC LIMIT ?3",
     )?
     .query_map(params![user, page.below(), page.rows()], |row| {
         Ok(PointsEntry {
             award: award_id(row, 0)?,
             points: row.get(1)?,
             at: instant(row, 2)?,
+            reversed_at: instant_or_null(row, 3)?,
         })
     })?
     .collect()

@@ -171,6 +171,23 @@ impl Catalog for SqliteStore {
         .await
     }
 
+    async fn withdraw_import(
+        &self,
+        campaign: &str,
+        prize: &str,
+        import: ImportId,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<bool> {
+        let place = (campaign.to_owned(), prize.to_owned());
+        self.write(Priority::Other, 1, move |conn| {
+            once(conn, &by, now, || {
+                codes::withdraw(conn, &place, import, &by, now).or_store()
+            })
+        })
+        .await
+    }
+
     async fn remove_import(&self, import: Option<ImportId>) -> StoreResult<bool> {
         self.write(Priority::Other, STEP_ROWS_MAX, move |conn| {
             codes::remove(conn, import).or_store()

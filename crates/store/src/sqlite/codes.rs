@@ -196,6 +196,34 @@ pub(super) fn finish(
     ))
 }
 
+/// Gives no more codes of a finished import; `false` if the prize has none of that
+/// id. One that is being withdrawn already is withdrawn still.
+pub(super) fn withdraw(
+    conn: &Connection,
+    (campaign, prize): &(String, String),
+    import: ImportId,
+    by: &Actor,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let found = conn
+        .prepare_cached(
+            "UPDATE code_import SET ready = ?4
+             WHERE id = ?1 AND ready_at IS NOT NULL AND ready IN (?4, ?5) AND prize_id =
+               (SELECT p.id FROM prize p JOIN campaign c ON c.id = p.campaign_id
+                WHERE c.slug = ?2 AND p.slug = ?3)",
+        )?
+        .execute(params![import.0, campaign, prize, REMOVED, READY])?;
+    if found > 0 {
+        let line = log::Line {
+            action: "code withdraw",
+            subject: &format!("{campaign}/{prize} import {}", import.0),
+            ..log::Line::default()
+        };
+        log::write(conn, by, now, line)?;
+    }
+    Ok(found > 0)
+}
+
 /// Removes one step of an import, or, with `None`, of any that is not finished: only
 /// while no import runs. `true` when nothing is left. Of an import that was ready, the codes that were given stay: they are
 /// what their awards have.

@@ -25,6 +25,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "requests",
         sql: include_str!("../../migrations/sqlite/0002_requests.sql"),
     },
+    Migration {
+        version: 5,
+        name: "operate",
+        sql: include_str!("../../migrations/sqlite/0005_operate.sql"),
+    },
 ];
 
 /// The schema of a file beside the one that this version knows.

@@ -24,6 +24,7 @@ mod tests;
 
 pub use codes::code_digest;
 pub use migrate::Schema;
+pub(crate) use operate::bulk;
 pub(crate) use rules::RulesCache;
 pub(crate) use writer::{Priority, alone};
 

@@ -3,9 +3,11 @@
 //! operator's name, all in one transaction.
 
 mod act;
+pub(crate) mod bulk;
 mod end_holds;
+mod erase;
 mod pause;
-mod requeue;
+mod people;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +17,8 @@ use super::{Priority, SqliteStore};
 use async_trait::async_trait;
 use tombola_core::limits::STEP_ROWS_MAX;
 use tombola_core::ports::{
-    Acted, Action, Actor, Operate, PauseScope, RequeueStep, Requeued, StoreError, StoreResult,
+    Acted, Action, Actor, BulkSpec, DeadLetter, Operate, Operation, PauseScope, PointsReversed,
+    StoreError, StoreResult,
 };
 use tombola_core::reason::HoldReason;
 use tombola_core::{AwardId, Timestamp};
@@ -38,10 +41,88 @@ impl Operate for SqliteStore {
         .await
     }
 
-    async fn requeue(&self, step: RequeueStep, by: Actor, now: Timestamp) -> StoreResult<Requeued> {
+    async fn begin_operation(
+        &self,
+        spec: BulkSpec,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Operation> {
+        if !bulk::is_filter(&spec.filter) {
+            return Err(StoreError::Row("a prize needs its campaign".to_owned()));
+        }
+        self.write(Priority::Other, 1, move |conn| {
+            once(conn, &by, now, || {
+                bulk::begin(conn, spec, &by, now).or_store()
+            })
+        })
+        .await
+    }
+
+    async fn step_operation(&self, id: i64, now: Timestamp) -> StoreResult<Option<Operation>> {
         let shared = self.shared();
         self.write(Priority::Other, STEP_ROWS_MAX, move |conn| {
-            requeue::requeue(conn, &shared, &step, &by, now)
+            bulk::step(conn, &shared, id, now)
+        })
+        .await
+    }
+
+    async fn cancel_operation(
+        &self,
+        id: i64,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Option<Operation>> {
+        self.write(Priority::Other, 1, move |conn| {
+            once(conn, &by, now, || {
+                bulk::cancel(conn, id, &by, now).or_store()
+            })
+        })
+        .await
+    }
+
+    async fn running_operations(&self) -> StoreResult<Vec<i64>> {
+        self.read(|conn| bulk::running(conn).or_store()).await
+    }
+
+    async fn block_user(&self, user: &str, by: Actor, now: Timestamp) -> StoreResult<()> {
+        let user = user.to_owned();
+        self.write(Priority::Other, 1, move |conn| {
+            once(conn, &by, now, || {
+                people::block(conn, &user, &by, now).or_store()
+            })
+        })
+        .await
+    }
+
+    async fn unblock_user(&self, user: &str, by: Actor, now: Timestamp) -> StoreResult<bool> {
+        let user = user.to_owned();
+        self.write(Priority::Other, 1, move |conn| {
+            once(conn, &by, now, || {
+                people::unblock(conn, &user, &by, now).or_store()
+            })
+        })
+        .await
+    }
+
+    async fn reverse_points(
+        &self,
+        award: AwardId,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<PointsReversed> {
+        self.write(Priority::Other, 1, move |conn| {
+            once(conn, &by, now, || {
+                people::reverse_points(conn, award, &by, now).or_store()
+            })
+        })
+        .await
+    }
+
+    async fn dismiss(&self, letter: DeadLetter, by: Actor, now: Timestamp) -> StoreResult<bool> {
+        self.write(Priority::Other, 1, move |conn| {
+            once(conn, &by, now, || {
+                people::dismiss(conn, letter, &by, now).or_store()
+            })
         })
         .await
     }

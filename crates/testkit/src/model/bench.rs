@@ -40,10 +40,6 @@ impl Bench for ModelStore {
         self.operator_log().len()
     }
 
-    async fn block_user(&self, user: &str) {
-        self.block_user(user);
-    }
-
     async fn poison(&self, award: AwardId) {
         self.poison(award);
     }

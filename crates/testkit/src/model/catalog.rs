@@ -164,6 +164,23 @@ impl Catalog for ModelStore {
         })
     }
 
+    async fn withdraw_import(
+        &self,
+        campaign: &str,
+        prize: &str,
+        import: ImportId,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<bool> {
+        self.data().once(&by, now, |data| {
+            let is_there = data.import_withdrawn(campaign, prize, import);
+            if is_there {
+                data.log(&by, format!("code withdraw {}", import.0), now);
+            }
+            Ok(is_there)
+        })
+    }
+
     async fn remove_import(&self, import: Option<ImportId>) -> StoreResult<bool> {
         Ok(self.import_removed(import))
     }

@@ -125,6 +125,7 @@ fn give(data: &mut Data, copy: &Copy) -> Decision {
             let entry = PointsEntry {
                 user: it.user.clone(),
                 points: i64::from(*points),
+                is_reversed: false,
             };
             // One credit an award, whatever comes twice.
             data.points.entry(copy.award).or_insert(entry);

@@ -8,7 +8,7 @@ use tombola_core::draw::DrawFact;
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::message::Message;
 use tombola_core::ports::{
-    Actor, Address, ApiKey, Handoff, ImportId, KeptMessage, KeptRequest, PauseScope,
+    Actor, Address, ApiKey, Handoff, ImportId, KeptMessage, KeptRequest, Operation, PauseScope,
 };
 use tombola_core::time::CivilDay;
 use tombola_core::{AwardId, DrawId, Timestamp};
@@ -36,6 +36,9 @@ pub(super) struct Data {
     pub(super) kept: BTreeMap<(i64, i32, i64), KeptMessage>,
     pub(super) keys: Vec<ApiKey>,
     pub(super) blocked: BTreeSet<Arc<str>>,
+    pub(super) operations: Vec<Operation>,
+    /// Users that are being erased, by the name that takes their place.
+    pub(super) erasing: BTreeMap<String, String>,
     pub(super) operator_log: Vec<LogLine>,
 }
 
@@ -58,6 +61,8 @@ impl Default for Data {
             kept: BTreeMap::default(),
             keys: Vec::default(),
             blocked: BTreeSet::default(),
+            operations: Vec::default(),
+            erasing: BTreeMap::default(),
             operator_log: Vec::default(),
         }
     }
@@ -176,6 +181,8 @@ pub(super) struct Import {
     pub(super) campaign: Arc<str>,
     pub(super) prize: Arc<str>,
     pub(super) state: ImportState,
+    /// It was visible once.
+    pub(super) was_ready: bool,
 }
 
 /// How far an import is.
@@ -197,6 +204,8 @@ pub(super) struct Code {
     pub(super) text: String,
     pub(super) award: Option<AwardId>,
     pub(super) is_voided: bool,
+    /// Its user was erased: it stays taken and is shown to nobody.
+    pub(super) is_erased: bool,
 }
 
 impl Code {
@@ -209,6 +218,8 @@ impl Code {
 pub(super) struct PointsEntry {
     pub(super) user: Arc<str>,
     pub(super) points: i64,
+    /// Taken back.
+    pub(super) is_reversed: bool,
 }
 
 /// An endpoint and whether it may be called.

@@ -39,7 +39,7 @@ impl ModelStore {
                 .iter()
                 .filter_map(|id| data.draws.get(id).cloned())
                 .collect();
-            return DrawAnswer::Replayed { draws };
+            return DrawAnswer::replayed(draws, &request.user);
         }
         let Some(campaign) = data.campaigns.get(&batch.campaign) else {
             return DrawAnswer::Refused(DrawRefusal::CampaignNotFound);

@@ -31,6 +31,7 @@ impl ModelStore {
             campaign: campaign.into(),
             prize: prize.into(),
             state,
+            was_ready: false,
         };
         data.imports.insert(id, import);
         data.log(by, format!("code import {campaign}/{prize}"), now);
@@ -86,6 +87,7 @@ impl ModelStore {
                 text,
                 award: None,
                 is_voided: false,
+                is_erased: false,
             });
         }
         Ok(CodesAdded::Added { added, skipped })
@@ -158,12 +160,32 @@ impl Data {
             .map(|(id, _)| ImportId(*id))
     }
 
+    /// One that was finished once; whether it is being withdrawn already or not.
+    pub(super) fn import_withdrawn(
+        &mut self,
+        campaign: &str,
+        prize: &str,
+        import: ImportId,
+    ) -> bool {
+        let is_of = |it: &Import| *it.campaign == *campaign && *it.prize == *prize;
+        match self.imports.get_mut(&import.0).filter(|it| is_of(it)) {
+            Some(it) if it.was_ready => {
+                it.state = ImportState::Removed;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
     pub(super) fn import_finished(&mut self, import: ImportId) -> StoreResult<u64> {
         match self.imports.get(&import.0).map(|it| it.state) {
             Some(ImportState::Running | ImportState::Ready) => {}
             Some(ImportState::Removed) | None => return Err(not_running(import)),
         }
         self.set_import(import, ImportState::Ready);
+        if let Some(it) = self.imports.get_mut(&import.0) {
+            it.was_ready = true;
+        }
         Ok(count(self, |code| code.import == import))
     }
 

@@ -16,6 +16,7 @@
 //! A lost connection, an unknown commit, sealed codes and addresses, time-outs.
 
 mod bench;
+mod bulk;
 mod campaigns;
 mod catalog;
 mod copies;
@@ -118,17 +119,13 @@ impl ModelStore {
     pub fn code_of(&self, award: AwardId) -> Option<(String, bool)> {
         let data = self.data();
         let code = data.codes.iter().find(|code| code.award == Some(award))?;
-        Some((code.text.clone(), code.is_voided))
+        let text = if code.is_erased { "" } else { &code.text };
+        Some((text.to_owned(), code.is_voided))
     }
 
-    /// The sum of what `user` was credited.
+    /// The sum of what `user` was credited and kept.
     pub fn points_of(&self, user: &str) -> i64 {
-        let data = self.data();
-        data.points
-            .values()
-            .filter(|entry| *entry.user == *user)
-            .map(|entry| entry.points)
-            .sum()
+        self.data().balance(user)
     }
 
     /// The log of `award`: one line for each publish, attempt and act.
@@ -149,11 +146,6 @@ impl ModelStore {
     /// The messages that changed no award.
     pub fn kept(&self) -> Vec<KeptMessage> {
         self.data().kept.values().cloned().collect()
-    }
-
-    /// From here on `user` may not draw.
-    pub fn block_user(&self, user: &str) {
-        self.data().blocked.insert(user.into());
     }
 
     /// From here on the effect of `award` fails in its own transaction, and of it

@@ -2,12 +2,12 @@
 
 use super::ModelStore;
 use super::data::Data;
-use std::time::Duration;
 use tombola_core::award::{Event, Refusal, State, Step};
 use tombola_core::campaign::Kind;
 use tombola_core::limits::STEP_ROWS_MAX;
 use tombola_core::ports::{
-    Acted, Action, Actor, DeadFilter, Operate, PauseScope, RequeueStep, Requeued, StoreResult,
+    Acted, Action, Actor, BulkSpec, DeadLetter, Operate, Operation, OperationState, PauseScope,
+    PointsReversed, StoreResult,
 };
 use tombola_core::reason::HoldReason;
 use tombola_core::{AwardId, Timestamp};
@@ -26,37 +26,85 @@ impl Operate for ModelStore {
         })
     }
 
-    async fn requeue(&self, step: RequeueStep, by: Actor, now: Timestamp) -> StoreResult<Requeued> {
-        let mut data = self.data();
-        let page: Vec<AwardId> = data
-            .awards
+    async fn begin_operation(
+        &self,
+        spec: BulkSpec,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Operation> {
+        self.data()
+            .once(&by, now, |data| Ok(data.begun(spec, &by, now)))
+    }
+
+    async fn step_operation(&self, id: i64, now: Timestamp) -> StoreResult<Option<Operation>> {
+        Ok(self.stepped(&mut self.data(), id, now))
+    }
+
+    async fn cancel_operation(
+        &self,
+        id: i64,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Option<Operation>> {
+        self.data()
+            .once(&by, now, |data| Ok(data.operation_cancelled(id, &by, now)))
+    }
+
+    async fn running_operations(&self) -> StoreResult<Vec<i64>> {
+        let data = self.data();
+        let running = |it: &&Operation| it.state == OperationState::Running;
+        Ok(data
+            .operations
             .iter()
-            .filter(|(award, _)| step.after.is_none_or(|after| **award > after))
-            .filter(|(award, _)| is_meant(&data, **award, &step.filter))
-            .map(|(award, _)| *award)
-            .take(STEP_ROWS_MAX)
-            .collect();
-        let next = page.last().filter(|_| page.len() == STEP_ROWS_MAX).copied();
-        let mut done = Requeued {
-            next,
-            ..Requeued::default()
-        };
-        let count = u32::try_from(page.len()).unwrap_or(u32::MAX).max(1);
-        let apart: Duration = step.until.since(now) / count;
-        for (place, award) in (0_u32..).zip(&page) {
-            let due_at = now.plus(apart * place);
-            let event = Event::Requeue {
-                not_delivered: step.not_delivered,
-                due_at,
-            };
-            match self.apply(&mut data, *award, &event, now) {
-                Some(Step::Changed(_)) => done.requeued += 1,
-                Some(Step::Refused(Refusal::OutcomeUnknown)) => done.in_doubt += 1,
-                Some(Step::Refused(_) | Step::Late | Step::Same) | None => {}
+            .filter(running)
+            .map(|it| it.id)
+            .collect())
+    }
+
+    async fn block_user(&self, user: &str, by: Actor, now: Timestamp) -> StoreResult<()> {
+        self.data().once(&by, now, |data| {
+            data.blocked.insert(user.into());
+            data.log(&by, format!("user block {user}"), now);
+            Ok(())
+        })
+    }
+
+    async fn unblock_user(&self, user: &str, by: Actor, now: Timestamp) -> StoreResult<bool> {
+        self.data().once(&by, now, |data| {
+            let was_blocked = data.blocked.remove(user);
+            if was_blocked {
+                data.log(&by, format!("user unblock {user}"), now);
             }
-        }
-        data.log(&by, format!("requeue of {}", done.requeued), now);
-        Ok(done)
+            Ok(was_blocked)
+        })
+    }
+
+    async fn reverse_points(
+        &self,
+        award: AwardId,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<PointsReversed> {
+        self.data()
+            .once(&by, now, |data| Ok(data.points_reversed(award, &by, now)))
+    }
+
+    async fn dismiss(&self, letter: DeadLetter, by: Actor, now: Timestamp) -> StoreResult<bool> {
+        self.data().once(&by, now, |data| {
+            let is_there = match letter {
+                DeadLetter::Award(award) => {
+                    let it = data.awards.get(&award);
+                    it.is_some_and(|it| it.row.state == State::Dead)
+                }
+                DeadLetter::Message(number) => {
+                    usize::try_from(number).is_ok_and(|n| (1..=data.kept.len()).contains(&n))
+                }
+            };
+            if is_there {
+                data.log(&by, format!("dismiss {letter:?}"), now);
+            }
+            Ok(is_there)
+        })
     }
 
     async fn pause(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<()> {
@@ -175,21 +223,6 @@ impl ModelStore {
         data.log(by, format!("award {award}: {}", word(&event)), now);
         Acted::Done(row)
     }
-}
-
-fn is_meant(data: &Data, award: AwardId, filter: &DeadFilter) -> bool {
-    data.awards.get(&award).is_some_and(|it| {
-        it.row.state == State::Dead
-            && filter
-                .campaign
-                .as_deref()
-                .is_none_or(|campaign| campaign == &*it.campaign)
-            && filter.kind.is_none_or(|kind| kind == it.row.kind)
-            && filter
-                .reason
-                .is_none_or(|reason| Some(reason) == it.row.dead_reason)
-            && filter.since.is_none_or(|since| it.drawn_at >= since)
-    })
 }
 
 /// The word of an act in the operator log; an address is personal and stays out.

@@ -4,11 +4,13 @@ mod audit;
 mod award;
 mod campaign;
 mod pages;
+mod user;
 
 pub(crate) use audit::audit;
 pub(super) use award::award;
 pub(super) use campaign::{campaign, campaign_row};
 pub(super) use pages::{csv_pages, pages};
+pub(super) use user::{OPERATION_HEAD, kept_message, operation_row, points, user};
 
 use crate::api::{
     AwardDoc, AwardFact, CodeFact, DeadLetterFact, DrawDoc, EndpointFact, KeyDoc, LogFact,

@@ -23,7 +23,7 @@ type Users = BTreeMap<i64, HashMap<String, User>>;
 
 pub(super) fn check(conn: &Connection) -> rusqlite::Result<Check> {
     let mut users = kept(conn)?;
-    count(conn, &mut users)?;
+    count(conn, &mut users, &erasing(conn)?)?;
     let mut check = Check::new("I2_allowances");
     for (campaign, users) in &users {
         for (name, user) in users {
@@ -61,11 +61,24 @@ fn kept(conn: &Connection) -> rusqlite::Result<Users> {
     Ok(users)
 }
 
-fn count(conn: &Connection, users: &mut Users) -> rusqlite::Result<()> {
+/// Users that are being erased, by the name that takes their place: their counters
+/// still stand under the old one.
+fn erasing(conn: &Connection) -> rusqlite::Result<HashMap<String, String>> {
+    conn.prepare("SELECT pseudonym, user FROM erasing")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+fn count(
+    conn: &Connection,
+    users: &mut Users,
+    erasing: &HashMap<String, String>,
+) -> rusqlite::Result<()> {
     let mut statement = conn.prepare("SELECT campaign_id, user, day FROM draw")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (name, day) = (row.get_ref(1)?.as_str()?, row.get::<_, i64>(2)?);
+        let name = erasing.get(name).map_or(name, String::as_str);
         let of_campaign = users.entry(row.get(0)?).or_default();
         if let Some(user) = of_campaign.get_mut(name) {
             user.drawn += 1;

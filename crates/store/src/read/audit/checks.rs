@@ -70,7 +70,7 @@ const USER_WINS: &str = with_rules!("
   FROM (
     SELECT prize_id, user, wins AS kept, 0 AS won FROM user_win
     UNION ALL
-    SELECT d.prize_id, d.user, 0, 1
+    SELECT d.prize_id, coalesce((SELECT e.user FROM erasing e WHERE e.pseudonym = d.user), d.user), 0, 1
     FROM rules r CROSS JOIN draw d
     WHERE EXISTS (SELECT 1 FROM rules WHERE per_user_wins IS NOT NULL) AND r.per_user_wins IS NOT NULL
       AND d.prize_id = r.prize_id AND d.campaign_id = r.campaign_id AND d.version = r.version)
@@ -121,7 +121,11 @@ const POINTS: &str = with_rules!("
   SELECT 'entry of award ' || e.award_id || ': ' || e.points || ' points for ' || e.user
   FROM points_entry e LEFT JOIN delivery v ON v.award_id = e.award_id LEFT JOIN draw d ON d.id = e.award_id
   LEFT JOIN rules r ON r.campaign_id = d.campaign_id AND r.version = d.version AND r.prize_id = d.prize_id
-  WHERE v.kind IS NOT 'points' OR v.state IS NOT 'delivered' OR d.user IS NOT e.user OR r.points IS NOT e.points");
+  WHERE v.kind IS NOT 'points' OR v.state IS NOT 'delivered' OR d.user IS NOT e.user OR r.points IS NOT e.points
+  UNION ALL
+  SELECT 'reversal of award ' || r.award_id || ': ' || r.points || ' points of ' || r.user
+  FROM points_reversal r LEFT JOIN points_entry e ON e.award_id = r.award_id
+  WHERE e.points IS NOT r.points OR e.user IS NOT r.user");
 
 const STATE_SHAPE: &str = "
   SELECT 'award ' || award_id || ' is ' || state || ' with due_at ' || coalesce(due_at, 'null') ||

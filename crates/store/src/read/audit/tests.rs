@@ -145,6 +145,8 @@ const PLANTS: &[Plant] = &[
     plant("UPDATE code SET import_id = 99 WHERE award_id IS NULL", &["I4_code_once"]),
     plant("UPDATE points_entry SET points = 11 WHERE user = 'ann'", &["I5_points"]),
     plant("UPDATE points_entry SET user = 'eve' WHERE user = 'ann'", &["I5_points"]),
+    plant("INSERT INTO points_reversal SELECT award_id, user, points + 1, 1 FROM points_entry", &["I5_points"]),
+    plant("INSERT INTO points_reversal VALUES (1, 'ann', 10, 1)", &["I5_points"]),
     plant(
         "INSERT INTO points_entry SELECT award_id, 'cid', 10, 1 FROM delivery WHERE kind = 'text' AND state = 'pending'",
         &["I5_points"],

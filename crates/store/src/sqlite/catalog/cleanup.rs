@@ -11,11 +11,8 @@ use crate::read::column::as_column;
 use crate::sqlite::requests;
 use rusqlite::{Connection, OptionalExtension, params};
 use tombola_core::Timestamp;
-use tombola_core::limits::STEP_ROWS_MAX;
+use tombola_core::limits::{STEP_ROWS_MAX, STEP_ROWS_SEEN_MAX};
 
-/// Attempt lines looked at by one step. What is looked at in vain costs little, and
-/// the next step goes on behind it.
-const LINES_SEEN_MAX: usize = 20 * STEP_ROWS_MAX;
 /// Where the last step stopped looking, in `meta`.
 const CURSOR: &str = "cleanup_after_award";
 /// One step; gives the number of rows removed, 0 when there is nothing more.
@@ -85,7 +82,7 @@ fn old_attempts(conn: &Connection, before: Timestamp) -> rusqlite::Result<usize>
          WHERE a.award_id > ?1 ORDER BY a.award_id, a.n LIMIT ?3",
     )?;
     let mut remove = conn.prepare_cached("DELETE FROM attempt WHERE award_id = ?1 AND n = ?2")?;
-    let mut rows = seen.query([after, before.0, as_column(LINES_SEEN_MAX as u64)])?;
+    let mut rows = seen.query([after, before.0, as_column(STEP_ROWS_SEEN_MAX as u64)])?;
     let (mut lines, mut removed, mut cursor, mut last) = (0, 0, after, after);
     let mut old = Vec::new();
     while let Some(row) = rows.next()? {
@@ -107,7 +104,7 @@ fn old_attempts(conn: &Connection, before: Timestamp) -> rusqlite::Result<usize>
     for (award, n) in old {
         removed += remove.execute([award, n])?;
     }
-    let is_end = lines < LINES_SEEN_MAX && removed < STEP_ROWS_MAX;
+    let is_end = lines < STEP_ROWS_SEEN_MAX && removed < STEP_ROWS_MAX;
     // One award with more lines than a step sees must not hold the cursor for ever.
     let cursor = if cursor == after { last } else { cursor };
     conn.prepare_cached(

@@ -234,7 +234,7 @@ fn put_shipment(
 }
 
 /// A code once bound is never given to anybody else.
-fn void_code(conn: &Connection, award: AwardId, now: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn void_code(conn: &Connection, award: AwardId, now: Timestamp) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE code SET voided_at = ?2 WHERE award_id = ?1 AND voided_at IS NULL")?
         .execute([award.0, now.0])
         .map(drop)

@@ -106,12 +106,8 @@ impl Round<'_> {
                     is_same,
                 });
             } else if is_same {
-                answers.set(
-                    place,
-                    DrawAnswer::Replayed {
-                        draws: keys::replay(self.path, &kept)?,
-                    },
-                );
+                let draws = keys::replay(self.path, &kept)?;
+                answers.set(place, DrawAnswer::replayed(draws, &request.user));
             } else {
                 answers.set(place, DrawAnswer::Refused(DrawRefusal::RequestKeyReused));
             }

@@ -13,9 +13,8 @@ use tombola_core::campaign::Approval;
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
-    Actor, ApiKey, Copy, CopyAnswer, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
-    ImportFinished, KeptAnswer, KeptMessage, KeptRequest, PauseScope, Recorded, RequeueStep,
-    Written,
+    Actor, ApiKey, BulkSpec, Copy, CopyAnswer, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
+    ImportFinished, KeptAnswer, KeptMessage, KeptRequest, Operation, PauseScope, Recorded, Written,
 };
 
 type Slips = &'static [(&'static str, Hands)];
@@ -41,7 +40,14 @@ pub struct Hands {
     kept: fn(Vec<KeptMessage>) -> Vec<KeptMessage>,
     begins_alone: bool,
     cleanup: fn(Timestamp) -> Timestamp,
-    requeue: fn(RequeueStep) -> RequeueStep,
+    bulk: fn(BulkSpec) -> BulkSpec,
+    stepped: fn(Operation) -> Operation,
+    cancels: bool,
+    running: fn(Vec<i64>) -> Vec<i64>,
+    blocks: bool,
+    reverses: bool,
+    dismissed: fn(bool) -> bool,
+    withdraws: bool,
     scope: fn(PauseScope) -> PauseScope,
     resumed: fn(bool) -> bool,
     ended: fn(u64) -> u64,
@@ -74,7 +80,14 @@ const SOUND: Hands = Hands {
     kept: |it| it,
     begins_alone: true,
     cleanup: |it| it,
-    requeue: |it| it,
+    bulk: |it| it,
+    stepped: |it| it,
+    cancels: true,
+    running: |it| it,
+    blocks: true,
+    reverses: true,
+    dismissed: |it| it,
+    withdraws: true,
     scope: |it| it,
     resumed: |it| it,
     ended: |it| it,

@@ -5,8 +5,16 @@ use tombola_core::Timestamp;
 use tombola_core::campaign::Approval;
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ports::{
-    Actor, ApiKey, DeadFilter, ImportFinished, KeptRequest, PauseScope, RequestKey, RequeueStep,
+    Actor, ApiKey, BulkAction, BulkFilter, BulkSpec, ImportFinished, KeptRequest, Operation,
+    OperationState, PauseScope, RequestKey,
 };
+
+fn with_word(mut spec: BulkSpec, word: bool) -> BulkSpec {
+    if let BulkAction::Requeue { not_delivered, .. } = &mut spec.action {
+        *not_delivered = word;
+    }
+    spec
+}
 
 fn with_request(mut by: Actor, change: fn(&mut RequestKey)) -> Actor {
     if let Some(request) = &mut by.request {
@@ -24,17 +32,10 @@ pub(super) const ALL: Slips = &[
         },
     ),
     (
-        "a bulk requeue begins at the beginning with each step",
+        "a bulk action takes all",
         Hands {
-            requeue: |it| RequeueStep { after: None, ..it },
-            ..SOUND
-        },
-    ),
-    (
-        "a bulk requeue takes all dead letters",
-        Hands {
-            requeue: |it| RequeueStep {
-                filter: DeadFilter::default(),
+            bulk: |it| BulkSpec {
+                filter: BulkFilter::default(),
                 ..it
             },
             ..SOUND
@@ -43,30 +44,100 @@ pub(super) const ALL: Slips = &[
     (
         "a bulk requeue always has the word",
         Hands {
-            requeue: |it| RequeueStep {
-                not_delivered: true,
-                ..it
-            },
+            bulk: |it| with_word(it, true),
             ..SOUND
         },
     ),
     (
         "a bulk requeue never has the word",
         Hands {
-            requeue: |it| RequeueStep {
-                not_delivered: false,
-                ..it
-            },
+            bulk: |it| with_word(it, false),
             ..SOUND
         },
     ),
     (
         "a bulk requeue is not spread over time",
         Hands {
-            requeue: |it| RequeueStep {
-                until: Timestamp(0),
+            bulk: |mut it| {
+                if let BulkAction::Requeue { over_secs, .. } = &mut it.action {
+                    *over_secs = 0;
+                }
+                it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a bulk cancel never gives units back",
+        Hands {
+            bulk: |mut it| {
+                if let BulkAction::Cancel { return_stock } = &mut it.action {
+                    *return_stock = false;
+                }
+                it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a bulk action says too early that it is done",
+        Hands {
+            stepped: |it| Operation {
+                state: OperationState::Done,
                 ..it
             },
+            ..SOUND
+        },
+    ),
+    (
+        "a bulk action counts one too many",
+        Hands {
+            stepped: |it| Operation {
+                done: it.done + 1,
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a bulk action is not stopped",
+        Hands {
+            cancels: false,
+            ..SOUND
+        },
+    ),
+    (
+        "a bulk action that was begun is forgotten",
+        Hands {
+            running: |_| Vec::new(),
+            ..SOUND
+        },
+    ),
+    (
+        "a user is not blocked",
+        Hands {
+            blocks: false,
+            ..SOUND
+        },
+    ),
+    (
+        "points are not taken back",
+        Hands {
+            reverses: false,
+            ..SOUND
+        },
+    ),
+    (
+        "whatever is dismissed was there",
+        Hands {
+            dismissed: |_| true,
+            ..SOUND
+        },
+    ),
+    (
+        "codes are not withdrawn",
+        Hands {
+            withdraws: false,
             ..SOUND
         },
     ),

@@ -8,10 +8,11 @@ use tombola_core::campaign::{Approval, CampaignFile, Transition};
 use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
-    Acted, Action, Actor, ApiKey, AwardPath, Catalog, CodesAdded, Copy, CopyAnswer, Deferral,
-    DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, ImportBegun, ImportFinished, ImportId,
-    KeptAnswer, KeptMessage, KeptRequest, MarkOf, Operate, PauseScope, PutCampaign, Record,
-    Recorded, RequestKey, RequeueStep, Requeued, StockChanged, StoreResult, Transitioned, Written,
+    Acted, Action, Actor, ApiKey, AwardPath, BulkSpec, Catalog, CodesAdded, Copy, CopyAnswer,
+    DeadLetter, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, ImportBegun,
+    ImportFinished, ImportId, KeptAnswer, KeptMessage, KeptRequest, MarkOf, Operate, Operation,
+    PauseScope, PointsReversed, PutCampaign, Record, Recorded, RequestKey, StockChanged,
+    StoreResult, Transitioned, Written,
 };
 use tombola_core::reason::HoldReason;
 use tombola_core::retry::Schedule;
@@ -254,6 +255,23 @@ impl Catalog for Sloppy {
             .map(self.hands.finished)
     }
 
+    async fn withdraw_import(
+        &self,
+        campaign: &str,
+        prize: &str,
+        import: ImportId,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<bool> {
+        if self.hands.withdraws {
+            self.model
+                .withdraw_import(campaign, prize, import, by, now)
+                .await
+        } else {
+            Ok(true)
+        }
+    }
+
     async fn remove_import(&self, import: Option<ImportId>) -> StoreResult<bool> {
         self.model.remove_import(import).await
     }
@@ -312,10 +330,76 @@ impl Operate for Sloppy {
             .await
     }
 
-    async fn requeue(&self, step: RequeueStep, by: Actor, now: Timestamp) -> StoreResult<Requeued> {
+    async fn begin_operation(
+        &self,
+        spec: BulkSpec,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Operation> {
+        let spec = (self.hands.bulk)(spec);
         self.model
-            .requeue((self.hands.requeue)(step), by, now)
+            .begin_operation(spec, (self.hands.by)(by), now)
             .await
+    }
+
+    async fn step_operation(&self, id: i64, now: Timestamp) -> StoreResult<Option<Operation>> {
+        let stepped = self.model.step_operation(id, now).await?;
+        Ok(stepped.map(self.hands.stepped))
+    }
+
+    async fn cancel_operation(
+        &self,
+        id: i64,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<Option<Operation>> {
+        if self.hands.cancels {
+            self.model.cancel_operation(id, by, now).await
+        } else {
+            self.model.step_operation(id, now).await
+        }
+    }
+
+    async fn running_operations(&self) -> StoreResult<Vec<i64>> {
+        self.model
+            .running_operations()
+            .await
+            .map(self.hands.running)
+    }
+
+    async fn block_user(&self, user: &str, by: Actor, now: Timestamp) -> StoreResult<()> {
+        if self.hands.blocks {
+            self.model.block_user(user, by, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn unblock_user(&self, user: &str, by: Actor, now: Timestamp) -> StoreResult<bool> {
+        if self.hands.blocks {
+            self.model.unblock_user(user, by, now).await
+        } else {
+            Ok(true)
+        }
+    }
+
+    async fn reverse_points(
+        &self,
+        award: AwardId,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<PointsReversed> {
+        if self.hands.reverses {
+            self.model.reverse_points(award, by, now).await
+        } else {
+            Ok(PointsReversed::Before)
+        }
+    }
+
+    async fn dismiss(&self, letter: DeadLetter, by: Actor, now: Timestamp) -> StoreResult<bool> {
+        self.model
+            .dismiss(letter, by, now)
+            .await
+            .map(self.hands.dismissed)
     }
 
     async fn pause(&self, scope: PauseScope, by: Actor, now: Timestamp) -> StoreResult<()> {
@@ -371,10 +455,6 @@ impl Bench for Sloppy {
 
     async fn operator_lines(&self) -> usize {
         self.model.operator_log().len()
-    }
-
-    async fn block_user(&self, user: &str) {
-        self.model.block_user(user);
     }
 
     async fn poison(&self, award: AwardId) {

@@ -1,0 +1,146 @@
+//! Users over all campaigns: shown, blocked, erased; their points.
+
+use super::Route;
+use super::auth::{Access, Caller};
+use super::error::{ApiError, Code};
+use super::input::{self, JsonBody, Names, Params};
+use super::operations::Bulk;
+use crate::api::{
+    ActionBody, BulkFilter, PageQuery, PointsFact, PointsReversedDoc, UserBlockDoc, UserDetail,
+};
+use crate::app::App;
+use crate::random;
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use tombola_core::AwardId;
+use tombola_core::ports::{BulkAction, Operate, PointsReversed, Role};
+
+pub(super) fn routes() -> Vec<Route> {
+    let (operator, readers) = (
+        Access::of(&[Role::Operator]),
+        Access::of(&[Role::Operator, Role::Auditor]),
+    );
+    vec![
+        Route::get("/v1/users/{user}", readers, show),
+        Route::post("/v1/users/{user}/block", operator, block),
+        Route::post("/v1/users/{user}/unblock", operator, unblock),
+        Route::post("/v1/users/{user}/erase", Access::of(&[]), erase),
+        Route::get("/v1/users/{user}/points", readers, points),
+        Route::post("/v1/awards/{id}/reverse-points", operator, reverse),
+    ]
+}
+
+async fn show(
+    State(app): State<App>,
+    Names(user): Names<String>,
+) -> Result<Json<UserDetail>, ApiError> {
+    input::user(&user)?;
+    let found = app.store().user_detail(&user).await?;
+    found.map(Json).ok_or_else(|| Code::UserNotFound.into())
+}
+
+/// What goes against a person has a reason in the log.
+fn with_reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
+    input::reason(reason)?
+        .map(Some)
+        .ok_or_else(|| ApiError::field("/reason", "say why; it goes into the operator log"))
+}
+
+async fn block(
+    State(app): State<App>,
+    caller: Caller,
+    Names(user): Names<String>,
+    JsonBody(body): JsonBody<ActionBody>,
+) -> Result<Json<UserBlockDoc>, ApiError> {
+    input::user(&user)?;
+    let by = caller.actor(with_reason(body.reason)?);
+    app.store().block_user(&user, by, app.now()).await?;
+    let is_blocked = true;
+    Ok(Json(UserBlockDoc { user, is_blocked }))
+}
+
+async fn unblock(
+    State(app): State<App>,
+    caller: Caller,
+    Names(user): Names<String>,
+    JsonBody(body): JsonBody<ActionBody>,
+) -> Result<Json<UserBlockDoc>, ApiError> {
+    input::user(&user)?;
+    let by = caller.actor(input::reason(body.reason)?);
+    if !app.store().unblock_user(&user, by, app.now()).await? {
+        return Err(Code::UserNotBlocked.into());
+    }
+    let is_blocked = false;
+    Ok(Json(UserBlockDoc { user, is_blocked }))
+}
+
+/// Another name takes the user's place, which nobody can lead back to it.
+async fn erase(
+    State(app): State<App>,
+    caller: Caller,
+    Names(user): Names<String>,
+    JsonBody(body): JsonBody<ActionBody>,
+) -> Result<Response, ApiError> {
+    input::user(&user)?;
+    let by = caller.actor(with_reason(body.reason)?);
+    let unfinished = app.store().user_unfinished(&user).await?;
+    if unfinished > 0 {
+        return Err(ApiError::new(
+            Code::UserUnfinished,
+            format!("{unfinished} awards are on their way; cancel them first"),
+        )
+        .with("unfinished", unfinished));
+    }
+    let asked = Bulk {
+        action: BulkAction::Erase {
+            pseudonym: format!("erased-{}", random::name()),
+        },
+        filter: BulkFilter {
+            user: Some(user),
+            ..BulkFilter::default()
+        },
+        dry_run: false,
+    };
+    asked.run(&app, &caller, by).await
+}
+
+async fn points(
+    State(app): State<App>,
+    Names(user): Names<String>,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<PointsFact>, ApiError> {
+    input::user(&user)?;
+    let page = PageQuery {
+        limit: Some(input::page_size(query.limit)?),
+        ..query
+    };
+    Ok(Json(app.store().points_show(&user, page).await?))
+}
+
+async fn reverse(
+    State(app): State<App>,
+    caller: Caller,
+    Names(id): Names<String>,
+    JsonBody(body): JsonBody<ActionBody>,
+) -> Result<Json<PointsReversedDoc>, ApiError> {
+    let award = AwardId(input::id(&id, Code::AwardNotFound)?);
+    let by = caller.actor(with_reason(body.reason)?);
+    match app.store().reverse_points(award, by, app.now()).await? {
+        PointsReversed::Reversed {
+            user,
+            points,
+            balance,
+        } => Ok(Json(PointsReversedDoc {
+            award: award.0,
+            user,
+            points,
+            balance,
+        })),
+        PointsReversed::Before => Err(Code::PointsReversed.into()),
+        PointsReversed::NotFound => Err(ApiError::new(
+            Code::AwardNotFound,
+            "no points were given for it",
+        )),
+    }
+}
