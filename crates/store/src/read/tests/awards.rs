@@ -13,7 +13,9 @@ use std::time::Duration;
 use tombola_core::award::{Mark, Position, State};
 use tombola_core::campaign::Kind;
 use tombola_core::decision::Decision;
-use tombola_core::ports::{AwardPath as _, DeadFilter, KeptMessage, MarkOf, Record};
+use tombola_core::ports::{
+    AwardPath as _, BulkAction, BulkFilter, BulkSpec, DeadFilter, KeptMessage, MarkOf, Record,
+};
 use tombola_core::reason::{DeadReason, KeptReason};
 use tombola_core::retry::Jitter;
 use tombola_core::{AwardId, DrawId};
@@ -278,8 +280,24 @@ async fn filter_of_dead_letters_counts_what_a_requeue_would_touch() {
     };
     let list = it.store.dead_letter_list(of_kind.clone(), whole());
     assert_eq!(list.await.unwrap().items.len(), 1);
-    let count = async |filter| it.store.dead_letter_count(filter).await.unwrap();
-    assert_eq!(count(DeadFilter::default()).await, (3, 1));
-    assert_eq!(count(of_kind).await, (1, 0));
-    assert_eq!(count(other).await, (0, 0));
+    let count = async |filter: BulkFilter| {
+        let action = BulkAction::Requeue {
+            not_delivered: false,
+            over_secs: 0,
+        };
+        let spec = BulkSpec {
+            action,
+            filter,
+            matched: 0,
+        };
+        it.store.operation_count(spec).await.unwrap()
+    };
+    let bulk = |filter: DeadFilter| BulkFilter {
+        kind: filter.kind,
+        reason: filter.reason,
+        ..BulkFilter::default()
+    };
+    assert_eq!(count(BulkFilter::default()).await, (3, 1));
+    assert_eq!(count(bulk(of_kind)).await, (1, 0));
+    assert_eq!(count(bulk(other)).await, (0, 0));
 }

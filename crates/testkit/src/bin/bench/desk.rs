@@ -13,7 +13,7 @@ use tombola_engine::{
 use tombola_store::{SqliteStore, StoreOptions};
 
 /// The same odds as the rivals': 30 % wins, five prizes of which two with stock.
-const CAMPAIGN: &str = r#"
+pub(crate) const CAMPAIGN: &str = r#"
 [campaign]
 slug = "bench"
 name = "Bench"

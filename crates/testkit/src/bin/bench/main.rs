@@ -6,19 +6,25 @@
 
 mod desk;
 mod draw;
+mod http;
 mod import;
 mod load;
 mod raw;
 mod report;
+mod wire;
 
 use anyhow::{Result, bail};
+
+const ALL: &str = "`draw`, `http` and `import`";
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
         Some("draw") => draw::run(args),
+        Some("http") => http::run(args),
         Some("import") => import::run(args),
-        Some(other) => bail!("there is no benchmark `{other}`; there are `draw` and `import`"),
-        None => bail!("say which benchmark: `draw` or `import`"),
+        Some("empty-handler") => http::serve_empty(),
+        Some(other) => bail!("there is no benchmark `{other}`; there are {ALL}"),
+        None => bail!("say which benchmark: {ALL}"),
     }
 }

@@ -99,7 +99,12 @@ fn cpu() -> Option<String> {
 
 /// Largest resident memory of this process so far, in MB, where the system tells.
 pub(crate) fn memory_peak_mb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    memory_peak_mb_of(std::process::id())
+}
+
+/// The same of another process.
+pub(crate) fn memory_peak_mb_of(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib / 1024)
