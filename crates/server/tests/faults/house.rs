@@ -1,16 +1,12 @@
 //! The house of a fault test: the real binary on a fresh directory, a campaign of
-//! every kind that delivers by itself, and an endpoint that writes down what it
-//! did and honours the delivery key.
+//! every kind that delivers by itself, and the outside service that it calls.
 
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
-use axum::{Json, Router};
+use crate::rides::Rides;
+use crate::rows::Rows;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tombola_server::client::{Answer, Api, Call};
@@ -18,8 +14,16 @@ use tombola_server::client::{Answer, Api, Call};
 /// Nothing here takes longer, or it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Draws of one request: enough awards at once that the endpoint's lane is full.
-pub(crate) const PULL: usize = 10;
+/// Time between two looks at what is waited for.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The shortest times that may be configured.
+const CONFIG: &str = r#"
+[delivery]
+retry_first = "100ms"
+grace_first = "4001ms"
+lease_time = "40001ms"
+"#;
 
 const CAMPAIGN: &str = r#"{
   "campaign": { "slug": "fair", "name": "Fair" },
@@ -32,37 +36,41 @@ const CAMPAIGN: &str = r#"{
   ]
 }"#;
 
-/// Delivery keys under which the endpoint acted, by award.
-pub(crate) type Acted = Arc<Mutex<HashMap<i64, HashSet<String>>>>;
+/// A request for draws.
+pub(crate) struct Request {
+    pub(crate) key: String,
+    pub(crate) user: String,
+    pub(crate) count: usize,
+}
+
+impl Request {
+    pub(crate) fn call(&self) -> Call {
+        Call::post("/v1/campaigns/fair/draws")
+            .request_key(&self.key)
+            .json(&json!({ "user": self.user, "count": self.count }))
+    }
+}
 
 pub(crate) struct House {
-    pub(crate) data: TempDir,
-    pub(crate) acted: Acted,
+    pub(crate) rides: Rides,
+    data: TempDir,
     child: Child,
 }
 
 impl House {
-    /// A server that ends itself at `point`, with the campaign `fair` started.
-    pub(crate) async fn with_kill_point(point: &str) -> Self {
+    /// The campaign `fair` is started; the server is not.
+    pub(crate) async fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
-        std::fs::write(
-            data.path().join("c.toml"),
-            "[delivery]\nretry_first = \"100ms\"\n",
-        )
-        .unwrap();
-        let acted = Acted::default();
-        let url = endpoint(Arc::clone(&acted)).await;
+        std::fs::write(data.path().join("c.toml"), CONFIG).unwrap();
         let mut house = Self {
+            rides: Rides::open().await,
             child: spawn(data.path(), None),
             data,
-            acted,
         };
-        house.until_ready().await;
-        house.set_up(&url).await;
+        house.until_ready_or_dead().await;
+        house.set_up().await;
         house.child.kill().unwrap();
         house.child.wait().unwrap();
-        house.child = spawn(house.data.path(), Some(point));
-        house.until_ready_or_dead().await;
         house
     }
 
@@ -70,10 +78,14 @@ impl House {
         Api::socket(self.data.path().join("tombola.sock"))
     }
 
-    async fn set_up(&self, url: &str) {
+    pub(crate) fn rows(&self) -> Rows {
+        Rows::open(self.data.path())
+    }
+
+    async fn set_up(&self) {
         let api = self.api();
         let rides = json!({
-            "name": "rides", "url": url, "idempotent": true, "conflict_means_delivered": true,
+            "name": "rides", "url": self.rides.url, "idempotent": true, "conflict_means_delivered": true,
             "concurrency": 1, "rate": "8/s", "allow_private": true,
         });
         good(&api, Call::put("/v1/endpoints/rides").json(&rides)).await;
@@ -99,51 +111,47 @@ impl House {
         }
     }
 
-    /// Draws once under `key`, whatever happens to the server meanwhile: a server
-    /// that has died is started again, without its kill point.
-    pub(crate) async fn draw(&mut self, key: &str, user: &str) -> Answer {
-        loop {
-            let call = Call::post("/v1/campaigns/fair/draws")
-                .request_key(key)
-                .json(&json!({ "user": user, "count": PULL }));
-            match self.api().answer(call).await {
-                Ok(answer) if answer.status < 500 => return answer,
-                Ok(_) | Err(_) => self.restart_if_dead().await,
-            }
-        }
+    /// Starts the server, to end at `point` if there is one; it may do so at once.
+    pub(crate) async fn start(&mut self, point: Option<&str>) {
+        assert!(self.is_dead(), "one server at a time");
+        self.child = spawn(self.data.path(), point);
+        self.until_ready_or_dead().await;
+        assert!(
+            point.is_some() || !self.is_dead(),
+            "the server died by itself"
+        );
     }
 
-    /// How the server ended, if it has.
-    pub(crate) async fn restart_if_dead(&mut self) {
-        if self.child.try_wait().unwrap().is_some() {
-            self.child = spawn(self.data.path(), None);
-            self.until_ready().await;
-        }
-    }
-
-    /// Waits until the server has ended at its kill point.
-    pub(crate) async fn until_killed(&mut self) -> ExitStatus {
+    /// Draws; `None` if the server died before it answered.
+    pub(crate) async fn draw(&mut self, request: &Request) -> Option<Answer> {
+        let api = self.api();
         let child = &mut self.child;
-        wait("the death at the kill point", async || {
-            child.try_wait().unwrap()
+        wait("an answer, or the server's death", async || {
+            match api.answer(request.call()).await {
+                Ok(answer) if answer.status < 500 => Some(Some(answer)),
+                Ok(_) | Err(_) => child.try_wait().unwrap().map(|_| None),
+            }
         })
         .await
     }
 
-    pub(crate) async fn start_again(&mut self) {
-        self.child = spawn(self.data.path(), None);
-        self.until_ready().await;
+    pub(crate) fn is_dead(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
-    async fn until_ready(&mut self) {
-        let api = self.api();
-        wait("a ready server", async || {
-            api.answer(Call::get("/readyz"))
-                .await
-                .ok()
-                .filter(|answer| answer.status == 200)
-        })
-        .await;
+    /// Waits until the server has ended, and says how.
+    pub(crate) async fn until_dead(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        wait("the server's end", async || child.try_wait().unwrap()).await
+    }
+
+    /// Asks for a graceful stop.
+    pub(crate) fn stop(&self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     async fn until_ready_or_dead(&mut self) {
@@ -161,26 +169,39 @@ impl House {
     }
 
     /// Waits until nothing is on its way any more, and gives all awards.
-    pub(crate) async fn until_delivered(&mut self) -> Vec<Value> {
+    pub(crate) async fn until_delivered(&self) -> Vec<Value> {
         let api = self.api();
         wait("an audit without an unfinished award", async || {
-            let audit = good(&api, Call::get("/v1/audit")).await;
-            (audit["campaigns"][0]["unfinished"] == 0).then_some(())
+            (unfinished(&api).await == Some(0)).then_some(())
         })
         .await;
-        good(&api, Call::get("/v1/awards?limit=500")).await["items"]
-            .as_array()
-            .unwrap()
-            .clone()
+        awards(&api, "").await
     }
 }
 
 impl Drop for House {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(log(self.data.path()));
+            println!("{}", log.unwrap_or_default());
+        }
         // It may have ended already.
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Awards on their way, as a server says that lives.
+pub(crate) async fn unfinished(api: &Api) -> Option<u64> {
+    let answer = api.answer(Call::get("/v1/audit")).await.ok()?;
+    let audit: Value = serde_json::from_slice(&answer.body).ok()?;
+    audit["campaigns"][0]["unfinished"].as_u64()
+}
+
+/// The awards that fit, such as `&state=delivering`.
+pub(crate) async fn awards(api: &Api, filter: &str) -> Vec<Value> {
+    let page = good(api, Call::get(format!("/v1/awards?limit=500{filter}"))).await;
+    page["items"].as_array().unwrap().clone()
 }
 
 /// The answer of a call that has to go well.
@@ -196,13 +217,14 @@ pub(crate) async fn good(api: &Api, call: Call) -> Value {
 }
 
 /// Asks until there is an answer; fails when patience ends.
-async fn wait<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn wait<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
+        let mut looks = tokio::time::interval(LOOK);
         loop {
+            looks.tick().await;
             if let Some(answer) = ask().await {
                 return answer;
             }
-            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(PATIENCE, asking)
@@ -210,11 +232,16 @@ async fn wait<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
         .unwrap_or_else(|_| panic!("this did not come: {what}"))
 }
 
+/// What the servers of a house say.
+fn log(data: &Path) -> PathBuf {
+    data.join("serve.log")
+}
+
 fn spawn(data: &Path, point: Option<&str>) -> Child {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
-        .open(data.join("serve.log"))
+        .open(log(data))
         .unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tombola"));
     command
@@ -232,29 +259,4 @@ fn spawn(data: &Path, point: Option<&str>) -> Child {
         None => command.env_remove("TOMBOLA_KILL_POINT"),
     };
     command.spawn().unwrap()
-}
-
-async fn endpoint(acted: Acted) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/rides", listener.local_addr().unwrap());
-    let router = Router::new().route("/rides", post(act)).with_state(acted);
-    #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    url
-}
-
-async fn act(
-    State(acted): State<Acted>,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> (StatusCode, Json<Value>) {
-    let key = headers["webhook-id"].to_str().unwrap().to_owned();
-    let award = body["data"]["orderId"].as_i64().unwrap();
-    let is_new = acted.lock().unwrap().entry(award).or_default().insert(key);
-    let status = if is_new {
-        StatusCode::OK
-    } else {
-        StatusCode::CONFLICT
-    };
-    (status, Json(json!({ "receipt": format!("ride-{award}") })))
 }
