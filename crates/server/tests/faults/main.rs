@@ -1,7 +1,7 @@
-//! The real binary, built with kill points, ended at each hop of the path. What was
-//! answered is there and the same, everything is delivered, nothing twice, and the
-//! audit is clean. The modules are marked as tests so that lints know their helpers for
-//! what they are.
+//! The real binary, built with kill points, ended at each hop of the path, and at two
+//! of them in turn. What was answered is there and the same, everything is delivered,
+//! nothing twice, and the audit is clean. The modules are marked as tests so that lints
+//! know their helpers for what they are.
 
 #[cfg(test)]
 mod give_back;
@@ -11,6 +11,8 @@ mod house;
 mod keep;
 #[cfg(test)]
 mod lives;
+#[cfg(test)]
+mod pairs;
 #[cfg(test)]
 mod rides;
 #[cfg(test)]
