@@ -3,7 +3,7 @@
 
 use crate::rides::Rides;
 use crate::rows::Rows;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -150,6 +150,20 @@ impl House {
         kill_process(self.pid(), Signal::TERM).unwrap();
     }
 
+    /// Stands still, whatever it was doing, when this comes back.
+    pub(crate) fn freeze(&self) {
+        kill_process(self.pid(), Signal::STOP).unwrap();
+        let (_, status) = waitpid(Some(self.pid()), WaitOptions::UNTRACED)
+            .unwrap()
+            .unwrap();
+        assert!(status.stopped(), "{status:?}");
+    }
+
+    /// Goes on where it stood.
+    pub(crate) fn thaw(&self) {
+        kill_process(self.pid(), Signal::CONT).unwrap();
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -217,7 +231,16 @@ pub(crate) async fn good(api: &Api, call: Call) -> Value {
 }
 
 /// Asks until there is an answer; fails when patience ends.
-pub(crate) async fn wait<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn wait<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    wait_at_most(PATIENCE, what, ask).await
+}
+
+/// The same, for what takes its time.
+pub(crate) async fn wait_at_most<T>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let asking = async {
         let mut looks = tokio::time::interval(LOOK);
         loop {
@@ -227,7 +250,7 @@ pub(crate) async fn wait<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>)
             }
         }
     };
-    tokio::time::timeout(PATIENCE, asking)
+    tokio::time::timeout(patience, asking)
         .await
         .unwrap_or_else(|_| panic!("this did not come: {what}"))
 }

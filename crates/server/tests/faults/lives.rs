@@ -4,6 +4,7 @@
 
 use crate::house::{House, Request, awards, good, unfinished, wait};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -18,6 +19,7 @@ const PULL: usize = 10;
 
 /// What was asked, and what was answered.
 pub(crate) struct Book {
+    pull: usize,
     asked: Vec<Request>,
     answers: HashMap<String, Bytes>,
     /// Deaths, and what else may have cost a claim.
@@ -25,8 +27,15 @@ pub(crate) struct Book {
 }
 
 impl Book {
+    /// Of requests for several draws each.
     pub(crate) fn new() -> Self {
+        Self::of_pulls(PULL)
+    }
+
+    /// Of requests for so many draws each.
+    pub(crate) fn of_pulls(pull: usize) -> Self {
         Self {
+            pull,
             asked: Vec::new(),
             answers: HashMap::new(),
             faults: 0,
@@ -48,13 +57,27 @@ impl Book {
         }
     }
 
+    /// Asks `count` times, all at once, of a server that does not die.
+    pub(crate) async fn ask_at_once(&mut self, house: &House, count: usize) {
+        let asking = self.note(count).iter().map(async |request| {
+            let api = house.api();
+            let answer = wait("an answer", async || {
+                let answer = api.answer(request.call()).await.ok();
+                answer.filter(|answer| answer.status == 201)
+            });
+            (request.key.clone(), answer.await.body)
+        });
+        let answers = join_all(asking).await;
+        self.answers.extend(answers);
+    }
+
     /// Notes `count` new requests.
     fn note(&mut self, count: usize) -> &[Request] {
         let before = self.asked.len();
         let new = (before..before + count).map(|number| Request {
             key: format!("key-{number:06}"),
             user: format!("user-{}", number % 7),
-            count: PULL,
+            count: self.pull,
         });
         self.asked.extend(new);
         &self.asked[before..]

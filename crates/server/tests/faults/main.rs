@@ -1,8 +1,10 @@
-//! The real binary, built with kill points, ended at each hop of the path, and at two
-//! of them in turn. What was answered is there and the same, everything is delivered,
-//! nothing twice, and the audit is clean. The modules are marked as tests so that lints
-//! know their helpers for what they are.
+//! The real binary, built with kill points, ended at each hop of the path, at two of
+//! them in turn, or made to stand still. What was answered is there and the same,
+//! everything is delivered, nothing twice, and the audit is clean. The modules are
+//! marked as tests so that lints know their helpers for what they are.
 
+#[cfg(test)]
+mod frozen;
 #[cfg(test)]
 mod give_back;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The outside service of a fault test: it writes down every call, acts once under
-//! each delivery key, and answers 409 to a key under which it has acted.
+//! each delivery key, answers 409 to a key under which it has acted, and may hold its
+//! answers back.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -8,6 +9,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
 
 /// The delivery keys of the calls for each award, in order.
 pub(crate) type Calls = BTreeMap<i64, Vec<String>>;
@@ -16,6 +18,7 @@ pub(crate) type Calls = BTreeMap<i64, Vec<String>>;
 pub(crate) struct Rides {
     pub(crate) url: String,
     calls: Arc<Mutex<Calls>>,
+    answers: Arc<watch::Sender<bool>>,
 }
 
 impl Rides {
@@ -24,6 +27,7 @@ impl Rides {
         let rides = Self {
             url: format!("http://{}/rides", listener.local_addr().unwrap()),
             calls: Arc::default(),
+            answers: Arc::new(watch::Sender::new(true)),
         };
         let router = Router::new()
             .route("/rides", post(act))
@@ -35,6 +39,11 @@ impl Rides {
 
     pub(crate) fn calls(&self) -> Calls {
         self.calls.lock().unwrap().clone()
+    }
+
+    /// Whether it answers; until then it acts all the same, and the caller waits.
+    pub(crate) fn answer(&self, answers: bool) {
+        self.answers.send_replace(answers);
     }
 }
 
@@ -52,6 +61,8 @@ async fn act(
         before.push(key);
         is_new
     };
+    let mut answers = rides.answers.subscribe();
+    answers.wait_for(|answers| *answers).await.unwrap();
     let status = if is_new {
         StatusCode::OK
     } else {

@@ -90,6 +90,23 @@ impl Rows {
             .unwrap()
     }
 
+    /// Awards on their way to a worker whose grace is not over.
+    pub(crate) fn in_grace(&self) -> Result<Vec<i64>> {
+        self.ids(
+            "SELECT award_id FROM delivery
+             WHERE state = 'pending' AND due_at > unixepoch('subsec') * 1000000",
+        )
+    }
+
+    /// Awards with a claim out whose lease is not over.
+    pub(crate) fn in_lease(&self) -> Result<Vec<i64>> {
+        self.ids(
+            "SELECT award_id FROM delivery
+             WHERE state = 'delivering' AND due_at > unixepoch('subsec') * 1000000",
+        )
+    }
+
+    /// An error while the server has the file to itself.
     fn ids(&self, sql: &str) -> Result<Vec<i64>> {
         let mut select = self.0.prepare(sql)?;
         select.query_map([], |row| row.get(0))?.collect()
