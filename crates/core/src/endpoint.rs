@@ -106,7 +106,7 @@ impl EndpointSpec {
         is_enabled: bool,
     ) -> Result<Endpoint, EndpointProblem> {
         let problem = |field, what| Err(EndpointProblem { field, what });
-        let is_slug = (1..=40).contains(&self.name.len())
+        let is_slug = (1..=limits::SLUG_BYTES_MAX).contains(&self.name.len())
             && self
                 .name
                 .bytes()
@@ -117,7 +117,7 @@ impl EndpointSpec {
         if !(self.url.starts_with("https://") || self.url.starts_with("http://")) {
             return problem("url", "begin with https:// or http://");
         }
-        if self.concurrency == 0 || self.concurrency > 1024 {
+        if !(1..=limits::ENDPOINT_CONCURRENCY_MAX).contains(&self.concurrency) {
             return problem("concurrency", "use 1 to 1024");
         }
         let Some(timeout) = parse_span(&self.timeout)
@@ -170,7 +170,7 @@ fn parse_rate(text: &str) -> Option<Duration> {
     let number: u32 = number
         .parse()
         .ok()
-        .filter(|number| (1..=1_000_000).contains(number))?;
+        .filter(|number| (1..=limits::ENDPOINT_RATE_MAX).contains(number))?;
     let span = match unit {
         "s" => Duration::from_secs(1),
         "m" => Duration::from_mins(1),

@@ -10,6 +10,18 @@ pub const PRIZES_MAX: usize = 200;
 pub const WEIGHT_TOTAL_MAX: u64 = 1 << 40;
 /// Bytes of one campaign file.
 pub const CAMPAIGN_FILE_BYTES_MAX: usize = 1 << 20;
+/// Problems of one campaign file that are told apart; those beyond it are counted.
+pub const CAMPAIGN_PROBLEMS_MAX: usize = 100;
+/// Bytes of a slug: of a campaign, a prize or an endpoint.
+pub const SLUG_BYTES_MAX: usize = 40;
+/// Days of a span in a campaign file, such as `claim_within`.
+pub const SPAN_DAYS_MAX: u64 = 400;
+/// Points of one prize.
+pub const POINTS_MAX: u32 = 1_000_000_000;
+/// Bytes of the name of a code file in a campaign file.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// Bytes of `awardId` on the wire, where a prize sets it.
+pub const AWARD_ID_BYTES_MAX: usize = 64;
 /// Draws asked for by one request.
 pub const DRAWS_PER_REQUEST_MAX: u32 = 100;
 /// Bytes of a user id.
@@ -62,6 +74,13 @@ pub const MARK_TRIES_MAX: u32 = 4;
 pub const WORKER_POLL_MAX: usize = 500;
 /// Calls in flight in one process, all endpoints together.
 pub const CALLS_IN_FLIGHT_MAX: usize = 1024;
+/// Calls in flight that an endpoint may ask for, in one process.
+pub const ENDPOINT_CONCURRENCY_MAX: u32 = 1024;
+/// Calls that an endpoint may ask for in the unit of its rate.
+pub const ENDPOINT_RATE_MAX: u32 = 1_000_000;
+/// Secrets of an endpoint that sign at a time: the newest, during a rotation also the
+/// one before.
+pub const ENDPOINT_SECRETS_MAX: usize = 2;
 /// Copies in hand whose offset may not move yet; beyond it the partitions pause.
 pub const WORKER_IN_HAND_MAX: usize = 4000;
 /// Batches of copies that one worker has in the store at a time.
@@ -80,6 +99,12 @@ pub const LANE_WAIT_MAX: Duration = Duration::from_secs(1);
 pub const CALL_AHEAD_MAX: Duration = Duration::from_millis(250);
 /// Longest time between two commits of moved offsets.
 pub const OFFSET_COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a commit of offsets may hold the worker up.
+pub const OFFSET_COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A commit of offsets that failed is tried again after this long.
+pub const OFFSET_COMMIT_AGAIN: Duration = Duration::from_secs(5);
+/// How long a worker that stops may take to leave its group.
+pub const GROUP_LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest time until a change of an endpoint by another process is seen.
 pub const ENDPOINT_REFRESH: Duration = Duration::from_secs(2);
 /// First wait before a call of the store is made again, and the longest.
@@ -111,6 +136,11 @@ pub const GRACE_MAX: Duration = Duration::from_mins(10);
 pub const LEASE_TIME: Duration = Duration::from_mins(1);
 /// Longest deadline of one call; an endpoint's `timeout` is at most this.
 pub const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// Beyond the endpoint's own deadline, before a distributor that does not keep it is
+/// cut off.
+pub const CALL_OVERTIME: Duration = Duration::from_secs(1);
+/// Times that it is tried to disable an endpoint that asked for it.
+pub const ENDPOINT_DISABLE_TRIES_MAX: u32 = 3;
 /// Time allowed to record a decision after its call.
 pub const RECORD_ALLOWANCE: Duration = Duration::from_secs(10);
 /// First wait after a failed attempt.
@@ -157,12 +187,26 @@ pub const WRITER_ROWS_MAX: usize = 4000;
 pub const WRITER_WAITING_MAX: usize = 4096;
 /// How long the SQLite writer gathers and runs calls before it commits.
 pub const WRITER_GATHER_MAX: Duration = Duration::from_millis(20);
+/// Reads that wait for a connection of the SQLite store.
+pub const READS_WAITING_MAX: usize = 256;
 /// Bytes of one code.
 pub const CODE_BYTES_MAX: usize = 1024;
 /// Codes in one file.
 pub const CODES_PER_IMPORT_MAX: usize = 10_000_000;
+/// Bytes of one line of a code file: a code, quotes around it, the end of the line.
+pub const CODE_LINE_BYTES_MAX: u64 = 4096;
+/// Codes gathered in memory before they are sorted and given to the store.
+pub const IMPORT_GATHERED_MAX: usize = 50 * STEP_ROWS_MAX;
+/// Steps of an import read ahead of the store.
+pub const IMPORT_STEPS_AHEAD_MAX: usize = 4;
+/// How long the next piece of a code file may take to come.
+pub const IMPORT_CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the answer waits for the removal of an import that failed.
+pub const IMPORT_REMOVAL_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Bytes of one HTTP body, code files aside.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// How long an HTTP body may take to come, code files aside.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Campaigns that one key may be for; a key for more is for all.
 pub const KEY_CAMPAIGNS_MAX: usize = 100;
 /// Bytes of an answer that is kept for the repetition of its request.
@@ -177,6 +221,12 @@ pub const PAGE_MAX: usize = 500;
 pub const PAGE_DEFAULT: usize = 50;
 /// Longest answer of a read for people.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest audit.
+pub const AUDIT_TIMEOUT: Duration = Duration::from_mins(10);
+/// Violations of one check that an audit names; all are counted.
+pub const AUDIT_EXAMPLES_MAX: usize = 10;
+/// Lines of an award's timeline that are shown: the newest, when there are more.
+pub const TIMELINE_LINES_MAX: usize = 500;
 /// How long a graceful stop may take.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(20);
 /// Of a stop's deadline, what is kept for writing down what is known.
@@ -189,10 +239,26 @@ pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(2);
 pub const CAMPAIGN_SERIES_MAX: usize = 200;
 /// Bytes of a webhook's answer that are read.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of what is kept of the error of a call.
+pub const CALL_ERROR_BYTES_MAX: usize = 256;
 /// Bytes of a receipt that are kept.
 pub const RECEIPT_BYTES_MAX: usize = 4096;
 /// Bytes of a reason given by an operator.
 pub const REASON_BYTES_MAX: usize = 1024;
+/// Bytes of the name of a client of the API.
+pub const CLIENT_BYTES_MAX: usize = 64;
+/// Lines of an address, beside its name, city and so on.
+pub const ADDRESS_LINES_MAX: usize = 6;
+/// Bytes of each text of an address.
+pub const ADDRESS_TEXT_BYTES_MAX: usize = 256;
+/// Bytes of a carrier and of its tracking number.
+pub const SHIPMENT_TEXT_BYTES_MAX: usize = 256;
+/// The longest time over which a requeue is spread.
+pub const REQUEUE_OVER_MAX: Duration = Duration::from_hours(7 * 24);
+/// How long a command waits for another one that has the data directory open.
+pub const COMMAND_DIRECTORY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a command waits for a connection to the server.
+pub const COMMAND_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a claim token is good for after the draw.
 pub const CLAIM_TOKEN_LIFE: Duration = Duration::from_hours(365 * 24);
 
@@ -210,3 +276,5 @@ const _: () = assert!(
     CALL_AHEAD_MAX.as_millis() + CALL_TIMEOUT_MAX.as_millis() + RECORD_ALLOWANCE.as_millis()
         < LEASE_TIME.as_millis()
 );
+// One endpoint never asks for more calls than a process makes.
+const _: () = assert!(ENDPOINT_CONCURRENCY_MAX as usize <= CALLS_IN_FLIGHT_MAX);

@@ -13,7 +13,7 @@ pub use nearest::nearest;
 pub use problem::Problem;
 pub(in crate::campaign) use problem::quoted;
 
-use crate::limits::CAMPAIGN_FILE_BYTES_MAX;
+use crate::limits::{CAMPAIGN_FILE_BYTES_MAX, CAMPAIGN_PROBLEMS_MAX};
 use node::Node;
 use serde::{Deserialize, Serialize};
 
@@ -218,16 +218,13 @@ fn checked(root: &Node, text: &str) -> Result<CampaignFile, Vec<Problem>> {
     }
 }
 
-/// More problems than this in one file are not told apart.
-const PROBLEMS_MAX: usize = 100;
-
 /// In the order of the file, with line and column for each byte offset.
 fn finish(mut found: Vec<(Problem, Option<usize>)>, text: &str) -> Vec<Problem> {
     found.sort_by_key(|(_, offset)| *offset);
-    let left_out = found.len().saturating_sub(PROBLEMS_MAX);
+    let left_out = found.len().saturating_sub(CAMPAIGN_PROBLEMS_MAX);
     let mut problems: Vec<Problem> = found
         .into_iter()
-        .take(PROBLEMS_MAX)
+        .take(CAMPAIGN_PROBLEMS_MAX)
         .map(|(problem, offset)| match offset {
             Some(offset) => problem.at(problem::place_of(text, offset)),
             None => problem,

@@ -3,11 +3,9 @@
 use super::prizes::Check;
 use super::values::{self, quoted};
 use crate::campaign::rules::{Kind, KindSpec};
-use crate::limits::AWARD_CONTENT_BYTES_MAX;
+use crate::limits::{AWARD_CONTENT_BYTES_MAX, FILE_NAME_BYTES_MAX, POINTS_MAX};
 use std::time::Duration;
 
-const POINTS_MAX: u32 = 1_000_000_000;
-const FILE_NAME_BYTES_MAX: usize = 255;
 const CLAIM_WITHIN_DAYS: u64 = 14;
 const SHIP_WITHIN_DAYS: u64 = 30;
 const CONFIRM_WITHIN_DAYS: u64 = 7;

@@ -4,12 +4,10 @@ use super::values::{self, quoted};
 use super::{Findings, times};
 use crate::campaign::file::{PrizeSection, nearest};
 use crate::campaign::rules::{Kind, Prize, Release};
-use crate::limits::AWARD_NAME_BYTES_MAX;
+use crate::limits::{AWARD_ID_BYTES_MAX, AWARD_NAME_BYTES_MAX};
 use crate::time::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
-
-const AWARD_ID_BYTES_MAX: usize = 64;
 
 /// Reports each slug that an earlier prize has already.
 pub(super) fn unique_slugs(prizes: &[PrizeSection], found: &mut Findings) {

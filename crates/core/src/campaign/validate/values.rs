@@ -2,11 +2,9 @@
 
 use super::Findings;
 pub(super) use crate::campaign::file::quoted;
-use crate::limits::WEIGHT_TOTAL_MAX;
+use crate::limits::{SLUG_BYTES_MAX, SPAN_DAYS_MAX, WEIGHT_TOTAL_MAX};
 use std::time::Duration;
 
-const SLUG_BYTES_MAX: usize = 40;
-const DURATION_DAYS_MAX: u64 = 400;
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 /// `[a-z0-9-]{1,40}`.
@@ -133,12 +131,12 @@ pub(super) fn duration(
     let default = Duration::from_secs(default_days * DAY_SECONDS);
     let Some(text) = text else { return default };
     match seconds(text) {
-        Some(seconds) if (1..=DURATION_DAYS_MAX * DAY_SECONDS).contains(&seconds) => {
+        Some(seconds) if (1..=SPAN_DAYS_MAX * DAY_SECONDS).contains(&seconds) => {
             return Duration::from_secs(seconds);
         }
         Some(_) => {
             let what = format!(
-                "`{key}` is {}, and has to be 1s to {DURATION_DAYS_MAX}d",
+                "`{key}` is {}, and has to be 1s to {SPAN_DAYS_MAX}d",
                 quoted(text)
             );
             found.report(path, what, format!("for example \"{default_days}d\""));
