@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 use tempfile::TempDir;
 use tombola_core::award::Position;
 use tombola_core::campaign::odds::Roll;
@@ -127,6 +128,17 @@ impl Fixture {
         }
     }
 
+    /// An empty database whose waits go by that stopwatch.
+    pub(crate) fn timed(stopwatch: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open_timed(&dir.path().join("tombola.db"), stopwatch).unwrap();
+        Self {
+            store,
+            dir,
+            next: AtomicI64::new(1),
+        }
+    }
+
     /// One that begins as a copy of that file.
     pub(crate) fn copy_of(file: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -169,8 +181,7 @@ impl Fixture {
     /// A person with a shell: sees all and may write what no code of ours writes.
     pub(crate) fn shell(&self) -> Connection {
         let conn = Connection::open(self.path()).unwrap();
-        conn.busy_timeout(std::time::Duration::from_secs(5))
-            .unwrap();
+        conn.busy_timeout(Duration::from_secs(5)).unwrap();
         conn.pragma_update(None, "foreign_keys", false).unwrap();
         conn.pragma_update(None, "ignore_check_constraints", true)
             .unwrap();

@@ -1,18 +1,16 @@
 //! One award and everything that happened to it, in order.
 
 use super::awards::{self, AwardFact};
-use super::column::{instant, instant_or_null, odd, word};
+use super::column::{as_column, instant, instant_or_null, odd, word};
 use crate::sqlite::error::OrStoreError as _;
 use crate::sqlite::{Shared, SqliteStore};
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use tombola_core::award::State;
 use tombola_core::campaign::{Kind, KindSpec, Release};
+use tombola_core::limits::TIMELINE_LINES_MAX;
 use tombola_core::ports::StoreResult;
 use tombola_core::{AwardId, Timestamp};
-
-/// Lines of the log shown at most: the newest, when there are more.
-const LINES_MAX: i64 = 500;
 
 /// One award with its timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,7 +255,9 @@ fn timeline(
             "SELECT at, what, decision, state, due_at, lease, detail FROM attempt
              WHERE award_id = ?1 ORDER BY n DESC LIMIT ?2",
         )?
-        .query_map([fact.id.0, LINES_MAX], |row| line(row, fact.kind))?
+        .query_map([fact.id.0, as_column(TIMELINE_LINES_MAX as u64)], |row| {
+            line(row, fact.kind)
+        })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     lines.reverse();
     timeline.append(&mut lines);

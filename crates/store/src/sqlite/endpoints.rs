@@ -8,10 +8,8 @@ use crate::read::column::odd;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tombola_core::Timestamp;
 use tombola_core::endpoint::{Endpoint, EndpointSpec};
+use tombola_core::limits::ENDPOINT_SECRETS_MAX;
 use tombola_core::ports::Actor;
-
-/// Secrets that sign at a time.
-const SECRETS_MAX: usize = 2;
 
 /// Makes or replaces an endpoint. `Err` of the inner result: why it is not accepted.
 pub(super) fn put(
@@ -136,7 +134,7 @@ fn with_newest(kept: Vec<String>, brought: Option<String>, new: String) -> Vec<S
         .filter(|secret| *secret != newest)
         .collect();
     secrets.insert(0, newest);
-    secrets.truncate(SECRETS_MAX);
+    secrets.truncate(ENDPOINT_SECRETS_MAX);
     secrets
 }
 

@@ -76,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) origin: String,
     /// What was read of campaigns.
     pub(crate) rules: RulesCache,
+    /// Bounds what the writer gathers.
+    stopwatch: Stopwatch,
 }
 
 /// The store ports on one SQLite file.
@@ -90,7 +92,17 @@ impl SqliteStore {
     /// Opens the file, makes it if it is not there, and brings it to this version's
     /// schema. Blocks for as long as that takes.
     pub fn open(path: &Path, options: StoreOptions) -> StoreResult<Arc<Self>> {
-        open::open(path, options).map(Arc::new)
+        open::open(path, options, Stopwatch::new()).map(Arc::new)
+    }
+
+    /// The same with another stopwatch.
+    #[cfg(test)]
+    pub(crate) fn open_timed(
+        path: &Path,
+        stopwatch: impl Fn() -> Duration + Send + Sync + 'static,
+    ) -> StoreResult<Arc<Self>> {
+        let stopwatch = Stopwatch(Arc::new(stopwatch));
+        open::open(path, StoreOptions::default(), stopwatch).map(Arc::new)
     }
 
     /// The schema of the file at `path`, which is read and not changed.
@@ -173,10 +185,22 @@ async fn answer_of<T>(waiting: StoreResult<oneshot::Receiver<StoreResult<T>>>) -
     waiting?.await.unwrap_or(Err(StoreError::Closed))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "bounds a wait; no instant of it is kept or compared with others"
-)]
-fn stopwatch() -> Instant {
-    Instant::now()
+/// The time since the store was opened, by which waits are bounded; no instant of it
+/// is kept. Tests bring one of their own.
+#[derive(Clone)]
+pub(crate) struct Stopwatch(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Stopwatch {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounds waits; no instant of it is kept or compared with others"
+    )]
+    fn new() -> Self {
+        let opened = Instant::now();
+        Self(Arc::new(move || opened.elapsed()))
+    }
+
+    fn read(&self) -> Duration {
+        (self.0)()
+    }
 }

@@ -4,7 +4,7 @@ use super::error::OrStoreError as _;
 use super::readers::{self, Reads};
 use super::wal::{self, Wal};
 use super::writer::{self, Lines};
-use super::{RulesCache, Shared, SqliteStore, StoreOptions, migrate};
+use super::{RulesCache, Shared, SqliteStore, Stopwatch, StoreOptions, migrate};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions};
@@ -19,7 +19,11 @@ const STATEMENTS: usize = 256;
 /// How long a statement waits for another process that has the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) fn open(path: &Path, options: StoreOptions) -> StoreResult<SqliteStore> {
+pub(super) fn open(
+    path: &Path,
+    options: StoreOptions,
+    stopwatch: Stopwatch,
+) -> StoreResult<SqliteStore> {
     create_file(path).map_err(|error| unavailable(&error))?;
     let mut conn = connect(path, options.cache_kib)?;
     set_up_log(&conn)?;
@@ -29,9 +33,10 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> StoreResult<SqliteStor
         step: options.step,
         origin: origin(&conn)?,
         rules: RulesCache::default(),
+        stopwatch: stopwatch.clone(),
     });
     let lines = Arc::new(Lines::default());
-    let reads = Arc::new(Reads::new());
+    let reads = Arc::new(Reads::new(stopwatch));
     // The store first: if a later step fails, dropping it ends the threads.
     let threads = Mutex::default();
     let store = SqliteStore {

@@ -1,19 +1,18 @@
 //! Reads beside the writer: a few threads, each with a connection that cannot
 //! write. Each read sees one state of the database, and ends at its time-out.
 
+use super::Stopwatch;
 use super::error::{OrStoreError as _, store_error};
-use super::stopwatch;
 use rusqlite::Connection;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
+use tombola_core::limits::READS_WAITING_MAX;
 use tombola_core::ports::{StoreError, StoreResult};
 
-/// Reads that wait for a connection.
-const WAITING_MAX: usize = 256;
 /// Steps of SQLite's machine between two looks at the time-out.
 const STEPS_BETWEEN_LOOKS: i32 = 4000;
 
@@ -23,7 +22,7 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) struct Reads {
     waiting: Mutex<Waiting>,
     has_work: Condvar,
-    since: Instant,
+    stopwatch: Stopwatch,
 }
 
 #[derive(Default)]
@@ -33,11 +32,11 @@ struct Waiting {
 }
 
 impl Reads {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(stopwatch: Stopwatch) -> Self {
         Self {
             waiting: Mutex::default(),
             has_work: Condvar::new(),
-            since: stopwatch(),
+            stopwatch,
         }
     }
 
@@ -52,12 +51,12 @@ impl Reads {
         F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
     {
         let (answer, receiver) = oneshot::channel();
-        let ends = self.since.elapsed().saturating_add(timeout);
+        let ends = self.stopwatch.read().saturating_add(timeout);
         let mut waiting = self.lock();
         if waiting.is_closed {
             return Err(StoreError::Closed);
         }
-        if waiting.jobs.len() >= WAITING_MAX {
+        if waiting.jobs.len() >= READS_WAITING_MAX {
             return Err(StoreError::Overloaded);
         }
         let job: Job = Box::new(move |conn| {
@@ -102,8 +101,8 @@ impl Reads {
 /// The body of a reader's thread.
 pub(super) fn run(mut conn: Connection, reads: &Reads) {
     let ends_micros = Arc::new(AtomicU64::new(u64::MAX));
-    let (seen, since) = (Arc::clone(&ends_micros), reads.since);
-    let is_over = move || micros(since.elapsed()) >= seen.load(Ordering::Relaxed);
+    let (seen, stopwatch) = (Arc::clone(&ends_micros), reads.stopwatch.clone());
+    let is_over = move || micros(stopwatch.read()) >= seen.load(Ordering::Relaxed);
     if let Err(error) = conn.progress_handler(STEPS_BETWEEN_LOOKS, Some(is_over)) {
         tracing::error!(%error, "reads have no time-out");
     }

@@ -2,6 +2,7 @@
 //! what of the path only this store can show. What every store does is said in
 //! `conformance`.
 
+mod bounds;
 mod draws;
 mod open;
 mod path;
@@ -12,12 +13,14 @@ mod writer;
 use super::{Priority, SqliteStore};
 use crate::read::fixture::Fixture;
 use rusqlite::Connection;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::task::{Context, Poll, Waker};
 use tombola_core::campaign::odds::Roll;
 use tombola_core::draw::{DrawRequest, Ticket};
 use tombola_core::ids::IdBlock;
-use tombola_core::ports::{DrawBatch, StoreResult};
+use tombola_core::ports::{AwardPath as _, DrawBatch, StoreResult};
 
 /// A call that has the writer until it is let go.
 struct Held {
@@ -45,6 +48,15 @@ impl Held {
 
     fn let_go(&self) {
         self.go.send(()).unwrap();
+    }
+}
+
+/// What a call answers without waiting, if it does.
+fn at_once<T>(call: impl Future<Output = T>) -> Option<T> {
+    let mut call = pin!(call);
+    match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => None,
     }
 }
 
@@ -96,4 +108,15 @@ fn batch(requests: Vec<DrawRequest>) -> DrawBatch {
         now,
         has_relay: true,
     }
+}
+
+/// The campaign `fair`, with so many awards of its first prize on their way.
+pub(super) async fn won_by_many(count: usize) -> Fixture {
+    let fixture = Fixture::fair().await;
+    let reserved = fixture.store.reserve_ids(u32::try_from(count).unwrap());
+    let mut ids = reserved.await.unwrap();
+    let one = |n| request(&mut ids, &format!("u{n}"), &format!("key-{n:05}"), 0);
+    let requests = (0..count).map(one).collect();
+    fixture.store.commit_draws(batch(requests)).await.unwrap();
+    fixture
 }

@@ -15,14 +15,15 @@
 //!   callers find out by their keys.
 //! - A caller goes away: its call runs all the same.
 
+use super::Shared;
 use super::error::{OrStoreError as _, store_error};
 use super::wal::Wal;
-use super::{Shared, stopwatch};
 use rusqlite::Connection;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tombola_core::limits::{WRITER_GATHER_MAX, WRITER_ROWS_MAX, WRITER_WAITING_MAX};
 use tombola_core::ports::{StoreError, StoreResult};
@@ -230,10 +231,10 @@ struct Group<'a> {
 impl Group<'_> {
     /// Begins, runs what waits, commits. An error means that nothing is there.
     fn write(&mut self, first: Entry, lines: &Lines) -> StoreResult<()> {
-        let since = stopwatch();
+        let began = self.shared.stopwatch.read();
         self.run_first(first)?;
         let mut has_other = false;
-        while self.rows < WRITER_ROWS_MAX && since.elapsed() < WRITER_GATHER_MAX {
+        while self.rows < WRITER_ROWS_MAX && self.gathered_for(began) < WRITER_GATHER_MAX {
             let entry = match lines.next_draw() {
                 Some(draw) => draw,
                 None => match lines.next_other() {
@@ -251,6 +252,10 @@ impl Group<'_> {
             self.run(other)?;
         }
         self.execute("COMMIT")
+    }
+
+    fn gathered_for(&self, began: Duration) -> Duration {
+        self.shared.stopwatch.read().saturating_sub(began)
     }
 
     /// Runs the first call without a savepoint, for which SQLite would copy every

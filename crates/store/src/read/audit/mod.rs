@@ -24,13 +24,8 @@ use crate::sqlite::{Shared, SqliteStore};
 use rules::Versions;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use tombola_core::limits::{AUDIT_EXAMPLES_MAX, AUDIT_TIMEOUT};
 use tombola_core::ports::StoreResult;
-
-/// Violations of one check that are named; all are counted.
-const EXAMPLES_MAX: usize = 10;
-/// How long an audit may take: it reads every row of a large database.
-const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// How many draws are drawn again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,7 +86,7 @@ impl SqliteStore {
     /// runs, so one at a time is enough.
     pub async fn audit(&self, depth: AuditDepth) -> StoreResult<AuditReport> {
         let shared = self.shared();
-        self.read_within(TIMEOUT, move |conn| audit(conn, &shared, depth))
+        self.read_within(AUDIT_TIMEOUT, move |conn| audit(conn, &shared, depth))
             .await
     }
 }
@@ -135,7 +130,7 @@ impl Check {
 
     fn found(&mut self, example: impl FnOnce() -> String) {
         self.violations += 1;
-        if self.examples.len() < EXAMPLES_MAX {
+        if self.examples.len() < AUDIT_EXAMPLES_MAX {
             self.examples.push(example());
         }
     }

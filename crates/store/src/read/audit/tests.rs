@@ -2,15 +2,17 @@
 //! the violation that it is about, planted by a shell on a copy of a lived-in
 //! database, and no other check is mistaken for it.
 
-use super::{AuditDepth, AuditReport};
+use super::{AuditDepth, AuditReport, Check};
 use crate::read::fixture::{
     COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, PHONE, TOUR, actor, award_of,
 };
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tombola_core::award::Mark;
 use tombola_core::decision::Decision;
-use tombola_core::ports::{Action, AwardPath as _, MarkOf, Record};
+use tombola_core::limits::{AUDIT_EXAMPLES_MAX, AUDIT_TIMEOUT};
+use tombola_core::ports::{Action, AwardPath as _, MarkOf, Record, StoreError};
 use tombola_core::retry::Jitter;
 
 /// A database in which something of everything has happened.
@@ -247,4 +249,44 @@ async fn draws_without_request_are_well_only_after_the_cleanup_of_a_closed_campa
     assert_eq!(fixture.number("SELECT count(*) FROM request"), 0);
     let report = audit(&fixture).await;
     assert_eq!(failing(&report), [""; 0], "{:#?}", report.checks);
+}
+
+#[tokio::test]
+async fn audit_ends_at_its_time_out_and_not_before() {
+    // What the stopwatch says now, and from its next look on.
+    let hand = Arc::new(Mutex::new((Duration::ZERO, Duration::ZERO)));
+    let seen = Arc::clone(&hand);
+    let fixture = Fixture::timed(move || {
+        let mut hand = seen.lock().unwrap();
+        let now = hand.0;
+        hand.0 = hand.1;
+        now
+    });
+    // So many rows that the audit looks at the time.
+    fixture
+        .shell()
+        .execute_batch(
+            "INSERT INTO points_entry (award_id, user, points, at)
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+             SELECT i, 'u', 1, 0 FROM n",
+        )
+        .unwrap();
+    let audit_when_passed = async |passed: Duration| {
+        *hand.lock().unwrap() = (Duration::ZERO, passed);
+        fixture.store.audit(AuditDepth::Full).await
+    };
+    let almost = AUDIT_TIMEOUT - Duration::from_micros(1);
+    assert!(audit_when_passed(almost).await.is_ok());
+    let over = audit_when_passed(AUDIT_TIMEOUT).await;
+    assert!(matches!(over, Err(StoreError::Unavailable(_))), "{over:?}");
+}
+
+#[test]
+fn check_names_as_many_violations_as_its_bound_and_counts_all() {
+    let mut check = Check::new("I1_any");
+    for n in 0..=AUDIT_EXAMPLES_MAX {
+        check.found(|| n.to_string());
+    }
+    assert_eq!(check.examples.len(), AUDIT_EXAMPLES_MAX);
+    assert_eq!(check.violations, AUDIT_EXAMPLES_MAX as u64 + 1);
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tombola_core::award::{Mark, Position, State};
 use tombola_core::campaign::Kind;
 use tombola_core::decision::Decision;
+use tombola_core::limits::TIMELINE_LINES_MAX;
 use tombola_core::ports::{
     AwardPath as _, BulkAction, BulkFilter, BulkSpec, DeadFilter, KeptMessage, MarkOf, Record,
 };
@@ -300,4 +301,22 @@ async fn filter_of_dead_letters_counts_what_a_requeue_would_touch() {
     assert_eq!(count(BulkFilter::default()).await, (3, 1));
     assert_eq!(count(bulk(of_kind)).await, (1, 0));
     assert_eq!(count(bulk(other)).await, (0, 0));
+}
+
+#[tokio::test]
+async fn timeline_shows_as_many_lines_as_its_bound_the_newest() {
+    let it = Fixture::fair().await;
+    let award = it.win("ann", HELLO).await;
+    it.shell()
+        .execute(
+            "INSERT INTO attempt (award_id, n, at, what, lease, decision, state)
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= ?2)
+             SELECT ?1, i, i, 'operator', i, 'hold', 'held' FROM n",
+            [award.0, i64::try_from(TIMELINE_LINES_MAX).unwrap()],
+        )
+        .unwrap();
+    let timeline = show(&it, award).await.timeline;
+    let leases: Vec<i64> = timeline.iter().filter_map(|line| line.lease).collect();
+    assert_eq!(leases.len(), TIMELINE_LINES_MAX);
+    assert_eq!(leases[0], 2, "the first of one too many is not shown");
 }

@@ -11,6 +11,7 @@ use super::{AwardDetail, Page, PageQuery};
 use std::future::Future;
 use tombola_core::AwardId;
 use tombola_core::award::Mark;
+use tombola_core::limits::{PAGE_DEFAULT, PAGE_MAX};
 use tombola_core::ports::{AwardPath as _, MarkOf, StoreResult};
 
 /// All items of a list, read page by page.
@@ -56,18 +57,24 @@ async fn show(it: &Fixture, award: AwardId) -> AwardDetail {
 
 #[tokio::test]
 async fn page_is_bounded_whatever_is_asked() {
-    let page = PageQuery {
+    let asked = |limit| PageQuery {
         after: Some("rubbish".to_owned()),
-        limit: Some(1_000_000),
+        limit,
     };
-    assert_eq!(page.rows(), 501);
-    assert_eq!(page.below(), i64::MAX);
-    assert_eq!(
-        PageQuery {
-            limit: Some(0),
-            ..page
-        }
-        .rows(),
-        2
-    );
+    assert_eq!(asked(None).below(), i64::MAX);
+    let shown = [
+        (None, PAGE_DEFAULT),
+        (Some(0), 1),
+        (Some(PAGE_MAX), PAGE_MAX),
+        (Some(PAGE_MAX + 1), PAGE_MAX),
+    ];
+    for (limit, rows) in shown {
+        // One more is asked for, to know whether there is a next page, and not shown.
+        assert_eq!(asked(limit).rows(), i64::try_from(rows + 1).unwrap());
+        let page = asked(limit).page((0..=rows).collect(), usize::to_string);
+        assert_eq!(
+            (page.items.len(), page.next),
+            (rows, Some((rows - 1).to_string()))
+        );
+    }
 }

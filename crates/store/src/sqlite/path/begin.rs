@@ -63,3 +63,22 @@ fn begin_step(
         .flatten();
     Ok((moved, last))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::tests::won_by_many;
+
+    #[tokio::test]
+    async fn a_step_of_a_start_alone_sees_as_many_rows_as_its_bound_and_goes_on_behind_them() {
+        let fixture = won_by_many(STEP_ROWS_MAX + 1).await;
+        let now = crate::read::fixture::NOW;
+        let step = async |after: Cursor| {
+            let step = move |conn: &Connection| begin_step(conn, after, now);
+            fixture.store.write(Priority::Other, 1, step).await.unwrap()
+        };
+        let (moved, last) = step((i64::MIN, i64::MIN, i64::MIN)).await;
+        assert_eq!(moved, STEP_ROWS_MAX as u64);
+        assert_eq!(step(last.unwrap()).await, (1, None));
+    }
+}

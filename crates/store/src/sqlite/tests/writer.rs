@@ -1,13 +1,12 @@
 //! One writer: savepoints, answers after the commit, bounds, the end.
 
-use super::{Held, insert, names};
+use super::{Held, at_once, insert, names};
 use crate::read::fixture::Fixture;
 use crate::sqlite::Priority::{Draw, Other};
 use crate::sqlite::alone;
 use crate::sqlite::error::OrStoreError as _;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
 use std::time::Duration;
 use tombola_core::limits::WRITER_WAITING_MAX;
 use tombola_core::ports::{StoreError, StoreResult};
@@ -70,12 +69,7 @@ async fn a_call_is_answered_after_its_commit_and_not_before() {
     held.wait();
     // `early` has run, and its transaction is still open.
     let mut early = pin!(early);
-    assert!(
-        early
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-            .is_pending()
-    );
+    assert!(at_once(early.as_mut()).is_none());
     assert!(names(&fixture).is_empty());
     held.let_go();
     early.await.unwrap();
@@ -179,9 +173,9 @@ async fn a_full_line_refuses_and_the_other_line_still_takes() {
     let waiting: Vec<_> = (0..WRITER_WAITING_MAX)
         .map(|_| fixture.store.write(Other, 1, |_| Ok(())))
         .collect();
-    let one_more = fixture.store.write(Other, 1, |_| Ok(())).await;
+    let one_more = at_once(fixture.store.write(Other, 1, |_| Ok(())));
     assert!(
-        matches!(one_more, Err(StoreError::Overloaded)),
+        matches!(one_more, Some(Err(StoreError::Overloaded))),
         "{one_more:?}"
     );
     let draw = fixture.store.write(Draw, 1, |_| Ok(()));
