@@ -239,7 +239,7 @@ pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(2);
 pub const CAMPAIGN_SERIES_MAX: usize = 200;
 /// Bytes of a webhook's answer that are read.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of what is kept of the error of a call.
+/// Bytes of the causes that are kept of a call that failed.
 pub const CALL_ERROR_BYTES_MAX: usize = 256;
 /// Bytes of a receipt that are kept.
 pub const RECEIPT_BYTES_MAX: usize = 4096;

@@ -80,10 +80,15 @@ impl SystemClock {
         off
     }
 
-    /// How far off it was at the last measurement: above
-    /// `limits::CLOCK_OFF_MAX` the process is not ready.
+    /// How far off it was at the last measurement.
     pub fn off(&self) -> Duration {
         Duration::from_micros(self.off.load(Ordering::Relaxed).unsigned_abs())
+    }
+
+    /// Whether it was close enough at the last measurement: the process is not ready
+    /// while it is not.
+    pub fn is_trusted(&self) -> bool {
+        self.off() <= limits::CLOCK_OFF_MAX
     }
 
     /// Follows this machine's civil time until a stop: for a database that is a file
@@ -95,6 +100,12 @@ impl SystemClock {
                 () = tokio::time::sleep(limits::CLOCK_INTERVAL) => {}
             }
             self.follow(Self::wall());
+            if !self.is_trusted() {
+                tracing::warn!(
+                    clock.off_ms = self.off.load(Ordering::Relaxed) / 1000,
+                    "the machine's time has stepped; the clock follows slowly"
+                );
+            }
         }
     }
 }
@@ -135,6 +146,33 @@ mod tests {
         assert!(off > 3_599_000_000, "{off}");
         let passed = clock.monotonic();
         assert!(clock.now().since(before) <= passed + passed / 10 + Duration::from_millis(1));
+    }
+
+    #[test]
+    fn clock_is_trusted_up_to_the_bound_of_its_distance_either_way() {
+        let clock = SystemClock::new();
+        let max = micros(limits::CLOCK_OFF_MAX);
+        let off_by = |micros| {
+            clock.off.store(micros, Ordering::Relaxed);
+            clock.is_trusted()
+        };
+        assert!(off_by(0) && off_by(max) && off_by(-max));
+        assert!(!off_by(max + 1) && !off_by(-max - 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_of_the_machine_is_looked_at_once_in_the_interval() {
+        let (clock, tasks) = (Arc::new(SystemClock::new()), Tasks::new());
+        tasks.spawn(Arc::clone(&clock).follow_wall(tasks.clone()));
+        // No measurement says this.
+        clock.off.store(i64::MAX, Ordering::Relaxed);
+        let milli = Duration::from_millis(1);
+        for (passes, is_measured) in [(limits::CLOCK_INTERVAL - milli, false), (milli, true)] {
+            tokio::task::yield_now().await;
+            tokio::time::advance(passes).await;
+            tokio::task::yield_now().await;
+            assert_eq!(clock.is_trusted(), is_measured);
+        }
     }
 
     #[test]

@@ -322,3 +322,6 @@ async fn refresh_lanes(lanes: Arc<Lanes>, catalog: Arc<dyn Catalog>, tasks: Task
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,3 +151,34 @@ pub(crate) async fn halved<T: Clone + Sync, R>(
     }
     answers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_for_the_store_double_from_the_shortest_to_the_longest() {
+        let (tasks, mut backoff) = (Tasks::new(), Backoff::new());
+        let (first, last) = limits::STORE_BACKOFF.into_inner();
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "tokio's clock, which stands still"
+            )]
+            let began = Instant::now();
+            assert!(backoff.wait(&tasks, Patience::UntilStop).await);
+            waits.push(began.elapsed());
+        }
+        let expected = [
+            first,
+            first * 2,
+            first * 4,
+            first * 8,
+            first * 16,
+            first * 32,
+        ];
+        assert_eq!((&waits[..6], &waits[6..]), (&expected[..], &[last; 2][..]));
+    }
+}

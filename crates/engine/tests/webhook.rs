@@ -14,6 +14,7 @@ use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::decision::{CallAnswer, DecisionName, judge};
 use tombola_core::endpoint::Endpoint;
+use tombola_core::limits;
 use tombola_engine::{Distributor, SystemClock, WebhookDistributor};
 
 fn webhook() -> WebhookDistributor {
@@ -217,15 +218,16 @@ async fn answer_is_read_up_to_its_bound_and_a_receipt_is_kept() {
         receipt: Some("r-7".to_owned()),
     };
     assert_eq!(answer, expected);
-    let (answer, _) = call(&receiver.endpoint("/large")).await;
-    assert_eq!(
-        answer,
-        CallAnswer::Status {
+    let max = limits::ANSWER_BYTES_MAX;
+    for (bytes, receipt) in [(max, Some("r-8")), (max + 1, None), (16 * max, None)] {
+        let (answer, _) = call(&receiver.endpoint(&format!("/bytes/{bytes}"))).await;
+        let expected = CallAnswer::Status {
             status: 200,
             retry_after: None,
-            receipt: None
-        }
-    );
+            receipt: receipt.map(str::to_owned),
+        };
+        assert_eq!(answer, expected, "{bytes} bytes");
+    }
 }
 
 #[tokio::test]

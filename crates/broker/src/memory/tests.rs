@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use tombola_core::limits;
 use tombola_core::ports::{Member, Polled, Report, Topic, TopicError};
 
 struct MemoryWorld(MemoryTopic);
@@ -99,6 +100,36 @@ async fn full_topic_refuses_and_takes_again_after_a_commit() {
             .all(|report| matches!(report, Report::Taken { .. }))
     );
     assert_eq!(taken(&again[0]), (0, i64::try_from(count).unwrap()));
+}
+
+#[tokio::test]
+async fn topic_as_it_is_by_default_keeps_as_many_bytes_as_its_bound() {
+    let topic = MemoryTopic::new(MemoryOptions::default());
+    // One allocation, however often it is kept.
+    let message = outgoing(0, &"x".repeat(limits::MESSAGE_BYTES_MAX));
+    let each = 1 + limits::MEMORY_TOPIC_BYTES_MAX / limits::MESSAGE_BYTES_MAX;
+    let reports = topic.publish_batch(vec![message; each]).await;
+    let taken = |report: &&Report| matches!(report, Report::Taken { .. });
+    let count = reports.iter().filter(taken).count();
+    assert!(matches!(reports.last(), Some(Report::NotTaken(_))));
+    let bytes = topic.shared.lock().bytes();
+    let of_one = bytes / count;
+    let free = limits::MEMORY_TOPIC_BYTES_MAX - bytes;
+    assert!(
+        free < of_one,
+        "{free} bytes are free, one message has {of_one}"
+    );
+}
+
+#[tokio::test]
+async fn topic_as_it_is_by_default_has_as_many_partitions_as_the_bound_says() {
+    let topic = MemoryTopic::new(MemoryOptions::default());
+    let described = topic.describe().await.unwrap().unwrap();
+    assert_eq!(described.partitions, limits::TOPIC_PARTITIONS);
+    let places: std::collections::BTreeSet<i32> = (0..1000)
+        .map(|user| topic.place(format!("user-{user}").as_bytes()))
+        .collect();
+    assert!(places.into_iter().eq(0..limits::TOPIC_PARTITIONS));
 }
 
 #[tokio::test]

@@ -25,19 +25,20 @@ pub(super) async fn read_body(mut response: Response) -> Result<Option<Vec<u8>>,
 /// The field `receipt` of a JSON answer, cut to its bound.
 pub(super) fn receipt(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
-    let mut text = match answer.get("receipt")? {
+    let text = match answer.get("receipt")? {
         Value::Null => return None,
         Value::String(text) => text.clone(),
         other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
             other.to_string()
         }
     };
-    let end = (0..=limits::RECEIPT_BYTES_MAX)
-        .rev()
-        .find(|end| text.is_char_boundary(*end))
-        .unwrap_or(0);
-    text.truncate(end);
-    Some(text)
+    Some(cut(text, limits::RECEIPT_BYTES_MAX))
+}
+
+/// The text, cut between two characters so that it has that many bytes at most.
+pub(super) fn cut(mut text: String, bytes_max: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes_max));
+    text
 }
 
 /// `Retry-After`, in seconds or as a date.
@@ -81,9 +82,14 @@ mod tests {
         for body in [&b""[..], b"thanks", b"[]", b"{}", br#"{"receipt":null}"#] {
             assert_eq!(receipt(body), None);
         }
-        let long = serde_json::json!({ "receipt": "é".repeat(4096) }).to_string();
-        assert_eq!(receipt(long.as_bytes()).map(|text| text.len()), Some(4096));
-        let odd = serde_json::json!({ "receipt": format!("x{}", "é".repeat(4096)) }).to_string();
-        assert_eq!(receipt(odd.as_bytes()).map(|text| text.len()), Some(4095));
+        let max = limits::RECEIPT_BYTES_MAX;
+        let kept = |text: String| {
+            let answer = serde_json::json!({ "receipt": text }).to_string();
+            receipt(answer.as_bytes()).map(|text| text.len())
+        };
+        assert_eq!(kept("x".repeat(max)), Some(max));
+        assert_eq!(kept("x".repeat(max + 1)), Some(max));
+        assert_eq!(kept("é".repeat(max)), Some(max));
+        assert_eq!(kept(format!("x{}", "é".repeat(max))), Some(max - 1));
     }
 }

@@ -9,7 +9,7 @@
 //! - Anything else after the connection stood: `Broken`, the outcome is unknown.
 
 use super::Distributor;
-use super::answer::{read_body, receipt, retry_after};
+use super::answer::{cut, read_body, receipt, retry_after};
 use super::body;
 use super::client::Clients;
 use super::guard::{PRIVATE, is_refused_literal};
@@ -25,9 +25,6 @@ use tombola_core::endpoint::Endpoint;
 use tombola_core::limits;
 use tombola_core::message::Message;
 use tombola_core::ports::{Claim, Clock};
-
-/// Bytes of an error in the timeline.
-const ERROR_BYTES_MAX: usize = 256;
 
 /// Calls endpoints.
 pub struct WebhookDistributor {
@@ -121,14 +118,14 @@ impl Distributor for WebhookDistributor {
     }
 }
 
-/// What an error says, its causes too, without the URL, which may hold a secret.
+/// What an error says, without the URL, which may hold a secret.
 fn said(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "timed out".to_owned()
-    } else {
-        String::new()
-    };
-    let mut cause = error.source();
+    let what = if error.is_timeout() { "timed out" } else { "" };
+    with_causes(what, error.source())
+}
+
+fn with_causes(what: &str, mut cause: Option<&(dyn std::error::Error + 'static)>) -> String {
+    let mut text = what.to_owned();
     while let Some(error) = cause {
         if !text.is_empty() {
             text.push_str(": ");
@@ -139,10 +136,60 @@ fn said(error: &reqwest::Error) -> String {
     if text.is_empty() {
         text.push_str("the call failed");
     }
-    let end = (0..=ERROR_BYTES_MAX)
-        .rev()
-        .find(|end| text.is_char_boundary(*end))
-        .unwrap_or(0);
-    text.truncate(end);
-    text
+    cut(text, limits::CALL_ERROR_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fakes::{TokioClock, endpoint, message};
+    use std::fmt;
+    use tombola_core::{AwardId, Timestamp};
+
+    /// The deadline of the request that goes to an endpoint with that one.
+    fn deadline_of(timeout: Duration) -> Option<Duration> {
+        let endpoint = Endpoint {
+            timeout,
+            ..endpoint(1)
+        };
+        let claim = Claim {
+            award: AwardId(42),
+            lease: 1,
+            lane: 1,
+            attempts: 1,
+            delivery_key: "42-mnopqrstuvwx".to_owned(),
+            lease_ends: Timestamp(0),
+        };
+        let webhook = WebhookDistributor::new(TokioClock::new());
+        let request = webhook.prepare(&endpoint, &claim, &message(42)).unwrap();
+        request.build().unwrap().timeout().copied()
+    }
+
+    #[tokio::test]
+    async fn call_has_the_deadline_of_its_endpoint_and_none_beyond_the_longest() {
+        let max = limits::CALL_TIMEOUT_MAX;
+        let second = Duration::from_secs(1);
+        assert_eq!(deadline_of(second), Some(second));
+        assert_eq!(deadline_of(max), Some(max));
+        assert_eq!(deadline_of(max + second), Some(max));
+    }
+
+    #[derive(Debug)]
+    struct Cause(usize);
+
+    impl fmt::Display for Cause {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(&"x".repeat(self.0))
+        }
+    }
+
+    impl std::error::Error for Cause {}
+
+    #[test]
+    fn causes_of_a_failed_call_are_kept_up_to_their_bound() {
+        let max = limits::CALL_ERROR_BYTES_MAX;
+        let kept = |bytes| with_causes("", Some(&Cause(bytes))).len();
+        assert_eq!((kept(max), kept(max + 1)), (max, max));
+        assert_eq!(with_causes("", None), "the call failed");
+    }
 }

@@ -1,5 +1,7 @@
 //! The desk as its callers and its store see it.
 
+mod bounds;
+
 use super::*;
 use crate::fakes::{FakePath, FakeTopic, TokioClock, fact, handoff};
 use crate::relay::{Publisher, Relay};

@@ -9,6 +9,7 @@ pub(crate) use path::{FakePath, fact, handoff, message};
 pub(crate) use topic::{Asked, FakeTopic, Says, incoming};
 
 use async_trait::async_trait;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tombola_core::Timestamp;
@@ -50,13 +51,17 @@ impl Clock for TokioClock {
 pub(crate) struct FakeCatalog {
     pub(crate) endpoints: Mutex<Vec<Endpoint>>,
     pub(crate) disabled: Mutex<Vec<i64>>,
+    /// Nobody can be disabled now.
+    pub(crate) is_away: AtomicBool,
+    /// How often it was tried.
+    pub(crate) tries: AtomicU32,
 }
 
 impl FakeCatalog {
     pub(crate) fn with(endpoints: Vec<Endpoint>) -> Arc<Self> {
         Arc::new(Self {
             endpoints: Mutex::new(endpoints),
-            disabled: Mutex::default(),
+            ..Self::default()
         })
     }
 }
@@ -135,6 +140,10 @@ impl Catalog for FakeCatalog {
         _: Timestamp,
     ) -> StoreResult<bool> {
         assert!(!is_enabled, "the engine only disables");
+        self.tries.fetch_add(1, Ordering::Relaxed);
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(StoreError::Unavailable("away".to_owned()));
+        }
         self.disabled.lock().unwrap().push(lane);
         Ok(true)
     }

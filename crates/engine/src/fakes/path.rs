@@ -29,6 +29,8 @@ pub(crate) struct FakePath {
     pub(crate) deliveries_allowed: Semaphore,
     pub(crate) records_allowed: Semaphore,
     pub(crate) record_sizes: Mutex<Vec<usize>>,
+    pub(crate) claim_sizes: Mutex<Vec<usize>>,
+    pub(crate) defer_sizes: Mutex<Vec<usize>>,
     /// What becomes of an award that is to be held.
     pub(crate) held_as: Mutex<State>,
     /// Overrides; without one all goes well.
@@ -68,6 +70,8 @@ impl FakePath {
             deliveries_allowed: Semaphore::new(Semaphore::MAX_PERMITS),
             records_allowed: Semaphore::new(Semaphore::MAX_PERMITS),
             record_sizes: Mutex::default(),
+            claim_sizes: Mutex::default(),
+            defer_sizes: Mutex::default(),
             held_as: Mutex::new(State::Held),
             on_reserve: Mutex::default(),
             on_commit: Mutex::default(),
@@ -249,6 +253,7 @@ impl AwardPath for FakePath {
     }
 
     async fn claim(&self, copies: Vec<Copy>, now: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
+        self.claim_sizes.lock().unwrap().push(copies.len());
         check(&self.on_claim, &copies)?;
         let lease_ends = now.plus(*self.lease_time.lock().unwrap());
         let said = self.copies.lock().unwrap();
@@ -272,6 +277,7 @@ impl AwardPath for FakePath {
     }
 
     async fn defer(&self, deferrals: Vec<Deferral>, _: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
+        self.defer_sizes.lock().unwrap().push(deferrals.len());
         let answers = vec![CopyAnswer::Deferred; deferrals.len()];
         self.deferred.lock().unwrap().extend(deferrals);
         Ok(answers)

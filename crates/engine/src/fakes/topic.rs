@@ -2,7 +2,7 @@
 //! gives it.
 
 use async_trait::async_trait;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use tombola_core::ports::{
@@ -37,6 +37,10 @@ pub(crate) struct FakeTopic {
     /// What the next commits answer; without a word they go well.
     pub(crate) commit_errors: Arc<Mutex<Vec<TopicError>>>,
     pub(crate) poll_errors: Arc<Mutex<Vec<TopicError>>>,
+    /// Commits, and who leaves, never come back.
+    pub(crate) hangs: Arc<AtomicBool>,
+    /// How many messages the member was asked for at most.
+    pub(crate) asked_for: Arc<AtomicUsize>,
     sees: Mutex<Option<mpsc::Receiver<Polled>>>,
     shows: mpsc::Sender<Polled>,
 }
@@ -52,6 +56,8 @@ impl FakeTopic {
             asked: Arc::default(),
             commit_errors: Arc::default(),
             poll_errors: Arc::default(),
+            hangs: Arc::default(),
+            asked_for: Arc::default(),
             sees: Mutex::new(Some(sees)),
             shows,
         })
@@ -135,13 +141,14 @@ impl Topic for FakeTopic {
     async fn subscribe(&self, _: &str) -> Result<Box<dyn Member>, TopicError> {
         let sees = self.sees.lock().unwrap().take().ok_or(TopicError::Closed)?;
         let (asked, commit_errors) = (Arc::clone(&self.asked), Arc::clone(&self.commit_errors));
-        let poll_errors = Arc::clone(&self.poll_errors);
         Ok(Box::new(FakeMember {
             sees,
             left: vec![],
             asked,
             commit_errors,
-            poll_errors,
+            poll_errors: Arc::clone(&self.poll_errors),
+            hangs: Arc::clone(&self.hangs),
+            asked_for: Arc::clone(&self.asked_for),
         }))
     }
 
@@ -174,9 +181,17 @@ struct FakeMember {
     asked: Arc<Mutex<Vec<Asked>>>,
     commit_errors: Arc<Mutex<Vec<TopicError>>>,
     poll_errors: Arc<Mutex<Vec<TopicError>>>,
+    hangs: Arc<AtomicBool>,
+    asked_for: Arc<AtomicUsize>,
 }
 
 impl FakeMember {
+    async fn hang_if_asked(&self) {
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     fn note(&self, asked: Asked) {
         self.asked.lock().unwrap().push(asked);
     }
@@ -185,6 +200,7 @@ impl FakeMember {
 #[async_trait]
 impl Member for FakeMember {
     async fn poll(&mut self, max: usize) -> Result<Polled, TopicError> {
+        self.asked_for.fetch_max(max, Ordering::Relaxed);
         if self.left.is_empty() {
             if let Some(error) = self.poll_errors.lock().unwrap().pop() {
                 return Err(error);
@@ -199,6 +215,7 @@ impl Member for FakeMember {
     }
 
     async fn commit(&mut self, next: &[(i32, i64)]) -> Result<(), TopicError> {
+        self.hang_if_asked().await;
         if let Some(error) = self.commit_errors.lock().unwrap().pop() {
             return Err(error);
         }
@@ -217,6 +234,7 @@ impl Member for FakeMember {
     }
 
     async fn leave(self: Box<Self>) -> Result<(), TopicError> {
+        self.hang_if_asked().await;
         self.note(Asked::Left);
         Ok(())
     }

@@ -19,12 +19,6 @@ use tombola_core::ports::{Actor, Claim, Record};
 use tombola_core::reason::HoldReason;
 use tombola_core::retry::Jitter;
 
-/// Beyond the endpoint's own deadline, before a distributor that does not keep it is
-/// cut off.
-const OVERTIME: Duration = Duration::from_secs(1);
-/// Tries to disable an endpoint that asked for it.
-const DISABLE_TRIES_MAX: u32 = 3;
-
 /// A call to be made.
 pub(super) struct Call {
     pub(super) claimed: Claimed,
@@ -139,7 +133,7 @@ impl Shared {
         let call = AssertUnwindSafe(self.parts.distributor.deliver(endpoint, claim, message))
             .catch_unwind();
         tokio::select! {
-            answer = tokio::time::timeout(endpoint.timeout + OVERTIME, call) => match answer {
+            answer = tokio::time::timeout(endpoint.timeout + limits::CALL_OVERTIME, call) => match answer {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) => broken("the distributor panicked"),
                 Err(_) => broken("the distributor did not come back in time"),
@@ -157,7 +151,7 @@ impl Shared {
             request: None,
         };
         let mut wait = *limits::STORE_BACKOFF.start();
-        for _ in 0..DISABLE_TRIES_MAX {
+        for _ in 0..limits::ENDPOINT_DISABLE_TRIES_MAX {
             let now = self.parts.clock.now();
             match self
                 .parts

@@ -8,10 +8,6 @@ use std::time::Duration;
 use tombola_core::limits;
 use tombola_core::ports::{Incoming, Member, Polled, TopicError};
 
-/// How long a commit may hold the worker up, and when one that failed is tried again.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
-const COMMIT_AGAIN: Duration = Duration::from_secs(5);
-
 /// The next thing that the member sees; nothing, before it has joined.
 pub(super) async fn poll(
     member: &mut Option<Box<dyn Member>>,
@@ -108,7 +104,7 @@ impl Worker {
             return Ok(());
         }
         kill::point("before_offset_commit");
-        match tokio::time::timeout(COMMIT_TIMEOUT, member.commit(&next)).await {
+        match tokio::time::timeout(limits::OFFSET_COMMIT_TIMEOUT, member.commit(&next)).await {
             Ok(Ok(())) => {
                 kill::point("after_offset_commit");
                 self.partitions.committed(&next);
@@ -132,7 +128,7 @@ impl Worker {
             Err(TopicError::Closed) => Err(TopicError::Closed),
             Err(error) => {
                 tracing::warn!(%error, "offsets were not committed; they are again");
-                self.commit_at = now + COMMIT_AGAIN;
+                self.commit_at = now + limits::OFFSET_COMMIT_AGAIN;
                 Ok(())
             }
         }
@@ -172,7 +168,7 @@ impl Worker {
             tracing::warn!(%error, "the last offsets were not committed; their copies are read again");
         }
         if let Some(member) = self.member.take() {
-            let left = tokio::time::timeout(Duration::from_secs(1), member.leave()).await;
+            let left = tokio::time::timeout(limits::GROUP_LEAVE_TIMEOUT, member.leave()).await;
             if !matches!(left, Ok(Ok(()))) {
                 tracing::warn!("the worker could not leave its group; the broker will notice");
             }

@@ -80,9 +80,11 @@ async fn answer(
     });
     match path.as_str() {
         "/receipt" => (StatusCode::CREATED, r#"{"receipt":"r-7"}"#).into_response(),
-        "/large" => format!("{{\"receipt\":\"{}\"}}", "x".repeat(1 << 20)).into_response(),
         "/retry-after" => with_retry_after("7"),
         "/retry-at" => with_retry_after(&httpdate::fmt_http_date(in_two_minutes())),
+        other if let Some(bytes) = other.strip_prefix("/bytes/") => {
+            of_bytes(bytes.parse().unwrap()).into_response()
+        }
         other => {
             let code = other.trim_start_matches('/').parse().unwrap();
             let location = HeaderValue::from_static("/200");
@@ -93,6 +95,13 @@ async fn answer(
                 .into_response()
         }
     }
+}
+
+/// A JSON answer with a receipt that has so many bytes.
+fn of_bytes(bytes: usize) -> String {
+    let mut answer = r#"{"receipt":"r-8"}"#.to_owned();
+    answer.push_str(&" ".repeat(bytes - answer.len()));
+    answer
 }
 
 fn with_retry_after(text: &str) -> Response {

@@ -1,5 +1,6 @@
 //! The worker between a topic that shows it messages, a store and endpoints.
 
+mod bounds;
 mod calls;
 mod copies;
 mod endpoints;
