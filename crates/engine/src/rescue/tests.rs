@@ -298,6 +298,8 @@ async fn rescue_looks_at_the_next_due_date_but_within_its_interval() {
         (at(60_000), 1, 3),
         (None, 999, 3),
         (None, 1, 4),
+        (None, 999, 4),
+        (None, 1, 5),
     ] {
         settle().await;
         tokio::time::advance(Duration::from_millis(passes)).await;
@@ -310,7 +312,7 @@ async fn rescue_looks_at_the_next_due_date_but_within_its_interval() {
     settle().await;
     tokio::time::advance(limits::RESCUE_INTERVAL_MIN).await;
     settle().await;
-    assert_eq!(path.looks.lock().unwrap().len(), 5);
+    assert_eq!(path.looks.lock().unwrap().len(), 6);
     tasks.stop();
     tasks.ended().await;
 }
