@@ -18,7 +18,7 @@ use crate::http::auth::KeyRing;
 use crate::http::error::{ApiError, Code};
 use crate::import::ImportTurn;
 use axum::Router;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::MutexGuard;
@@ -35,9 +35,6 @@ use tombola_store::read::Gauges;
 
 /// How old the numbers of the database may be that `/metrics` shows.
 const GAUGES_AGE_MAX: Duration = Duration::from_secs(5);
-/// A clock that is farther off than this is no longer trusted.
-const CLOCK_OFF_MAX_MICROS: u64 = 2_000_000;
-
 /// Ids reserved at a time by a command: it draws once and ends.
 const COMMAND_ID_BLOCK: u32 = 200;
 
@@ -62,7 +59,6 @@ struct Inner {
     audit_turn: tokio::sync::Mutex<()>,
     imports: Arc<tokio::sync::RwLock<()>>,
     audit_violations: AtomicU64,
-    clock_off: AtomicI64,
     exports_gauges: AtomicBool,
     gauges: tokio::sync::Mutex<Option<(Duration, Gauges)>>,
 }
@@ -356,9 +352,9 @@ impl App {
             Ok(None) => Some("the topic is not there".to_owned()),
             Err(error) => Some(error.to_string()),
         };
-        let off = self.0.clock_off.load(Ordering::Relaxed).unsigned_abs();
-        let clock = (off > CLOCK_OFF_MAX_MICROS)
-            .then(|| format!("{} ms off the database's time", off / 1000));
+        let clock = &self.0.clock;
+        let clock = (!clock.is_trusted())
+            .then(|| format!("{} ms off the database's time", clock.off().as_millis()));
         let engine = self.running().desk.is_none() || self.0.tasks.is_stopped();
         let engine = engine.then(|| "not running".to_owned());
         vec![
@@ -369,3 +365,6 @@ impl App {
         ]
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

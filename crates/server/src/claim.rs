@@ -123,6 +123,9 @@ fn read_line(line: &str) -> Option<(i32, [u8; 32])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn keys() -> (tempfile::TempDir, ClaimKeys) {
         let temp = tempfile::tempdir().unwrap();
@@ -147,7 +150,9 @@ mod tests {
         let at = Timestamp(1_771_000_000_000_000);
         let token = ours.token(AwardId(42), at, 1).unwrap();
         assert_eq!(theirs.read(&token, at), None);
-        assert_eq!(ours.read(&token, at.plus(limits::CLAIM_TOKEN_LIFE)), None);
+        let end = at.plus(limits::CLAIM_TOKEN_LIFE);
+        assert_eq!(ours.read(&token, end.minus(SECOND)), Some(AwardId(42)));
+        assert_eq!(ours.read(&token, end), None);
         assert_eq!(ours.token(AwardId(42), at, 2), None);
         let mut bytes = URL_SAFE_NO_PAD
             .decode(token.strip_prefix(PREFIX).unwrap())

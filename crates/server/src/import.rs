@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tombola_core::limits;
 use tombola_core::ports::{
@@ -17,15 +18,6 @@ use tombola_core::ports::{
 };
 use tombola_store::code_digest;
 
-/// Steps read ahead of the store.
-const STEPS_AHEAD: usize = 4;
-/// How long the next piece of a file may take to come.
-const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of one line: a code, quotes around it, the end of the line.
-const LINE_BYTES_MAX: u64 = 4096;
-
-/// How long an answer waits for the removal of an import that failed.
-const REMOVAL_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Time between two steps of the removal of leftovers, so that draws go first.
 const LEFTOVERS_PAUSE: Duration = Duration::from_millis(10);
 
@@ -72,9 +64,6 @@ impl From<StoreError> for Wrong {
     }
 }
 
-/// Codes gathered in memory before they are sorted and sent.
-const GATHERED_MAX: usize = 50 * limits::STEP_ROWS_MAX;
-
 /// Codes of one step, and the line of each.
 #[derive(Debug, Default)]
 struct Step {
@@ -93,14 +82,17 @@ pub(crate) async fn run(
     let import = asked.import;
     let done = add_all(&app, asked, body).await;
     if done.is_err() {
-        // Its codes are invisible already; a large one is removed behind the answer.
-        let removal = app.tasks().spawn(remove(app.clone(), import));
-        match tokio::time::timeout(REMOVAL_WAIT_MAX, removal).await {
-            Ok(_) | Err(_) => {}
-        }
+        wait_for_removal(app.tasks().spawn(remove(app.clone(), import))).await;
     }
     drop(turn);
     done
+}
+
+/// The codes are invisible already, so a large import is removed behind the answer.
+async fn wait_for_removal(removal: impl Future) {
+    match tokio::time::timeout(limits::IMPORT_REMOVAL_WAIT_MAX, removal).await {
+        Ok(_) | Err(_) => {}
+    }
 }
 
 async fn add_all(app: &App, asked: Asked, body: Body) -> Result<(ImportFinished, [u8; 32]), Wrong> {
@@ -109,9 +101,7 @@ async fn add_all(app: &App, asked: Asked, body: Body) -> Result<(ImportFinished,
         skip_duplicates,
         ..
     } = asked;
-    let (steps, mut read) = mpsc::channel::<Step>(STEPS_AHEAD);
-    let reader = Hashing::new(SyncIoBridge::new(StreamReader::new(Box::pin(chunks(body)))));
-    let reading = tokio::task::spawn_blocking(move || read_codes(reader, &steps));
+    let (mut read, reading) = read_ahead(body);
     let mut skipped_count = 0;
     while let Some(Step { codes, lines }) = read.recv().await {
         match app
@@ -148,10 +138,19 @@ async fn add_all(app: &App, asked: Asked, body: Body) -> Result<(ImportFinished,
     Ok((finished, fingerprint))
 }
 
+/// Reads the body in a thread of its own, a few steps ahead of who takes them; gives
+/// the steps, and the fingerprint of the file at its end.
+fn read_ahead(body: Body) -> (mpsc::Receiver<Step>, JoinHandle<Result<[u8; 32], Wrong>>) {
+    let (steps, read) = mpsc::channel(limits::IMPORT_STEPS_AHEAD_MAX);
+    let reader = Hashing::new(SyncIoBridge::new(StreamReader::new(Box::pin(chunks(body)))));
+    let reading = tokio::task::spawn_blocking(move || read_codes(reader, &steps));
+    (read, reading)
+}
+
 /// The body as it comes; one that stands still for too long has broken off.
 fn chunks(body: Body) -> impl Stream<Item = io::Result<Bytes>> {
     futures_util::stream::unfold(body.into_data_stream(), async |mut body| {
-        let chunk = match tokio::time::timeout(CHUNK_TIMEOUT, body.next()).await {
+        let chunk = match tokio::time::timeout(limits::IMPORT_CHUNK_TIMEOUT, body.next()).await {
             Ok(chunk) => chunk?.map_err(io::Error::other),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
@@ -196,7 +195,7 @@ pub(crate) async fn remove_leftovers(app: App) {
 /// Of a body that is read only to be compared.
 pub(crate) async fn fingerprint(body: Body) -> Result<[u8; 32], Wrong> {
     let mut hash = Sha256::new();
-    let mut chunks = body.into_data_stream();
+    let mut chunks = Box::pin(chunks(body));
     while let Some(chunk) = chunks
         .try_next()
         .await
@@ -214,10 +213,9 @@ fn read_codes<R: Read>(reader: Hashing<R>, steps: &mpsc::Sender<Step>) -> Result
         number: 0,
         bytes: Vec::new(),
     };
-    let mut gathered = Vec::new();
-    let mut count = 0_usize;
+    let mut gathering = Gathering::new(steps);
     while let Some(text) = lines.next()? {
-        let is_heading = count == 0 && text.eq_ignore_ascii_case("code");
+        let is_heading = gathering.count == 0 && text.eq_ignore_ascii_case("code");
         if text.is_empty() || is_heading {
             continue;
         }
@@ -225,35 +223,59 @@ fn read_codes<R: Read>(reader: Hashing<R>, steps: &mpsc::Sender<Step>) -> Result
             line: lines.number,
             what,
         })?;
-        count += 1;
-        if count > limits::CODES_PER_IMPORT_MAX {
-            let most = limits::CODES_PER_IMPORT_MAX;
-            return Err(Wrong::File(format!("a file has at most {most} codes")));
-        }
-        gathered.push((lines.number, code));
-        if gathered.len() == GATHERED_MAX {
-            send_sorted(&mut gathered, steps)?;
-        }
+        gathering.take(lines.number, code)?;
     }
-    if count == 0 {
+    if gathering.count == 0 {
         return Err(Wrong::File("the file has no codes".to_owned()));
     }
-    send_sorted(&mut gathered, steps)?;
+    gathering.send_sorted()?;
     Ok(lines.reader.into_inner().hash.finalize().into())
 }
 
-/// Sends what was gathered in steps, in the order of the store's index: a step then
-/// touches few of its pages. Equal codes keep the order of their lines.
-fn send_sorted(gathered: &mut Vec<(u64, String)>, steps: &mpsc::Sender<Step>) -> Result<(), Wrong> {
-    gathered.sort_by_cached_key(|(_, code)| code_digest(code));
-    while !gathered.is_empty() {
-        let rest = gathered.split_off(gathered.len().min(limits::STEP_ROWS_MAX));
-        let (lines, codes) = std::mem::replace(gathered, rest).into_iter().unzip();
-        steps
-            .blocking_send(Step { codes, lines })
-            .map_err(|_| Wrong::Fault("the import ended before its file".to_owned()))?;
+/// Codes between their lines and their steps.
+struct Gathering<'a> {
+    steps: &'a mpsc::Sender<Step>,
+    /// Of the whole file.
+    count: usize,
+    gathered: Vec<(u64, String)>,
+}
+
+impl<'a> Gathering<'a> {
+    const fn new(steps: &'a mpsc::Sender<Step>) -> Self {
+        Self {
+            steps,
+            count: 0,
+            gathered: Vec::new(),
+        }
     }
-    Ok(())
+
+    fn take(&mut self, line: u64, code: String) -> Result<(), Wrong> {
+        self.count += 1;
+        if self.count > limits::CODES_PER_IMPORT_MAX {
+            let most = limits::CODES_PER_IMPORT_MAX;
+            return Err(Wrong::File(format!("a file has at most {most} codes")));
+        }
+        self.gathered.push((line, code));
+        if self.gathered.len() == limits::IMPORT_GATHERED_MAX {
+            self.send_sorted()?;
+        }
+        Ok(())
+    }
+
+    /// Sends what was gathered in steps, in the order of the store's index: a step then
+    /// touches few of its pages. Equal codes keep the order of their lines.
+    fn send_sorted(&mut self) -> Result<(), Wrong> {
+        let gathered = &mut self.gathered;
+        gathered.sort_by_cached_key(|(_, code)| code_digest(code));
+        while !gathered.is_empty() {
+            let rest = gathered.split_off(gathered.len().min(limits::STEP_ROWS_MAX));
+            let (lines, codes) = std::mem::replace(gathered, rest).into_iter().unzip();
+            self.steps
+                .blocking_send(Step { codes, lines })
+                .map_err(|_| Wrong::Fault("the import ended before its file".to_owned()))?;
+        }
+        Ok(())
+    }
 }
 
 /// The lines of a file, each bounded in length.
@@ -267,7 +289,7 @@ impl<R: Read> Lines<R> {
     /// The next line, without its end and without spaces around it.
     fn next(&mut self) -> Result<Option<&str>, Wrong> {
         self.bytes.clear();
-        let mut bounded = (&mut self.reader).take(LINE_BYTES_MAX);
+        let mut bounded = (&mut self.reader).take(limits::CODE_LINE_BYTES_MAX);
         let count = bounded
             .read_until(b'\n', &mut self.bytes)
             .map_err(|_| Wrong::File("the file broke off".to_owned()))?;
@@ -279,7 +301,7 @@ impl<R: Read> Lines<R> {
             line: self.number,
             what: what.to_owned(),
         };
-        if u64::try_from(count) == Ok(LINE_BYTES_MAX) && !self.bytes.ends_with(b"\n") {
+        if u64::try_from(count) == Ok(limits::CODE_LINE_BYTES_MAX) && !self.bytes.ends_with(b"\n") {
             return Err(wrong("the line is too long"));
         }
         let text = std::str::from_utf8(&self.bytes).map_err(|_| wrong("not UTF-8"))?;
@@ -395,11 +417,109 @@ mod tests {
             2,
             "a quotation mark that is not closed"
         );
-        for length in [limits::CODE_BYTES_MAX + 1, 10_000] {
-            let long = format!("A\n{}\n", "x".repeat(length));
-            assert_eq!(line_of(long.as_bytes()), 2);
-        }
         assert!(matches!(read(b""), Err(Wrong::File(_))));
         assert!(matches!(read(b"code\n"), Err(Wrong::File(_))));
+    }
+
+    fn wrong_with(text: &[u8]) -> Option<String> {
+        match read(text) {
+            Ok(_) => None,
+            Err(Wrong::Line { what, .. } | Wrong::File(what)) => Some(what),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn code_and_line_are_as_long_as_their_bounds_and_no_longer() {
+        let code = |bytes| wrong_with("x".repeat(bytes).as_bytes());
+        assert_eq!(code(limits::CODE_BYTES_MAX), None);
+        let refused = code(limits::CODE_BYTES_MAX + 1);
+        assert!(refused.unwrap().starts_with("a code has at most"));
+        // A code, spaces that count for the line, and the end of the line.
+        let line = |bytes: u64| {
+            let spaces = " ".repeat(usize::try_from(bytes).unwrap() - 2);
+            wrong_with(format!("x{spaces}\n").as_bytes())
+        };
+        assert_eq!(line(limits::CODE_LINE_BYTES_MAX), None);
+        let refused = line(limits::CODE_LINE_BYTES_MAX + 1);
+        assert_eq!(refused.as_deref(), Some("the line is too long"));
+    }
+
+    #[test]
+    fn file_has_as_many_codes_as_its_bound_and_no_more() {
+        let (steps, _read) = mpsc::channel(1);
+        let mut gathering = Gathering {
+            count: limits::CODES_PER_IMPORT_MAX - 1,
+            ..Gathering::new(&steps)
+        };
+        assert!(gathering.take(1, "last".to_owned()).is_ok());
+        let beyond = gathering.take(2, "beyond".to_owned());
+        assert!(matches!(beyond, Err(Wrong::File(_))), "{beyond:?}");
+    }
+
+    /// A file with so many codes.
+    fn file(codes: usize) -> String {
+        (0..codes).map(|n| format!("C-{n}\n")).collect()
+    }
+
+    #[test]
+    fn codes_are_sorted_and_sent_by_as_many_as_are_gathered_in_steps_of_their_bound() {
+        let (max, step) = (limits::IMPORT_GATHERED_MAX, limits::STEP_ROWS_MAX);
+        let (steps, mut read) = mpsc::channel(2 * max / step);
+        let file = file(max + step + 1);
+        read_codes(Hashing::new(file.as_bytes()), &steps).unwrap();
+        let mut sent = Vec::new();
+        while let Ok(Step { lines, .. }) = read.try_recv() {
+            sent.push(lines);
+        }
+        let sizes: Vec<usize> = sent.iter().map(Vec::len).collect();
+        let mut expected = vec![step; max / step + 1];
+        expected.push(1);
+        assert_eq!(sizes, expected);
+        let first = sent[..max / step].concat().into_iter().max();
+        assert_eq!(first, u64::try_from(max).ok());
+    }
+
+    #[tokio::test]
+    async fn file_is_read_as_many_steps_ahead_of_the_store_as_the_bound_says() {
+        let ahead = limits::IMPORT_STEPS_AHEAD_MAX;
+        let codes = (ahead + 2) * limits::STEP_ROWS_MAX;
+        let (mut read, reading) = read_ahead(Body::from(file(codes)));
+        while read.len() < ahead {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((read.max_capacity(), reading.is_finished()), (ahead, false));
+        let mut steps = 0;
+        while read.recv().await.is_some() {
+            steps += 1;
+        }
+        assert_eq!(steps, ahead + 2);
+        assert!(reading.await.unwrap().is_ok());
+    }
+
+    /// A body of which nothing comes.
+    fn standing() -> Body {
+        Body::from_stream(futures_util::stream::pending::<io::Result<Bytes>>())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn file_that_stands_still_is_waited_for_as_long_as_the_bound_says() {
+        let began = tokio::time::Instant::now();
+        let chunk = Box::pin(chunks(standing())).next().await;
+        let error = chunk.and_then(Result::err).map(|error| error.kind());
+        assert_eq!(error, Some(io::ErrorKind::TimedOut));
+        assert_eq!(began.elapsed(), limits::IMPORT_CHUNK_TIMEOUT);
+        // Also where it is only compared with the one that was imported.
+        assert!(matches!(fingerprint(standing()).await, Err(Wrong::File(_))));
+        assert_eq!(began.elapsed(), 2 * limits::IMPORT_CHUNK_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn removal_is_waited_for_as_long_as_the_bound_says() {
+        let began = tokio::time::Instant::now();
+        wait_for_removal(std::future::ready(())).await;
+        assert!(began.elapsed().is_zero());
+        wait_for_removal(std::future::pending::<()>()).await;
+        assert_eq!(began.elapsed(), limits::IMPORT_REMOVAL_WAIT_MAX);
     }
 }

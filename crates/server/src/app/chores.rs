@@ -4,13 +4,10 @@
 
 use super::{App, ServeRole, ServeRoles};
 use crate::import;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 use tombola_core::ports::{Catalog, Operate, OperationState};
-use tombola_engine::SystemClock;
 
-/// Time between two looks at the database's time.
-const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 /// Time between two cleanups.
 const CLEANUP_INTERVAL: Duration = Duration::from_mins(1);
 /// Time between two steps of one cleanup, so that draws go first.
@@ -21,7 +18,9 @@ const OPERATION_STEP_PAUSE: Duration = Duration::from_millis(10);
 
 impl App {
     pub(super) fn start_chores(&self, roles: &ServeRoles) {
-        self.tasks().spawn(follow_the_clock(self.clone()));
+        // The database is a file of this machine, so its time is the machine's.
+        let clock = Arc::clone(&self.0.clock);
+        self.tasks().spawn(clock.follow_wall(self.tasks().clone()));
         if roles.has(ServeRole::Rescue) {
             self.tasks().spawn(import::remove_leftovers(self.clone()));
             self.tasks().spawn(clean_up(self.clone()));
@@ -39,20 +38,6 @@ impl App {
         tokio::select! {
             () = self.tasks().stopped() => false,
             () = tokio::time::sleep(span) => true,
-        }
-    }
-}
-
-/// The database is a file of this machine, so its time is the machine's.
-async fn follow_the_clock(app: App) {
-    while app.waits(CLOCK_INTERVAL).await {
-        let off = app.0.clock.follow(SystemClock::wall());
-        app.0.clock_off.store(off, Ordering::Relaxed);
-        if off.unsigned_abs() > super::CLOCK_OFF_MAX_MICROS {
-            tracing::warn!(
-                clock.off_ms = off / 1000,
-                "the machine's time has stepped; the clock follows slowly"
-            );
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::http::HttpCounts;
 use crate::http::auth::KeyRing;
 use crate::random;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 use tombola_broker::{MemoryOptions, MemoryTopic};
 use tombola_core::ports::{Catalog, StoreError};
@@ -76,7 +76,6 @@ impl App {
             audit_turn: tokio::sync::Mutex::new(()),
             imports: Arc::default(),
             audit_violations: AtomicU64::new(0),
-            clock_off: AtomicI64::new(0),
             exports_gauges: AtomicBool::new(false),
             gauges: tokio::sync::Mutex::new(None),
         })))

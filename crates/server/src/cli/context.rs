@@ -12,9 +12,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tombola_core::limits;
 
-/// How long a command waits for another one that has the directory open.
-const WAIT_FOR_DIRECTORY: Duration = Duration::from_secs(10);
 /// Time between two looks at the directory.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -179,7 +178,7 @@ async fn reach(config: &Config, directory: Directory) -> anyhow::Result<(Api, Op
                 if tokio::net::UnixStream::connect(&socket).await.is_ok() {
                     return Ok((Api::socket(socket), None));
                 }
-                if waited >= WAIT_FOR_DIRECTORY {
+                if waited >= limits::COMMAND_DIRECTORY_WAIT_MAX {
                     anyhow::bail!(
                         "another process has {} open and does not answer",
                         directory.root().display()
@@ -202,4 +201,22 @@ fn exists(config: &Config) -> anyhow::Result<()> {
         "there is no database at {}; `--data DIR` names another directory",
         file.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn directory_that_another_has_open_is_waited_for_as_long_as_the_bound_says() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.database.url = format!("sqlite://{}/tombola.db", temp.path().display());
+        let other = crate::directory::Directory::new(temp.path());
+        let _lock = other.try_lock().unwrap().unwrap();
+        let began = tokio::time::Instant::now();
+        let reached = reach(&config, Directory::MadeIfAbsent).await;
+        assert!(reached.is_err());
+        assert_eq!(began.elapsed(), limits::COMMAND_DIRECTORY_WAIT_MAX);
+    }
 }

@@ -9,13 +9,11 @@ use rustls::pki_types::ServerName;
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
+use tombola_core::limits;
 
-/// How long a connection may take to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections kept.
 const IDLE_MAX: usize = 256;
 
@@ -178,13 +176,21 @@ impl Pool {
                 }
             }
         };
-        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connection) => connection,
-            Err(_) => Err(ClientError::Unreachable(
-                "no connection within 10 s".to_owned(),
-            )),
-        }
+        in_time(connecting).await
     }
+}
+
+/// What connecting came to; it does not take for ever.
+async fn in_time<T>(
+    connecting: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    let most = limits::COMMAND_CONNECT_TIMEOUT;
+    tokio::time::timeout(most, connecting)
+        .await
+        .unwrap_or_else(|_| {
+            let why = format!("no connection within {} s", most.as_secs());
+            Err(ClientError::Unreachable(why))
+        })
 }
 
 fn unreachable(whom: &dyn std::fmt::Display, why: &dyn std::fmt::Display) -> ClientError {
@@ -226,4 +232,17 @@ async fn begin(
         }
     });
     Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_is_waited_for_as_long_as_the_bound_says() {
+        let began = tokio::time::Instant::now();
+        let connected = in_time::<()>(std::future::pending()).await;
+        assert!(matches!(connected, Err(ClientError::Unreachable(_))));
+        assert_eq!(began.elapsed(), limits::COMMAND_CONNECT_TIMEOUT);
+    }
 }

@@ -113,3 +113,28 @@ fn databases_and_brokers_that_this_build_has_not_got_are_refused_plainly() {
 fn defaults_are_valid() {
     assert_eq!(load(&Sources::default()).unwrap().config, Config::default());
 }
+
+#[test]
+fn lease_and_grace_are_longer_than_what_they_have_to_outlast_and_may_be_by_a_moment() {
+    use std::time::Duration;
+    use tombola_core::limits;
+    let refused = |key: &str, span: Duration| {
+        let text = format!("[delivery]\n{key} = \"{}ms\"\n", span.as_millis());
+        from_file(&text).is_err()
+    };
+    let moment = Duration::from_millis(1);
+    let outlasted = [
+        (
+            "lease_time",
+            limits::CALL_TIMEOUT_MAX + limits::RECORD_ALLOWANCE,
+        ),
+        (
+            "grace_first",
+            limits::PUBLISH_TIMEOUT.max(limits::HANDOFF_AGE_MAX),
+        ),
+    ];
+    for (key, span) in outlasted {
+        assert!(refused(key, span), "{key}");
+        assert!(!refused(key, span + moment), "{key}");
+    }
+}

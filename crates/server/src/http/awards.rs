@@ -261,7 +261,8 @@ async fn address(
 }
 
 fn check_address(address: &Address) -> Result<(), ApiError> {
-    let is_text = |text: &str, max: usize| {
+    let (max, lines_max) = (limits::ADDRESS_TEXT_BYTES_MAX, limits::ADDRESS_LINES_MAX);
+    let is_text = |text: &str| {
         !text.trim().is_empty() && text.len() <= max && !text.chars().any(char::is_control)
     };
     let texts = [
@@ -272,19 +273,19 @@ fn check_address(address: &Address) -> Result<(), ApiError> {
         ("/phone", address.phone.as_ref()),
     ];
     for (pointer, text) in texts {
-        if text.is_some_and(|text| !is_text(text, 256)) {
+        if text.is_some_and(|text| !is_text(text)) {
             return Err(ApiError::field(
                 pointer,
-                "use 1 to 256 bytes without control characters",
+                format!("use 1 to {max} bytes without control characters"),
             ));
         }
     }
-    if !(1..=6).contains(&address.lines.len())
-        || !address.lines.iter().all(|line| is_text(line, 256))
+    if !(1..=lines_max).contains(&address.lines.len())
+        || !address.lines.iter().all(|line| is_text(line))
     {
         return Err(ApiError::field(
             "/lines",
-            "use 1 to 6 lines of 1 to 256 bytes",
+            format!("use 1 to {lines_max} lines of 1 to {max} bytes"),
         ));
     }
     let is_country =
@@ -306,8 +307,9 @@ async fn ship(
     JsonBody(body): JsonBody<ShipmentBody>,
 ) -> Result<Json<AwardDoc>, ApiError> {
     for (pointer, text) in [("/carrier", &body.carrier), ("/tracking", &body.tracking)] {
-        if text.trim().is_empty() || text.len() > 256 {
-            return Err(ApiError::field(pointer, "use 1 to 256 bytes"));
+        let max = limits::SHIPMENT_TEXT_BYTES_MAX;
+        if text.trim().is_empty() || text.len() > max {
+            return Err(ApiError::field(pointer, format!("use 1 to {max} bytes")));
         }
     }
     let action = Action::Ship {

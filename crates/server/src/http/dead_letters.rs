@@ -21,9 +21,6 @@ use tombola_core::ids::ID_MAX;
 use tombola_core::ports::{Acted, Action, Actor, BulkAction, DeadLetter, Operate, Role};
 use tombola_core::{AwardId, limits};
 
-/// The longest time over which a requeue may be spread.
-const OVER_MAX: Duration = Duration::from_hours(7 * 24);
-
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get(
@@ -172,7 +169,7 @@ fn over(text: Option<&str>) -> Result<Duration, ApiError> {
         return Ok(Duration::ZERO);
     };
     parse_span(text)
-        .filter(|span| *span <= OVER_MAX)
+        .filter(|span| *span <= limits::REQUEUE_OVER_MAX)
         .ok_or_else(|| ApiError::field("/over", "use a span of at most 7d, such as 10m"))
 }
 

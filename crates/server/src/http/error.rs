@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use std::fmt::{self, Write};
 use std::time::Duration;
+use tombola_core::limits;
 use tombola_core::ports::StoreError;
 
 macro_rules! codes {
@@ -274,13 +275,13 @@ impl std::error::Error for ApiError {}
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Overloaded => Self::from(Code::Overloaded).after(Duration::from_secs(1)),
+            StoreError::Overloaded => Self::from(Code::Overloaded).after(limits::DESK_RETRY_AFTER),
             StoreError::Unavailable(_) => {
                 tracing::error!(error = %error, "database not available");
-                Self::from(Code::Unavailable).after(Duration::from_secs(1))
+                Self::from(Code::Unavailable).after(limits::DESK_RETRY_AFTER)
             }
             StoreError::KeyReused => Code::RequestKeyReused.into(),
-            StoreError::Closed => Self::from(Code::Stopping).after(Duration::from_secs(1)),
+            StoreError::Closed => Self::from(Code::Stopping).after(limits::DESK_RETRY_AFTER),
             StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Schema(_) => {
                 Self::internal(&error)
             }
@@ -347,4 +348,21 @@ pub fn page() -> String {
             .expect("writing to a text cannot fail");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_answered_503_is_told_to_wait_as_long_as_the_bound_says() {
+        let away = StoreError::Unavailable("away".to_owned());
+        for error in [StoreError::Overloaded, away, StoreError::Closed] {
+            let error = ApiError::from(error);
+            assert_eq!(error.code.status(), StatusCode::SERVICE_UNAVAILABLE);
+            let response = write_body(error.into_response(), "r-1");
+            let told = response.headers()[header::RETRY_AFTER].to_str().unwrap();
+            assert_eq!(told, limits::DESK_RETRY_AFTER.as_secs().to_string());
+        }
+    }
 }

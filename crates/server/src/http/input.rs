@@ -10,12 +10,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use std::time::Duration;
 use tombola_core::ids::ID_MAX;
 use tombola_core::limits;
-
-/// How long a body may take to come.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A JSON body of type `T`. An empty body is `{}`, so that an action without
 /// details needs none.
@@ -75,7 +71,7 @@ async fn read(body: Body) -> Result<String, ApiError> {
 
 /// A whole body, bounded in bytes and in time.
 pub(super) async fn read_bytes(body: Body) -> Result<Bytes, ApiError> {
-    tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, limits::BODY_BYTES_MAX))
+    tokio::time::timeout(limits::BODY_TIMEOUT, to_bytes(body, limits::BODY_BYTES_MAX))
         .await
         .map_err(|_| ApiError::from(Code::BodyTimeout))?
         .map_err(|error| {
@@ -179,7 +175,7 @@ pub(super) fn optional_request_key(headers: &HeaderMap) -> Result<Option<String>
         .ok_or_else(|| Code::RequestKeyInvalid.into())
 }
 
-/// A user id: 1 to 128 bytes, no control characters.
+/// A user id: short, no control characters.
 pub(super) fn user(text: &str) -> Result<(), ApiError> {
     let is_good =
         (1..=limits::USER_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
@@ -188,7 +184,10 @@ pub(super) fn user(text: &str) -> Result<(), ApiError> {
     } else {
         Err(ApiError::field(
             "/user",
-            "use 1 to 128 bytes without control characters",
+            format!(
+                "use 1 to {} bytes without control characters",
+                limits::USER_BYTES_MAX
+            ),
         ))
     }
 }
@@ -204,7 +203,7 @@ pub(super) fn own_user(caller: &Caller, user: &str) -> Result<(), ApiError> {
     }
 }
 
-/// A reason: at most 1,024 bytes.
+/// A reason: not long.
 pub(super) fn reason(text: Option<String>) -> Result<Option<String>, ApiError> {
     let text = text.filter(|text| !text.trim().is_empty());
     match &text {
@@ -252,6 +251,15 @@ mod tests {
             request_key(&HeaderMap::new()).unwrap_err().code,
             Code::RequestKeyMissing
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn body_that_stands_still_is_waited_for_as_long_as_the_bound_says() {
+        let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        let began = tokio::time::Instant::now();
+        let read = read_bytes(Body::from_stream(never)).await;
+        assert_eq!(read.unwrap_err().code, Code::BodyTimeout);
+        assert_eq!(began.elapsed(), limits::BODY_TIMEOUT);
     }
 
     #[test]

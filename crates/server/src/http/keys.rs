@@ -47,7 +47,7 @@ async fn create(
 ) -> Result<Response, ApiError> {
     let now = app.now();
     let client = body.client.unwrap_or_else(|| body.role.name().to_owned());
-    let is_name = (1..=64).contains(&client.len())
+    let is_name = (1..=limits::CLIENT_BYTES_MAX).contains(&client.len())
         && client
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
@@ -100,7 +100,7 @@ async fn is_kept(app: &App, caller: &Caller) -> Result<bool, ApiError> {
 fn of_campaigns(campaigns: Vec<String>) -> Result<Vec<String>, ApiError> {
     let is_slug = |slug: &String| {
         let is_letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        (1..=40).contains(&slug.len()) && slug.bytes().all(is_letter)
+        (1..=limits::SLUG_BYTES_MAX).contains(&slug.len()) && slug.bytes().all(is_letter)
     };
     if campaigns.len() > limits::KEY_CAMPAIGNS_MAX || !campaigns.iter().all(is_slug) {
         let most = limits::KEY_CAMPAIGNS_MAX;

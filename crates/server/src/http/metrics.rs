@@ -297,6 +297,7 @@ fn gauges(page: &mut Page, gauges: &Gauges, now: Timestamp) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tombola_store::read::StockLeft;
 
     #[test]
     fn every_series_of_the_engine_is_there_at_zero() {
@@ -316,6 +317,35 @@ mod tests {
         ] {
             assert!(page.text.lines().any(|it| it == line), "{line}");
         }
+    }
+
+    #[test]
+    fn series_of_stock_are_as_many_as_the_bound_and_the_rest_share_one() {
+        let lines = |prizes: usize| {
+            let stock_left = (0..prizes).map(|n| StockLeft {
+                campaign: format!("c{n}"),
+                prize: "p".to_owned(),
+                left: 2,
+            });
+            let found = Gauges {
+                stock_left: stock_left.collect(),
+                ..Gauges::default()
+            };
+            let mut page = Page::default();
+            gauges(&mut page, &found, Timestamp(0));
+            let lines = page.text.lines();
+            let of_stock = lines.filter(|line| line.starts_with("tombola_stock_left{"));
+            of_stock.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let max = limits::CAMPAIGN_SERIES_MAX;
+        let whole = lines(max);
+        assert_eq!(
+            (whole.len(), whole.iter().any(|it| it.contains("other"))),
+            (max, false)
+        );
+        let beyond = lines(max + 3);
+        let rest = "tombola_stock_left{campaign=\"other\",prize=\"other\"} 6";
+        assert_eq!((beyond.len(), beyond[max].as_str()), (max + 1, rest));
     }
 
     #[test]

@@ -161,3 +161,28 @@ pub(super) fn replay(answer: KeptAnswer) -> Response {
         true,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::tests::opened;
+
+    #[tokio::test]
+    async fn answer_is_kept_up_to_its_bound_and_a_larger_one_is_a_fault() {
+        let (_temp, app) = opened().await;
+        let keep_bytes = async |bytes: usize| {
+            let request = RequestKey {
+                client: "shop".to_owned(),
+                operation: "POST /".to_owned(),
+                key: format!("key-{bytes}"),
+                fingerprint: [0; 32],
+            };
+            let response = "x".repeat(bytes).into_response();
+            keep(&app, request, response, false).await
+        };
+        let max = limits::KEPT_ANSWER_BYTES_MAX;
+        assert!(keep_bytes(max).await.is_ok());
+        let larger = keep_bytes(max + 1).await;
+        assert_eq!(larger.unwrap_err().code, Code::Internal);
+    }
+}

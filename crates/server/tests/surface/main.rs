@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod codes;
