@@ -13,10 +13,11 @@ use tombola_core::award::Position;
 use tombola_core::campaign::Transition;
 use tombola_core::limits::{
     CODE_BYTES_MAX, CODES_PER_IMPORT_MAX, KEPT_MESSAGE_BYTES_MAX, READ_TIMEOUT, READS_WAITING_MAX,
-    STEP_ROWS_MAX, WRITER_GATHER_MAX, WRITER_ROWS_MAX,
+    STEP_ROWS_MAX, STEP_ROWS_SEEN_MAX, WRITER_GATHER_MAX, WRITER_ROWS_MAX,
 };
 use tombola_core::ports::{
-    AwardPath as _, Catalog as _, KeptMessage, Operate as _, StoreError, StoreResult,
+    AwardPath as _, BulkAction, BulkFilter, BulkSpec, Catalog as _, KeptMessage, Operate as _,
+    Operation, OperationState, StoreError, StoreResult,
 };
 use tombola_core::reason::{HoldReason, KeptReason};
 
@@ -244,11 +245,19 @@ async fn a_step_of_cleanup_removes_as_many_rows_as_its_bound_and_no_more() {
         .unwrap();
     assert_eq!(cleaned(&it).await, [STEP, 1], "kept messages");
 
-    let it = won_by_many(STEP_ROWS_MAX + 1).await;
-    it.store
-        .transition("fair", Transition::Close, actor(), NOW)
-        .await
+    let it = Fixture::new();
+    it.shell()
+        .execute(
+            "INSERT INTO kept_request (client, operation, request_key, fingerprint, status, body, at)
+             WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+             SELECT 'shop', 'POST /', 'key-' || i, zeroblob(32), 200, x'', ?2 FROM n",
+            [STEP_ROWS_MAX as i64, NOW.0],
+        )
         .unwrap();
+    assert_eq!(cleaned(&it).await, [STEP, 1], "kept answers");
+
+    let it = won_by_many(STEP_ROWS_MAX + 1).await;
+    it.go("fair", Transition::Close).await;
     assert_eq!(cleaned(&it).await, [STEP, 1], "request keys");
 
     let it = won_by_many(STEP_ROWS_MAX + 1).await;
@@ -287,7 +296,8 @@ async fn a_step_of_ending_holds_ends_as_many_as_its_bound_and_no_more() {
         for half in codes(STEP_ROWS_MAX + 1).chunks(STEP_ROWS_MAX) {
             assert_eq!(takes(&it, import, half.to_vec()).await, Ok(()));
         }
-        it.store.finish_import(import, NOW).await.unwrap();
+        let finished = it.store.finish_import(import, 0, actor(), NOW);
+        finished.await.unwrap();
         // As if each were of a prize that waits for that.
         let (prize, lane) = match reason {
             HoldReason::NoCode => ("gift", 0),
@@ -302,4 +312,64 @@ async fn a_step_of_ending_holds_ends_as_many_as_its_bound_and_no_more() {
             .unwrap();
         assert_eq!(ended(&it, reason).await, [STEP, 1], "{reason}");
     }
+}
+
+/// A bulk action on the awards of one user, or on all.
+async fn begun(it: &Fixture, action: BulkAction, user: Option<&str>) -> i64 {
+    let filter = BulkFilter {
+        user: user.map(str::to_owned),
+        ..BulkFilter::default()
+    };
+    let spec = BulkSpec {
+        action,
+        filter,
+        matched: 0,
+    };
+    let begun = it.store.begin_operation(spec, actor(), NOW).await;
+    begun.unwrap().id
+}
+
+async fn step(it: &Fixture, id: i64) -> (u64, OperationState) {
+    let stepped = it.store.step_operation(id, NOW).await.unwrap();
+    let Operation { done, state, .. } = stepped.unwrap();
+    (done, state)
+}
+
+#[tokio::test]
+async fn a_step_of_a_bulk_action_looks_at_and_changes_as_many_awards_as_its_bounds() {
+    let it = won_by_many(STEP_ROWS_SEEN_MAX + 1).await;
+    let last = STEP_ROWS_SEEN_MAX - 1;
+    it.shell()
+        .execute_batch(&format!(
+            "UPDATE delivery SET state = 'dead', dead_reason = 'refused', due_at = NULL;
+             UPDATE draw SET user = 'last' WHERE id =
+               (SELECT id FROM draw ORDER BY id LIMIT 1 OFFSET {last});
+             UPDATE draw SET user = 'beyond' WHERE id = (SELECT max(id) FROM draw)"
+        ))
+        .unwrap();
+    let requeue = || BulkAction::Requeue {
+        not_delivered: false,
+        over_secs: 0,
+    };
+    let of_last = begun(&it, requeue(), Some("last")).await;
+    assert_eq!(step(&it, of_last).await.0, 1);
+    let beyond = begun(&it, requeue(), Some("beyond")).await;
+    assert_eq!(step(&it, beyond).await, (0, OperationState::Running));
+    assert_eq!(step(&it, beyond).await, (1, OperationState::Done));
+    let of_all = begun(&it, requeue(), None).await;
+    assert_eq!(step(&it, of_all).await, (STEP, OperationState::Running));
+}
+
+#[tokio::test]
+async fn a_step_of_an_erasure_changes_as_many_draws_as_its_bound_and_no_more() {
+    let it = won_by_many(STEP_ROWS_MAX + 1).await;
+    it.shell()
+        .execute("UPDATE draw SET user = 'ann'", [])
+        .unwrap();
+    let erase = BulkAction::Erase {
+        pseudonym: "erased-1".to_owned(),
+    };
+    let id = begun(&it, erase, Some("ann")).await;
+    assert_eq!(step(&it, id).await, (STEP, OperationState::Running));
+    assert_eq!(step(&it, id).await, (STEP + 1, OperationState::Done));
 }
