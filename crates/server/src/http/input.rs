@@ -263,6 +263,12 @@ mod tests {
     }
 
     #[test]
+    fn page_without_a_limit_has_as_many_rows_as_the_default_says() {
+        assert_eq!(page_size(None).ok(), Some(limits::PAGE_DEFAULT));
+        assert_eq!(page_size(Some(1)).ok(), Some(1));
+    }
+
+    #[test]
     fn bad_field_is_named_by_its_pointer() {
         #[derive(Debug, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
