@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::shell::Workspace;
 
+mod bounds;
 mod claims;
 mod crates;
 mod habits;
@@ -80,7 +81,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let mut findings = crates::check(&crates::listings(&workspace.metadata));
     findings.extend(manifests::check(&texts));
     findings.extend(maps::check(&texts));
-    findings.extend(claims::check(&texts));
+    for page in ["docs/defects.md", bounds::PAGE] {
+        findings.extend(claims::check(page, &texts));
+    }
+    findings.extend(bounds::check(&texts));
     findings.extend(sources::check(&texts));
     findings.extend(habits::check(&texts));
     findings.extend(words::check(

@@ -1,6 +1,7 @@
 //! Every bound of the system, with its unit in its name. A bound that an operator
 //! could need is the default of a config key; the relations between bounds are
-//! asserted where they stand.
+//! asserted where they stand. `docs/reference/limits.md` says of each what is done past
+//! it and which test reaches it.
 
 use std::time::Duration;
 

@@ -1,14 +1,11 @@
-//! The table of defects names its tests by file and name, and both are there: a test that is
-//! renamed or removed takes its row along.
+//! The tables of defects and of limits name their tests by file and name, and both are there: a
+//! test that is renamed or removed takes its row along.
 
 use super::{Finding, Text};
 
-/// The page that is held to it.
-const PAGE: &str = "docs/defects.md";
-
-pub(super) fn check(texts: &[Text]) -> Vec<Finding> {
-    let Some(page) = texts.iter().find(|text| text.path == PAGE) else {
-        return vec![Finding::new(PAGE, 0, "is missing")];
+pub(super) fn check(path: &str, texts: &[Text]) -> Vec<Finding> {
+    let Some(page) = texts.iter().find(|text| text.path == path) else {
+        return vec![Finding::new(path, 0, "is missing")];
     };
     let mut findings = Vec::new();
     for (line, file, name) in named_tests(&page.text) {
@@ -19,7 +16,7 @@ pub(super) fn check(texts: &[Text]) -> Vec<Finding> {
             }
             Some(_) => continue,
         };
-        findings.push(Finding::new(PAGE, line, what));
+        findings.push(Finding::new(path, line, what));
     }
     findings
 }
@@ -46,14 +43,12 @@ mod tests {
     use super::super::tests::{said, text};
     use super::*;
 
+    const PAGE: &str = "docs/defects.md";
+
     fn findings(page: &str) -> Vec<Finding> {
-        check(&[
-            text(PAGE, page),
-            text(
-                "crates/core/tests/table.rs",
-                "fn what_was_sent_stays_sent() {}\n",
-            ),
-        ])
+        let table = "fn what_was_sent_stays_sent() {}\n";
+        let texts = [text(PAGE, page), text("crates/core/tests/table.rs", table)];
+        check(PAGE, &texts)
     }
 
     #[test]
@@ -88,6 +83,6 @@ mod tests {
 
     #[test]
     fn page_must_be_there() {
-        assert_eq!(said(&check(&[])), ["is missing"]);
+        assert_eq!(said(&check(PAGE, &[])), ["is missing"]);
     }
 }
