@@ -71,16 +71,17 @@ pub(super) async fn run(
 
 /// A bulk action in one line.
 pub(super) fn line(it: &OperationDoc) -> String {
-    let mut text = format!(
+    let text = format!(
         "operation {}: {} {}, {} of {} done",
         it.id, it.action, it.state, it.done, it.matched
     );
-    for (count, what) in [(it.in_doubt, "in doubt"), (it.refused, "refused")] {
-        if count > 0 {
-            text.push_str(&format!(", {count} {what}"));
-        }
-    }
-    text
+    let left = [(it.in_doubt, "in doubt"), (it.refused, "refused")];
+    let left = left.iter().filter(|(count, _)| *count > 0);
+    let left = left.map(|(count, what)| format!("{count} {what}"));
+    std::iter::once(text)
+        .chain(left)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Follows a bulk action to its end, with a bar on a terminal. It goes on by itself

@@ -247,7 +247,7 @@ pub(super) fn keys_for(claims: &ClaimKeys, request: &RequestKey) -> Vec<String> 
     }
     bytes.extend(request.fingerprint);
     let derived = claims.derive("tombola api key", &bytes);
-    derived.iter().map(|bytes| key_of(bytes)).collect()
+    derived.iter().map(key_of).collect()
 }
 
 fn key_of(bytes: &[u8; 32]) -> String {

@@ -155,13 +155,11 @@ async fn dismiss(
 
 /// An award's id, or `m<number>`.
 fn letter(id: &str) -> Result<DeadLetter, ApiError> {
-    match id.strip_prefix('m') {
-        Some(number) => input::id(number, Code::DeadLetterNotFound).map(DeadLetter::Message),
-        None => {
-            let id = input::id(id, Code::DeadLetterNotFound)?;
-            Ok(DeadLetter::Award(AwardId(id)))
-        }
-    }
+    let number = |text| input::id(text, Code::DeadLetterNotFound);
+    id.strip_prefix('m').map_or_else(
+        || number(id).map(|id| DeadLetter::Award(AwardId(id))),
+        |text| number(text).map(DeadLetter::Message),
+    )
 }
 
 fn over(text: Option<&str>) -> Result<Duration, ApiError> {

@@ -14,6 +14,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use tombola_core::limits;
 use tombola_core::ports::{Catalog, KeptAnswer, KeptRequest, RequestKey};
@@ -53,14 +55,14 @@ pub(super) fn request_key(
     let route = route.map_or("", |it| it.as_str());
     RequestKey {
         client: who.client().to_string(),
-        operation: format!("{} {route} {}", parts.method, hex(&digest[..8])),
+        operation: format!(
+            "{} {route} {}",
+            parts.method,
+            URL_SAFE_NO_PAD.encode(&digest[..9])
+        ),
         key,
         fingerprint,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Runs the request once: its handler, or what is kept of its first run.

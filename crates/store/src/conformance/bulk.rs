@@ -94,6 +94,12 @@ pub(super) async fn all_dead_letters_are_put_back_where_no_filter_is_given(w: &W
     assert_eq!(done(w, requeue_of(BulkFilter::default())).await, (0, 0, 0));
 }
 
+fn filter(set: impl FnOnce(&mut BulkFilter)) -> BulkFilter {
+    let mut filter = BulkFilter::default();
+    set(&mut filter);
+    filter
+}
+
 pub(super) async fn each_filter_narrows(w: &World) {
     let first = refused(w, TEXT, 1).await.remove(0);
     w.advance(secs(60));
@@ -103,82 +109,31 @@ pub(super) async fn each_filter_narrows(w: &World) {
     let called = w.win(BLUNT).await;
     let claim = w.claim(&called).await;
     w.decide(&claim, Decision::Refuse).await;
-    let all = BulkFilter::default;
-    let of = |won: &Won| Some(won.campaign.clone());
+    let none = || Some("none".to_owned());
+    let (of_first, of_third) = (Some(first.campaign.clone()), Some(third.campaign.clone()));
+    let of_user = |it: &mut BulkFilter| {
+        it.user = Some(third.user.clone());
+        it.campaign.clone_from(&of_third);
+    };
+    let of_no_prize = |it: &mut BulkFilter| (it.campaign, it.prize) = (of_third.clone(), none());
+    let of_text = |it: &mut BulkFilter| (it.since, it.kind) = (Some(since), Some(Kind::Text));
     let filters = [
+        (filter(|it| it.campaign = none()), vec![]),
+        (filter(|it| it.user = none()), vec![]),
+        (filter(|it| it.state = Some(State::Held)), vec![]),
         (
-            BulkFilter {
-                campaign: Some("none".to_owned()),
-                ..all()
-            },
+            filter(|it| it.hold_reason = Some(HoldReason::Manual)),
             vec![],
         ),
+        (filter(of_no_prize), vec![]),
+        (filter(of_user), vec![&third]),
         (
-            BulkFilter {
-                user: Some("none".to_owned()),
-                ..all()
-            },
-            vec![],
-        ),
-        (
-            BulkFilter {
-                state: Some(State::Held),
-                ..all()
-            },
-            vec![],
-        ),
-        (
-            BulkFilter {
-                hold_reason: Some(HoldReason::Manual),
-                ..all()
-            },
-            vec![],
-        ),
-        (
-            BulkFilter {
-                campaign: of(&third),
-                prize: Some("none".to_owned()),
-                ..all()
-            },
-            vec![],
-        ),
-        (
-            BulkFilter {
-                user: Some(third.user.clone()),
-                campaign: of(&third),
-                ..all()
-            },
-            vec![&third],
-        ),
-        (
-            BulkFilter {
-                reason: Some(DeadReason::Refused),
-                ..all()
-            },
+            filter(|it| it.reason = Some(DeadReason::Refused)),
             vec![&called],
         ),
-        (
-            BulkFilter {
-                since: Some(since),
-                kind: Some(Kind::Text),
-                ..all()
-            },
-            vec![],
-        ),
-        (
-            BulkFilter {
-                kind: Some(Kind::Webhook),
-                ..all()
-            },
-            vec![&second],
-        ),
-        (
-            BulkFilter {
-                campaign: of(&first),
-                ..all()
-            },
-            vec![&first],
-        ),
+        (filter(of_text), vec![]),
+        (filter(|it| it.kind = Some(Kind::Webhook)), vec![&second]),
+        (filter(|it| it.campaign.clone_from(&of_first)), vec![&first]),
     ];
     for (filter, expected) in filters {
         let (put_back, _, _) = done(w, requeue_of(filter.clone())).await;
