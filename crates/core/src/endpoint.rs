@@ -128,7 +128,7 @@ impl EndpointSpec {
         let interval = match self.rate.as_deref() {
             None => None,
             Some(text) => match parse_rate(text) {
-                Some(interval) => Some(interval),
+                Some(rate) => Some(rate.interval()),
                 None => return problem("rate", "use a number per s, m or h, such as 50/s"),
             },
         };
@@ -164,18 +164,34 @@ pub fn parse_span(text: &str) -> Option<Duration> {
     }
 }
 
-/// Reads `50/s` as the time between two calls.
-fn parse_rate(text: &str) -> Option<Duration> {
+/// So many in so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// At least 1.
+    pub count: u32,
+    /// A second, a minute or an hour.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// The time between two, when they are evenly spaced.
+    pub fn interval(self) -> Duration {
+        self.per / self.count
+    }
+}
+
+/// Reads a whole number per `s`, `m` or `h`, such as `50/s`.
+pub fn parse_rate(text: &str) -> Option<Rate> {
     let (number, unit) = text.split_once('/')?;
-    let number: u32 = number
+    let count: u32 = number
         .parse()
         .ok()
         .filter(|number| (1..=limits::ENDPOINT_RATE_MAX).contains(number))?;
-    let span = match unit {
+    let per = match unit {
         "s" => Duration::from_secs(1),
         "m" => Duration::from_mins(1),
         "h" => Duration::from_hours(1),
         _ => return None,
     };
-    Some(span / number)
+    Some(Rate { count, per })
 }

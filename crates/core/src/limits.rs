@@ -216,6 +216,48 @@ pub const KEPT_ANSWER_BYTES_MAX: usize = 4 << 20;
 pub const PLAYER_TOKEN_LIFE: Duration = Duration::from_hours(1);
 /// See [`PLAYER_TOKEN_LIFE`].
 pub const PLAYER_TOKEN_LIFE_MAX: Duration = Duration::from_hours(24);
+/// Bytes of HTTP bodies that are in memory while they come, all requests together;
+/// beyond it 503.
+pub const BODIES_BYTES_MAX: usize = 64 << 20;
+/// Connections open at one listener; beyond it the one that is idle longest is closed.
+pub const CONNECTIONS_MAX: u32 = 4096;
+/// Of the connections at a listener that is full, the part that is closed at a time:
+/// the search for those idle longest is paid once for them all.
+pub const CONNECTIONS_SHED_PART: usize = 64;
+/// Requests being worked on in one process; beyond it 503.
+pub const REQUESTS_MAX: u32 = 2048;
+/// How long a request may take, long work of operators aside.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long the head of a request may take to come.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection may wait between two requests; longer than proxies keep
+/// theirs, so that it is they who close.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long the handshake of TLS may take.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer may stand still because nobody reads it.
+pub const ANSWER_STALL_MAX: Duration = Duration::from_secs(30);
+/// How long a connection that is closed before its request was read whole is read on,
+/// so that the client sees its answer.
+pub const LINGER_MAX: Duration = Duration::from_secs(2);
+/// Bytes that are read on at most.
+pub const LINGER_BYTES_MAX: usize = 16 << 20;
+/// How long a listener that stops waits for connections that do nothing.
+pub const STOP_IDLE_MAX: Duration = Duration::from_millis(500);
+/// Header lines of one request.
+pub const HEADERS_MAX: usize = 64;
+/// Bytes of the headers of one request.
+pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of the address of one request.
+pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a request's head that are kept at all while it comes.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Clients, users or addresses whose rate is remembered; those beyond it are let in.
+pub const RATED_MAX: usize = 100_000;
+/// Requests between two looks for rates that may be forgotten.
+pub const RATED_CHECKS: u32 = 1024;
+/// Origins whose pages may call the API.
+pub const ORIGINS_MAX: usize = 100;
 /// Rows of one page of a list.
 pub const PAGE_MAX: usize = 500;
 /// Rows of one page of a list unless asked otherwise.
@@ -279,3 +321,9 @@ const _: () = assert!(
 );
 // One endpoint never asks for more calls than a process makes.
 const _: () = assert!(ENDPOINT_CONCURRENCY_MAX as usize <= CALLS_IN_FLIGHT_MAX);
+// A head that is within its bounds fits into what is kept of it.
+const _: () = assert!(URI_BYTES_MAX + HEADERS_BYTES_MAX + 1024 <= HEAD_BYTES_MAX);
+// A body that is late is told so before its request is.
+const _: () = assert!(BODY_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());
+// A connection always stands behind a request: the bound on requests is reached first.
+const _: () = assert!(REQUESTS_MAX < CONNECTIONS_MAX);

@@ -13,9 +13,9 @@ use crate::api::AuditReport;
 use crate::claim::ClaimKeys;
 use crate::config::Config;
 use crate::directory::{Directory, DirectoryLock};
-use crate::http::HttpCounts;
 use crate::http::auth::KeyRing;
 use crate::http::error::{ApiError, Code};
+use crate::http::{HttpCounts, Rates, Room};
 use crate::import::ImportTurn;
 use axum::Router;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -52,6 +52,8 @@ struct Inner {
     claims: ClaimKeys,
     keys: KeyRing,
     http_counts: HttpCounts,
+    rates: Rates,
+    room: Room,
     /// What is spawned beside the engine.
     tasks: Tasks,
     engine: tokio::sync::Mutex<Option<Engine>>,
@@ -236,6 +238,11 @@ impl App {
         self.0.clock.now()
     }
 
+    /// Time since some fixed point, for how long something takes.
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.0.clock.monotonic()
+    }
+
     /// The keys that sign claim tokens.
     pub fn claims(&self) -> &ClaimKeys {
         &self.0.claims
@@ -247,6 +254,14 @@ impl App {
 
     pub(crate) fn http_counts(&self) -> &HttpCounts {
         &self.0.http_counts
+    }
+
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.0.rates
+    }
+
+    pub(crate) fn room(&self) -> &Room {
+        &self.0.room
     }
 
     pub(crate) fn tasks(&self) -> &Tasks {

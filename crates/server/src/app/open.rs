@@ -4,8 +4,8 @@ use super::{App, Inner, Running};
 use crate::claim::ClaimKeys;
 use crate::config::{Config, ConfigError};
 use crate::directory::Directory;
-use crate::http::HttpCounts;
 use crate::http::auth::KeyRing;
+use crate::http::{HttpCounts, Rates, Room};
 use crate::random;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -61,6 +61,8 @@ impl App {
             ..MemoryOptions::default()
         });
         Ok(Self(Arc::new(Inner {
+            rates: Rates::new(&config.http),
+            room: Room::new(&config.http),
             config,
             directory,
             lock: Mutex::new(Some(lock)),

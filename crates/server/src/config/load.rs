@@ -185,6 +185,7 @@ impl Reading {
         let value = match self.slot(key) {
             Some(Value::Integer(_)) => text.parse().map(Value::Integer).ok(),
             Some(Value::Boolean(_)) => text.parse().map(Value::Boolean).ok(),
+            Some(Value::Array(_)) => Some(Value::Array(list(text))),
             _ => None,
         };
         self.put(
@@ -288,6 +289,15 @@ impl Reading {
             }
         }
     }
+}
+
+/// A list of texts, as a variable writes it: with commas between.
+fn list(text: &str) -> Vec<Value> {
+    let items = text.split(',').map(str::trim);
+    items
+        .filter(|item| !item.is_empty())
+        .map(|item| Value::String(item.to_owned()))
+        .collect()
 }
 
 fn plain(value: Spanned<DeValue<'_>>) -> Value {

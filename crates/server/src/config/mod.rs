@@ -3,7 +3,9 @@
 //! key is an error that names the nearest known one, and every key has a default
 //! that works on a laptop.
 
+mod http;
 mod load;
+mod rate;
 mod reference;
 mod section;
 mod sections;
@@ -11,9 +13,11 @@ mod span;
 #[cfg(test)]
 mod tests;
 
+pub use http::Http;
 pub use load::{ConfigError, Flag, Loaded, Origin, Sources, load};
+pub use rate::Rate;
 pub use reference::{example, page};
-pub use sections::{Broker, Campaigns, Database, Delivery, Http, Log, Retention};
+pub use sections::{Broker, Campaigns, Database, Delivery, Log, Retention};
 pub use span::Span;
 
 use section::{About, Complaint};

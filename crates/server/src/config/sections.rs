@@ -3,7 +3,6 @@
 
 use super::section::{Complaint, section};
 use super::span::Span;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tombola_core::campaign::Approval;
@@ -31,21 +30,6 @@ section! {
         group: String = "lottery".to_owned(),
         /// Partitions of the topic.
         partitions: i32 = limits::TOPIC_PARTITIONS,
-    }
-}
-
-section! {
-    /// The API.
-    Http ["http"] {
-        /// Address and port of the API.
-        listen: String = "127.0.0.1:8080".to_owned(),
-        /// Address and port of a listener of its own for `/metrics`, without a key;
-        /// empty: none, and `/metrics` of the API asks for the key of an auditor.
-        metrics_listen: String = String::new(),
-        /// Connections open at a time; more wait until one closes.
-        connections_max: u32 = 4096,
-        /// How long a graceful stop may take before what is left is cut off.
-        stop_deadline: Span = Span(limits::STOP_DEADLINE),
     }
 }
 
@@ -103,6 +87,8 @@ section! {
         filter: String = "info".to_owned(),
         /// `text` or `json`, one object a line.
         format: String = "text".to_owned(),
+        /// Whether each request is a line, at `info` under `tombola::access`.
+        access: bool = true,
     }
 }
 
@@ -161,32 +147,6 @@ impl Broker {
         }
         if !(1..=1000).contains(&self.partitions) {
             found.push(Complaint::new("broker.partitions", "use 1 to 1000"));
-        }
-        found
-    }
-}
-
-impl Http {
-    pub(super) fn validate(&self) -> Vec<Complaint> {
-        let mut found = Vec::new();
-        let addresses = [
-            ("http.listen", &self.listen),
-            ("http.metrics_listen", &self.metrics_listen),
-        ];
-        for (key, text) in addresses {
-            let is_off = text.is_empty() && key == "http.metrics_listen";
-            if !is_off && text.parse::<SocketAddr>().is_err() {
-                found.push(Complaint::new(
-                    key,
-                    "use an address and a port, such as 127.0.0.1:8080",
-                ));
-            }
-        }
-        if !(1..=100_000).contains(&self.connections_max) {
-            found.push(Complaint::new("http.connections_max", "use 1 to 100000"));
-        }
-        if self.stop_deadline.0.is_zero() {
-            found.push(Complaint::new("http.stop_deadline", "use at least 1ms"));
         }
         found
     }

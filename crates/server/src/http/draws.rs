@@ -63,6 +63,7 @@ async fn draw(
         traceparent: traceparent(&headers),
         claim_key_version: app.claims().newest(),
     };
+    app.rates().user(caller.who(), &body.user)?;
     let (facts, is_replayed) = match app.desk().await?.draw(ask).await.map_err(of_desk)? {
         DeskAnswer::Drawn(facts) => (facts, false),
         DeskAnswer::Replayed(facts) => (facts, true),

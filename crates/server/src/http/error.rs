@@ -151,24 +151,38 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The content type is not taken here";
     /// The body is larger than this address takes: 1 MiB, except for codes.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
-    /// The body did not come in time.
+    /// The body did not come within `http.body_timeout`.
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "The body did not come in time";
     /// A line of the code file cannot be used; `line` names the first such line.
     /// Nothing was imported. Codes are 1 to 1,024 bytes, one a line, in the first
     /// column; a first line `code` is a heading. `?skip_duplicates=true` passes by
     /// codes that the campaign has already.
     InvalidCodes = "invalid_codes", UNPROCESSABLE_ENTITY, "The code file cannot be used";
+    /// The address of the request is longer than 8 KiB.
+    UriTooLong = "uri_too_long", URI_TOO_LONG, "The address is too long";
+    /// The request has more than 64 header lines, or more than 16 KiB of them. One with
+    /// far more is answered 431 without a body.
+    HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large";
     /// Another import of the same prize began meanwhile and took this one's place.
     /// Nothing of this one is left; send it again when the other is done.
     ImportReplaced = "import_replaced", CONFLICT, "Another import took its place";
     /// An endpoint's definition cannot be used; `errors` names the field.
     InvalidEndpoint = "invalid_endpoint", UNPROCESSABLE_ENTITY, "The endpoint cannot be used";
-    /// Too much is waiting. Nothing was chosen or changed; send the same request
-    /// again after `Retry-After` seconds, with the same `Idempotency-Key`.
+    /// Too many requests of one client, of one user, or of one address without a good
+    /// key; `limit` names the setting. Nothing was done; send the same request again
+    /// after `Retry-After` seconds, with the same `Idempotency-Key`.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
+    /// Too much is waiting, or too many requests are being worked on. Nothing was chosen
+    /// or changed; send the same request again after `Retry-After` seconds, with the
+    /// same `Idempotency-Key`.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too much is waiting";
     /// The database cannot be reached, or did not answer in time. Whether the request
     /// took effect is unknown: send it again with the same `Idempotency-Key`.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "The database is not available";
+    /// The request took longer than `http.request_timeout`. Whether it took effect is
+    /// unknown: send it again with the same `Idempotency-Key`; a draw that was taken
+    /// then answers what it drew.
+    TimedOut = "timed_out", SERVICE_UNAVAILABLE, "The request took too long";
     /// The server is stopping. Nothing was done; send the request to another instance
     /// or again.
     Stopping = "stopping", SERVICE_UNAVAILABLE, "The server is stopping";

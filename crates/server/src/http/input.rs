@@ -4,26 +4,33 @@
 
 use super::auth::{Caller, Who};
 use super::error::{ApiError, Code};
-use axum::body::{Body, to_bytes};
+use super::room::Room;
+use crate::app::App;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tombola_core::ids::ID_MAX;
 use tombola_core::limits;
+
+/// What begins a character of JSON by its number, where that is U+0000.
+const NUL_ESCAPE: &str = "\\u0000";
 
 /// A JSON body of type `T`. An empty body is `{}`, so that an action without
 /// details needs none.
 #[derive(Debug)]
 pub(super) struct JsonBody<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let is_json = has_content_type(request.headers(), "application/json");
-        let text = read(request.into_body()).await?;
+        let text = read(request.into_body(), app).await?;
         if text.is_empty() {
             return parse("{}").map(Self);
         }
@@ -41,17 +48,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 #[derive(Debug)]
 pub(super) struct JsonText(pub(super) String);
 
-impl<S: Send + Sync> FromRequest<S> for JsonText {
+impl FromRequest<App> for JsonText {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         if !has_content_type(request.headers(), "application/json") {
             return Err(ApiError::new(
                 Code::UnsupportedMediaType,
                 "send application/json",
             ));
         }
-        read(request.into_body()).await.map(Self)
+        let text = read(request.into_body(), app).await?;
+        refuse_nul(&text)?;
+        Ok(Self(text))
     }
 }
 
@@ -64,28 +73,42 @@ pub(super) fn has_content_type(headers: &HeaderMap, wanted: &str) -> bool {
         .is_some_and(|said| said.trim().eq_ignore_ascii_case(wanted))
 }
 
-async fn read(body: Body) -> Result<String, ApiError> {
-    let bytes = read_bytes(body).await?;
+async fn read(body: Body, app: &App) -> Result<String, ApiError> {
+    let bytes = read_bytes(body, app).await?;
     String::from_utf8(bytes.into()).map_err(|_| ApiError::field("", "the body is not UTF-8"))
 }
 
-/// A whole body, bounded in bytes and in time.
-pub(super) async fn read_bytes(body: Body) -> Result<Bytes, ApiError> {
-    tokio::time::timeout(limits::BODY_TIMEOUT, to_bytes(body, limits::BODY_BYTES_MAX))
+/// A whole body, bounded in bytes and in time: refused before it is read where its
+/// length says that it is too large, cut off where that shows later.
+pub(super) async fn read_bytes(body: Body, app: &App) -> Result<Bytes, ApiError> {
+    let at_least = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if at_least > limits::BODY_BYTES_MAX {
+        return Err(too_large());
+    }
+    let deadline = app.config().http.body_timeout.0;
+    tokio::time::timeout(deadline, collect(body, app.room()))
         .await
         .map_err(|_| ApiError::from(Code::BodyTimeout))?
-        .map_err(|error| {
-            let is_large = std::error::Error::source(&error)
-                .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
-            if is_large {
-                ApiError::new(
-                    Code::BodyTooLarge,
-                    format!("send at most {} bytes", limits::BODY_BYTES_MAX),
-                )
-            } else {
-                ApiError::field("", "the body broke off")
-            }
-        })
+}
+
+fn too_large() -> ApiError {
+    let most = limits::BODY_BYTES_MAX;
+    ApiError::new(Code::BodyTooLarge, format!("send at most {most} bytes"))
+}
+
+/// Holds the room that it takes until it has come whole.
+async fn collect(body: Body, room: &Room) -> Result<Bytes, ApiError> {
+    let (mut bytes, mut taken) = (Vec::new(), Vec::new());
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| ApiError::field("", "the body broke off"))?;
+        if bytes.len() + chunk.len() > limits::BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        taken.push(room.body(chunk.len())?);
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.into())
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
@@ -95,7 +118,56 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     reader
         .end()
         .map_err(|error| ApiError::field("", error.to_string()))?;
+    refuse_nul(text)?;
     Ok(value)
+}
+
+/// Refuses U+0000 in any text of a body, with a pointer to it: not every database
+/// takes it, and nobody means it.
+fn refuse_nul(text: &str) -> Result<(), ApiError> {
+    if !text.contains(NUL_ESCAPE) {
+        return Ok(());
+    }
+    // It may stand behind a backslash that is one itself.
+    match serde_json::from_str::<Value>(text)
+        .ok()
+        .as_ref()
+        .and_then(nul)
+    {
+        Some(pointer) => Err(ApiError::field(pointer, "U+0000 is not taken")),
+        None => Ok(()),
+    }
+}
+
+/// The pointer to the first text with U+0000 in it. No deeper than the reader of JSON
+/// goes.
+fn nul(value: &Value) -> Option<String> {
+    let is_nul = |text: &str| text.contains('\0');
+    match value {
+        Value::String(text) => is_nul(text).then(String::new),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| Some(format!("/{index}{}", nul(item)?))),
+        Value::Object(fields) => fields.iter().find_map(|(name, item)| {
+            if is_nul(name) {
+                return Some(String::new());
+            }
+            Some(format!("/{}{}", escape(name), nul(item)?))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+/// A name as a part of a JSON pointer.
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// Whether an address has U+0000 in it, as it comes over the wire.
+fn has_nul(uri: &Uri) -> bool {
+    uri.path_and_query()
+        .is_some_and(|text| text.as_str().contains("%00"))
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {
@@ -105,7 +177,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         pointer.push('/');
         match segment {
             Segment::Seq { index } => pointer.push_str(&index.to_string()),
-            Segment::Map { key } => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            Segment::Map { key } => pointer.push_str(&escape(key)),
             Segment::Enum { variant } => pointer.push_str(variant),
             Segment::Unknown => {
                 pointer.pop();
@@ -123,6 +195,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        if has_nul(&parts.uri) {
+            return Err(ApiError::new(Code::InvalidQuery, "U+0000 is not taken"));
+        }
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(params)) => Ok(Self(params)),
             Err(error) => Err(ApiError::new(Code::InvalidQuery, error.body_text())),
@@ -138,6 +213,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Names<T
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        if has_nul(&parts.uri) {
+            return Err(ApiError::new(Code::InvalidQuery, "U+0000 is not taken"));
+        }
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(names)) => Ok(Self(names)),
             Err(_) => Err(Code::RouteNotFound.into()),
@@ -253,19 +331,32 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn body_that_stands_still_is_waited_for_as_long_as_the_bound_says() {
-        let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
-        let began = tokio::time::Instant::now();
-        let read = read_bytes(Body::from_stream(never)).await;
-        assert_eq!(read.unwrap_err().code, Code::BodyTimeout);
-        assert_eq!(began.elapsed(), limits::BODY_TIMEOUT);
-    }
-
     #[test]
     fn page_without_a_limit_has_as_many_rows_as_the_default_says() {
         assert_eq!(page_size(None).ok(), Some(limits::PAGE_DEFAULT));
         assert_eq!(page_size(Some(1)).ok(), Some(1));
+    }
+
+    #[test]
+    fn nul_is_refused_with_its_pointer_and_an_escaped_backslash_is_none() {
+        let pointer = |text: &str| {
+            let error = parse::<Value>(text).err()?;
+            Some(error.extra["errors"][0]["pointer"].clone())
+        };
+        assert_eq!(
+            pointer(r#"{"a":[{"b/c":"x\u0000"}]}"#),
+            Some("/a/0/b~1c".into())
+        );
+        assert_eq!(pointer(r#"{"a":{"\u0000":1}}"#), Some("/a".into()));
+        assert_eq!(pointer(r#"{"a":"\\u0000"}"#), None);
+    }
+
+    #[test]
+    fn json_deeper_than_the_reader_goes_is_refused_and_not_followed() {
+        let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(parse::<Value>(&deep(100)).is_ok());
+        let error = parse::<Value>(&deep(100_000)).unwrap_err();
+        assert_eq!(error.code, Code::InvalidBody);
     }
 
     #[test]

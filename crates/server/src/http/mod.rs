@@ -19,20 +19,24 @@ mod log;
 mod metrics;
 mod operations;
 mod player_tokens;
+mod rates;
 mod replay;
 mod request;
+mod room;
 mod stock;
 mod users;
 
 pub use error::page as errors_page;
 pub(crate) use metrics::{HttpCounts, render as render_metrics};
+pub(crate) use rates::Rates;
+pub(crate) use room::Room;
 
 use crate::app::App;
 use auth::Access;
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
 use error::{ApiError, Code};
 use replay::KeyRule;
@@ -164,6 +168,6 @@ pub(crate) fn router(app: &App) -> Router {
     router
         .fallback(async || ApiError::from(Code::RouteNotFound))
         .method_not_allowed_fallback(async || ApiError::from(Code::MethodNotAllowed))
-        .layer(from_fn(request::outermost))
+        .layer(from_fn_with_state(app.clone(), request::outermost))
         .with_state(app.clone())
 }

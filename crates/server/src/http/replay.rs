@@ -83,7 +83,7 @@ pub(super) async fn once(
         parts.extensions.insert(Caller::new(who));
         return Ok(next.run(Request::from_parts(parts, body)).await);
     };
-    let bytes = input::read_bytes(body).await?;
+    let bytes = input::read_bytes(body, app).await?;
     let request = request_key(&who, &parts, key, Sha256::digest(&bytes).into());
     let kept = app.store().kept_request(&request).await?;
     if let Some(kept) = &kept

@@ -1,42 +1,118 @@
-//! What every request gets: an id, a span, its caller, a look at the table of
-//! access, and an error body where there is an error. Nothing of a body, a key or
-//! a code is ever logged.
+//! What every request gets: an id, a span, a line in the access log, its caller, a
+//! look at the table of access, its room, its deadline, and an error body where there
+//! is an error. Nothing of a header, a body, an address, a key or a code is ever
+//! logged; of the path only its pattern, because a path may name a user.
 
-use super::auth::{Access, Caller, Who, identify};
-use super::error::{self, ApiError};
+use super::Scope;
+use super::auth::{Access, Caller, LOCAL, Who, identify};
+use super::error::{self, ApiError, Code};
 use super::replay::{self, KeyRule};
-use super::{Scope, error::Code};
+use super::room::Taken;
 use crate::app::App;
 use axum::RequestExt as _;
-use axum::extract::{Query, RawPathParams, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::body::HttpBody as _;
+use axum::extract::{MatchedPath, Query, RawPathParams, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use std::future::Future;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tombola_core::limits;
 use tracing::Instrument;
 
 const REQUEST_ID: &str = "x-request-id";
+/// What the access log is told apart by.
+const ACCESS_LOG: &str = "tombola::access";
+/// Answered whatever else goes on: whoever asks it may end this process.
+const LIVENESS: &str = "/livez";
+/// Long work of operators, each step of it bounded: a deadline would cut it in two.
+const WITHOUT_DEADLINE: &[&str] = &[
+    "/v1/campaigns/{campaign}/prizes/{prize}/codes",
+    "/v1/audit",
+    "/v1/dead-letters/requeue",
+    "/v1/deliveries/resume",
+    "/v1/endpoints/{name}/enable",
+];
 
-/// The outermost layer: gives the request its id and writes the body of an error.
-pub(super) async fn outermost(request: Request, next: Next) -> Response {
+/// The address that a connection came from; a request in process has none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// The outermost layer: gives the request its id and its line, and writes the body of
+/// an error.
+pub(super) async fn outermost(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = given_id(request.headers()).unwrap_or_else(new_id);
-    let span = tracing::info_span!("request", request.id = %id, method = %request.method(), path = %request.uri().path());
-    let running = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let response = async {
-        match running.await {
-            Ok(response) => response,
-            Err(_) => ApiError::internal(&"the handler panicked").into_response(),
-        }
+    let asked = Asked::of(&request);
+    let span = tracing::info_span!("request", request.id = %id, method = %asked.method, route = asked.route());
+    let began = app.monotonic();
+    let response = match check_head(&request) {
+        Ok(()) => next.run(request).instrument(span).await,
+        Err(error) => error.into_response(),
     };
-    let response = response.instrument(span).await;
     let mut response = error::write_body(response, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    if app.config().log.access {
+        log(
+            &asked,
+            &id,
+            &response,
+            app.monotonic().saturating_sub(began),
+        );
+    }
     response
+}
+
+/// What the access log says of a request.
+struct Asked {
+    method: Method,
+    route: Option<MatchedPath>,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        Self {
+            method: request.method().clone(),
+            route: request.extensions().get().cloned(),
+        }
+    }
+
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("-", MatchedPath::as_str)
+    }
+}
+
+/// One line. Where nobody listens, nothing of it is put together.
+fn log(asked: &Asked, id: &str, response: &Response, took: Duration) {
+    if !tracing::enabled!(target: ACCESS_LOG, tracing::Level::INFO) {
+        return;
+    }
+    let (client, key) = match response.extensions().get::<Who>() {
+        Some(Who::Key(key)) => (key.client.as_ref(), Some(key.id)),
+        Some(Who::Local) => (LOCAL, None),
+        Some(Who::Winner(_)) => ("winner", None),
+        Some(Who::Player(_)) => ("player", None),
+        Some(Who::Nobody) | None => ("-", None),
+    };
+    tracing::info!(
+        target: ACCESS_LOG,
+        parent: None,
+        method = %asked.method,
+        route = asked.route(),
+        status = response.status().as_u16(),
+        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        bytes = response.body().size_hint().exact(),
+        request.id = id,
+        client,
+        key.id = key,
+        "answered"
+    );
 }
 
 fn given_id(headers: &HeaderMap) -> Option<String> {
@@ -57,6 +133,25 @@ fn new_id() -> String {
     )
 }
 
+fn check_head(request: &Request) -> Result<(), ApiError> {
+    let uri = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |it| it.as_str().len());
+    if uri > limits::URI_BYTES_MAX {
+        return Err(Code::UriTooLong.into());
+    }
+    let headers = request.headers();
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if headers.len() > limits::HEADERS_MAX || bytes > limits::HEADERS_BYTES_MAX {
+        return Err(Code::HeadersTooLarge.into());
+    }
+    Ok(())
+}
+
 /// A route as its guard knows it.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
@@ -67,33 +162,46 @@ pub(super) struct Guard {
     pub(super) route: &'static str,
 }
 
-/// The layer of one route: who calls, whether that may be, and the count of it.
+/// The layer of one route: who calls, whether that may be now, how long it may take,
+/// and the count of it.
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let response = guard
-        .answer(request, next)
-        .await
-        .unwrap_or_else(IntoResponse::into_response);
+    let peer = request.extensions().get().copied();
+    let response = match guard.identify(&request) {
+        Ok(who) => {
+            let answer = guard.answer(who.clone(), request, next).await;
+            let mut response = answer.unwrap_or_else(|error| guard.refuse(error, peer));
+            response.extensions_mut().insert(who); // for the access log
+            response
+        }
+        Err(error) => guard.refuse(error, peer),
+    };
     let status = response.status();
     guard.app.http_counts().count(guard.route, status);
-    tracing::debug!(route = guard.route, status = status.as_u16(), "answered");
     response
 }
 
 impl Guard {
-    async fn answer(&self, mut request: Request, next: Next) -> Result<Response, ApiError> {
-        let who = self.identify(&request)?;
-        self.access.check(&who)?;
-        let caller = Caller::new(who.clone());
-        self.check_scope(&caller, &mut request).await?;
-        replay::once(&self.app, who, self.keys, request, next).await
-    }
-
     fn identify(&self, request: &Request) -> Result<Who, ApiError> {
         match request.extensions().get::<Who>() {
             // The socket's, or in process; with a key or a token it speaks as its bearer.
             Some(who) if !request.headers().contains_key(header::AUTHORIZATION) => Ok(who.clone()),
             Some(_) | None => self.app.identify(request.headers()),
         }
+    }
+
+    async fn answer(
+        &self,
+        who: Who,
+        mut request: Request,
+        next: Next,
+    ) -> Result<Response, ApiError> {
+        self.access.check(&who)?;
+        self.check_scope(&Caller::new(who.clone()), &mut request)
+            .await?;
+        self.app.rates().caller(&who)?;
+        let _taken = self.room_for(&who)?;
+        self.in_time(replay::once(&self.app, who, self.keys, request, next))
+            .await
     }
 
     /// Whether a key for some campaigns may ask here: the one place that says so,
@@ -117,6 +225,55 @@ impl Guard {
             Scope::All => caller.check_campaign(None),
         }
     }
+
+    /// Room for one more request. An operator of this machine gets in when nobody else
+    /// does.
+    fn room_for(&self, who: &Who) -> Result<Option<Taken>, ApiError> {
+        if self.route == LIVENESS || *who == Who::Local {
+            return Ok(None);
+        }
+        self.app.room().request().map(Some)
+    }
+
+    /// Runs the handler until its deadline. Work that it handed on, as a draw to the
+    /// desk, goes on to its end.
+    async fn in_time(
+        &self,
+        handler: impl Future<Output = Result<Response, ApiError>>,
+    ) -> Result<Response, ApiError> {
+        let handler = AssertUnwindSafe(handler).catch_unwind();
+        let ended = if WITHOUT_DEADLINE.contains(&self.route) {
+            Ok(handler.await)
+        } else {
+            tokio::time::timeout(self.app.config().http.request_timeout.0, handler).await
+        };
+        match ended {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(ApiError::internal(&"the handler panicked")),
+            Err(_) => {
+                tracing::warn!("the request took too long");
+                Err(ApiError::from(Code::TimedOut).after(limits::DESK_RETRY_AFTER))
+            }
+        }
+    }
+
+    /// Says no. Whoever asks often without a good key has to connect anew each time.
+    fn refuse(&self, error: ApiError, peer: Option<Peer>) -> Response {
+        let too_often = match peer {
+            Some(Peer(address)) if error.code == Code::Unauthorized => {
+                self.app.rates().stranger(address).err()
+            }
+            Some(_) | None => None,
+        };
+        let Some(too_often) = too_often else {
+            return error.into_response();
+        };
+        let mut response = too_often.into_response();
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
 }
 
 /// The campaign that a list is asked for.
@@ -128,5 +285,20 @@ struct Named {
 impl App {
     fn identify(&self, headers: &HeaderMap) -> Result<Who, ApiError> {
         identify(headers, self.keys(), self.claims(), self.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_without_a_deadline_are_routes() {
+        for route in WITHOUT_DEADLINE {
+            let is_there = super::super::access_table()
+                .iter()
+                .any(|(_, path, _)| path == route);
+            assert!(is_there, "{route}");
+        }
     }
 }

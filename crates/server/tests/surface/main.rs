@@ -22,6 +22,8 @@ mod metrics;
 mod operate;
 #[cfg(test)]
 mod problems;
+#[cfg(test)]
+mod rates;
 mod requests;
 #[cfg(test)]
 mod serving;

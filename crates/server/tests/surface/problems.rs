@@ -8,7 +8,7 @@ use tombola_core::award::Position;
 use tombola_core::decision::Decision;
 use tombola_core::ports::{AwardPath, Claim, Copy, CopyAnswer, Record};
 use tombola_core::retry::Jitter;
-use tombola_core::{AwardId, Timestamp};
+use tombola_core::{AwardId, Timestamp, limits};
 use tombola_server::http::error::Code;
 
 /// Codes that no request of this test reaches, with what would.
@@ -38,7 +38,12 @@ const NOT_REACHED: &[(Code, &str)] = &[
         "two imports of one prize at the same time",
     ),
     (Code::BodyTimeout, "a body that takes half a minute"),
+    (
+        Code::RateLimited,
+        "more requests than the rates of the defaults",
+    ),
     (Code::Overloaded, "more requests than the desk has places"),
+    (Code::TimedOut, "a request that takes a minute"),
     (Code::Unavailable, "a database that is away"),
     (Code::Stopping, "a request in the moment of a stop"),
     (Code::Internal, "a fault of ours"),
@@ -162,6 +167,15 @@ async fn of_the_edge(seen: &mut Seen) {
     let large = format!("{{\"user\":\"{}\"}}", "u".repeat(2 << 20));
     let large = seen.world.send("POST", path, &[KEY, JSON], &large).await;
     seen.expect(&large, Code::BodyTooLarge);
+    let long = format!("/v1/awards?user={}", "u".repeat(limits::URI_BYTES_MAX));
+    seen.get(&long, Code::UriTooLong).await;
+    let many = [("x-many", "1"); limits::HEADERS_MAX + 1];
+    let many = seen.world.send("GET", "/v1/awards", &many, "").await;
+    seen.expect(&many, Code::HeadersTooLarge);
+    let wide = "w".repeat(limits::HEADERS_BYTES_MAX);
+    let wide = [("x-wide", wide.as_str())];
+    let wide = seen.world.send("GET", "/v1/awards", &wide, "").await;
+    seen.expect(&wide, Code::HeadersTooLarge);
     let given = seen
         .world
         .send("GET", "/v1/nothing", &[("x-request-id", "mine-1")], "")

@@ -97,7 +97,13 @@ impl World {
     }
 
     pub(crate) async fn over(temp: TempDir) -> Self {
-        let config = config(&temp.path().join("data"));
+        Self::set(temp, |_| {}).await
+    }
+
+    /// Over a directory, under these settings.
+    pub(crate) async fn set(temp: TempDir, set: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&temp.path().join("data"));
+        set(&mut config);
         Self::with(temp, config).await
     }
 
@@ -109,7 +115,12 @@ impl World {
 
     /// With the campaign `fair` started.
     pub(crate) async fn with_fair() -> Self {
-        let world = Self::new().await;
+        Self::with_fair_and(|_| {}).await
+    }
+
+    /// With the campaign `fair` started under these settings.
+    pub(crate) async fn with_fair_and(settings: impl FnOnce(&mut Config)) -> Self {
+        let world = Self::set(tempfile::tempdir().unwrap(), settings).await;
         world.apply(FAIR).await;
         let codes = world
             .send(
