@@ -3,8 +3,8 @@
 use crate::app::App;
 use crate::directory::write_private;
 use crate::http::auth::{self, Who};
-use crate::http::listen;
-use crate::http::render_metrics;
+use crate::http::listen::{self, Manners};
+use crate::http::{Tls, render_metrics, with_head};
 use anyhow::Context as _;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -14,6 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tombola_core::ports::{Actor, ApiKey, Catalog, Role};
@@ -25,6 +26,7 @@ pub struct Listening {
     pub address: SocketAddr,
     /// Where the metrics are, if they have a listener of their own.
     pub metrics_address: Option<SocketAddr>,
+    tls: Option<Arc<Tls>>,
     socket: PathBuf,
     stop: CancellationToken,
     tasks: Tasks,
@@ -34,7 +36,7 @@ impl Listening {
     /// Listens on TCP and on the socket of the data directory.
     pub async fn start(app: &App) -> anyhow::Result<Self> {
         let http = &app.config().http;
-        let connections_max = usize::try_from(http.connections_max).unwrap_or(usize::MAX);
+        let tls = Tls::open(http)?.map(Arc::new);
         let bind = async |address: &str| {
             TcpListener::bind(address)
                 .await
@@ -52,29 +54,41 @@ impl Listening {
         let unix = bind_private(&socket)
             .with_context(|| format!("cannot listen on {}", socket.display()))?;
         let (stop, tasks) = (CancellationToken::new(), Tasks::new());
-        tasks.spawn(listen::serve(
-            tcp,
-            app.router(),
-            connections_max,
-            stop.clone(),
-        ));
+        let clear = Manners::of(http);
+        let api = clear.clone().under(tls.clone());
+        tasks.spawn(listen::serve(tcp, app.router(), api, stop.clone()));
         let local = app.router().layer(Extension(Who::Local));
-        tasks.spawn(listen::serve(unix, local, connections_max, stop.clone()));
+        tasks.spawn(listen::serve(unix, local, clear.clone(), stop.clone()));
         if let Some(metrics) = metrics {
-            tasks.spawn(listen::serve(
-                metrics,
-                metrics_router(app),
-                connections_max,
-                stop.clone(),
-            ));
+            let router = metrics_router(app);
+            tasks.spawn(listen::serve(metrics, router, clear, stop.clone()));
         }
         Ok(Self {
             address,
             metrics_address,
+            tls,
             socket,
             stop,
             tasks,
         })
+    }
+
+    /// Whether the API speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Reads the certificate and its key anew; if they cannot be used, those in use
+    /// stay.
+    pub fn reload_tls(&self) {
+        let Some(tls) = &self.tls else { return };
+        match tls.reload() {
+            Ok(()) => tracing::info!("the certificate was read anew"),
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "the certificate cannot be used; the one before stays in use"
+            ),
+        }
     }
 
     /// Takes no more connections and waits for the requests that are under way.
@@ -88,12 +102,13 @@ impl Listening {
 }
 
 fn metrics_router(app: &App) -> Router {
-    let app = app.clone();
-    let metrics = async move || match render_metrics(&app).await {
+    let shown = app.clone();
+    let metrics = async move || match render_metrics(&shown).await {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     };
-    Router::new().route("/metrics", axum::routing::get(metrics))
+    let router = Router::new().route("/metrics", axum::routing::get(metrics));
+    with_head(router, app)
 }
 
 /// Binds where nobody else can reach, makes the socket ours alone, and only then

@@ -51,8 +51,8 @@ pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Resul
         opened => opened?,
     };
     let listening = begin(&app, roles, context).await;
-    if listening.is_ok() {
-        signals.next().await;
+    if let Ok(listening) = &listening {
+        signals.stop_of(listening).await;
         context.out.note("stopping; a second signal stops at once");
     }
     // Also when the start failed half-way: what was opened is closed.
@@ -99,8 +99,9 @@ async fn begin(app: &App, roles: ServeRoles, context: &Context) -> anyhow::Resul
             &json!({ "address": address, "directory": directory, "roles": roles.to_string() }),
         )?;
     } else {
+        let scheme = if listening.has_tls() { "https" } else { "http" };
         out.note(&format!(
-            "tombola serves http://{address} from {directory} ({roles})"
+            "tombola serves {scheme}://{address} from {directory} ({roles})"
         ));
     }
     Ok(listening)
@@ -122,7 +123,7 @@ fn bootstrap_key() -> anyhow::Result<Option<String>> {
     Ok(Some(text.trim().to_owned()))
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM and SIGINT, which stop.
 struct Signals {
     term: Signal,
     interrupt: Signal,
@@ -134,6 +135,27 @@ impl Signals {
             term: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
+    }
+
+    /// Waits for the stop; meanwhile SIGHUP reads the certificate anew. Without one a
+    /// hang-up ends the process, as it does any other.
+    async fn stop_of(&mut self, listening: &Listening) {
+        let mut hang_ups = listening
+            .has_tls()
+            .then(|| signal(SignalKind::hangup()))
+            .and_then(Result::ok);
+        loop {
+            let hang_up = async {
+                match &mut hang_ups {
+                    Some(hang_ups) => hang_ups.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.next() => return,
+                _ = hang_up => listening.reload_tls(),
+            }
+        }
     }
 
     async fn next(&mut self) {

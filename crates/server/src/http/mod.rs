@@ -4,6 +4,7 @@
 mod audit;
 pub mod auth;
 mod awards;
+mod browsers;
 mod campaigns;
 mod codes;
 mod dead_letters;
@@ -23,13 +24,17 @@ mod rates;
 mod replay;
 mod request;
 mod room;
+mod seats;
 mod stock;
+mod stream;
+mod tls;
 mod users;
 
 pub use error::page as errors_page;
 pub(crate) use metrics::{HttpCounts, render as render_metrics};
 pub(crate) use rates::Rates;
 pub(crate) use room::Room;
+pub(crate) use tls::Tls;
 
 use crate::app::App;
 use auth::Access;
@@ -165,9 +170,15 @@ pub(crate) fn router(app: &App) -> Router {
             .route_layer(from_fn_with_state(guard, request::guard));
         router = router.route(route.path, handler);
     }
-    router
+    let router = router
         .fallback(async || ApiError::from(Code::RouteNotFound))
         .method_not_allowed_fallback(async || ApiError::from(Code::MethodNotAllowed))
+        .with_state(app.clone());
+    with_head(router, app)
+}
+
+/// What every answer has, of the API and of the listener for metrics.
+pub(crate) fn with_head(router: Router, app: &App) -> Router {
+    browsers::layered(router, &app.config().http)
         .layer(from_fn_with_state(app.clone(), request::outermost))
-        .with_state(app.clone())
 }

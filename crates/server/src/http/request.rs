@@ -5,6 +5,7 @@
 
 use super::Scope;
 use super::auth::{Access, Caller, LOCAL, Who, identify};
+use super::browsers::put_safe_headers;
 use super::error::{self, ApiError, Code};
 use super::replay::{self, KeyRule};
 use super::room::Taken;
@@ -58,6 +59,7 @@ pub(super) async fn outermost(State(app): State<App>, request: Request, next: Ne
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    put_safe_headers(response.headers_mut(), &app.config().http);
     if app.config().log.access {
         log(
             &asked,

@@ -1,0 +1,236 @@
+//! The places of one listener's connections. When all are taken, those connections
+//! that have been idle longest are closed for new ones: whoever opens many and says
+//! nothing takes places from itself first, and a client that has just connected is
+//! the last to lose its own. A connection with a request under way is never closed
+//! for another.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tombola_core::limits;
+
+/// A request is under way.
+const BUSY: u64 = 0;
+/// Its answer is made, and is being written.
+const ANSWERED: u64 = 1;
+/// It was closed for another.
+const SHED: u64 = 2;
+/// Any other state is the turn at which it became idle.
+const FIRST_TURN: u64 = 3;
+
+/// All places of one listener.
+pub(super) struct Seats {
+    max: usize,
+    open: Mutex<HashMap<u64, Arc<Seat>>>,
+    turns: Arc<AtomicU64>,
+}
+
+impl Seats {
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max,
+            open: Mutex::default(),
+            turns: Arc::new(AtomicU64::new(FIRST_TURN)),
+        })
+    }
+
+    /// A place for one more connection; none, if all have a request under way.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
+        let mut open = self.lock();
+        if open.len() >= self.max {
+            self.shed(&mut open, self.max / limits::CONNECTIONS_SHED_PART + 1);
+        }
+        if open.len() >= self.max {
+            return None;
+        }
+        let number = self.turns.fetch_add(1, Ordering::Relaxed);
+        let seat = Arc::new(Seat {
+            first_turn: number,
+            state: AtomicU64::new(number),
+            is_body_left: AtomicBool::new(false),
+            turns: Arc::clone(&self.turns),
+            shed: Notify::new(),
+        });
+        open.insert(number, Arc::clone(&seat));
+        Some(Place {
+            seats: Arc::clone(self),
+            seat,
+        })
+    }
+
+    /// Closes every connection that is idle.
+    pub(super) fn shed_idle(&self) {
+        self.shed(&mut self.lock(), usize::MAX);
+    }
+
+    /// Closes up to `count` of them, those idle longest.
+    fn shed(&self, open: &mut HashMap<u64, Arc<Seat>>, count: usize) {
+        let idle = open
+            .iter()
+            .filter_map(|(number, seat)| Some((seat.turn()?, *number)));
+        let mut idle: Vec<(u64, u64)> = idle.collect();
+        if count < idle.len() {
+            idle.select_nth_unstable(count);
+            idle.truncate(count);
+        }
+        for (turn, number) in idle {
+            let is_shed = open.get(&number).is_some_and(|seat| seat.shed_at(turn));
+            if is_shed {
+                open.remove(&number);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Seat>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A seat that is given back when it is dropped.
+pub(super) struct Place {
+    seats: Arc<Seats>,
+    pub(super) seat: Arc<Seat>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.seats.lock().remove(&self.seat.first_turn);
+    }
+}
+
+/// One connection as its listener sees it.
+pub(super) struct Seat {
+    first_turn: u64,
+    state: AtomicU64,
+    is_body_left: AtomicBool,
+    turns: Arc<AtomicU64>,
+    shed: Notify,
+}
+
+impl Seat {
+    /// A request begins; `false`, if the connection is being closed.
+    pub(super) fn begin(&self) -> bool {
+        let to_busy = |state| (state != SHED).then_some(BUSY);
+        self.state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, to_busy)
+            .is_ok()
+    }
+
+    /// Its answer is made.
+    pub(super) fn answered(&self) {
+        self.pass(BUSY, ANSWERED);
+    }
+
+    /// All that was to be written is.
+    pub(super) fn written(&self) {
+        if self.state.load(Ordering::Acquire) == ANSWERED {
+            self.pass(ANSWERED, self.turns.fetch_add(1, Ordering::Relaxed));
+        }
+    }
+
+    /// Since when it is idle; each wait has another number.
+    pub(super) fn turn(&self) -> Option<u64> {
+        let state = self.state.load(Ordering::Acquire);
+        (state >= FIRST_TURN).then_some(state)
+    }
+
+    /// Whether that turn is the wait for the first request.
+    pub(super) fn is_first(&self, turn: u64) -> bool {
+        turn == self.first_turn
+    }
+
+    /// A request was refused, and its body may not have been read.
+    pub(super) fn leave_body(&self) {
+        self.is_body_left.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_body_left(&self) -> bool {
+        self.is_body_left.load(Ordering::Relaxed)
+    }
+
+    /// Ends when the connection is to be closed.
+    pub(super) async fn is_shed(&self) {
+        self.shed.notified().await;
+    }
+
+    fn shed_at(&self, turn: u64) -> bool {
+        let is_shed = self.pass(turn, SHED);
+        if is_shed {
+            self.shed.notify_one();
+        }
+        is_shed
+    }
+
+    fn pass(&self, from: u64, to: u64) -> bool {
+        self.state
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    fn is_shed(place: &Place) -> bool {
+        place.seat.is_shed().now_or_never().is_some()
+    }
+
+    #[test]
+    fn those_idle_longest_make_room_and_those_with_a_request_never() {
+        let seats = Seats::new(3);
+        let [busy, idle, fresh] = [0; 3].map(|_| seats.take().unwrap());
+        assert!(busy.seat.begin());
+        assert!(idle.seat.begin());
+        idle.seat.answered();
+        idle.seat.written();
+        let fourth = seats.take().unwrap();
+        assert!(is_shed(&fresh), "idle since it came, longer than any other");
+        let fifth = seats.take().unwrap();
+        assert!(is_shed(&idle) && !is_shed(&busy));
+        assert!(!idle.seat.begin(), "nothing begins on what is closed");
+        assert!(fourth.seat.begin() && fifth.seat.begin());
+        assert!(seats.take().is_none(), "all have a request under way");
+        drop(busy);
+        assert!(seats.take().is_some());
+    }
+
+    #[test]
+    fn answer_that_is_not_written_yet_is_no_idleness() {
+        let seats = Seats::new(1);
+        let place = seats.take().unwrap();
+        place.seat.written();
+        assert!(
+            place
+                .seat
+                .turn()
+                .is_some_and(|turn| place.seat.is_first(turn))
+        );
+        assert!(place.seat.begin());
+        place.seat.written();
+        assert_eq!(place.seat.turn(), None, "what is written is no answer yet");
+        place.seat.answered();
+        assert_eq!(place.seat.turn(), None);
+        place.seat.written();
+        assert!(
+            place
+                .seat
+                .turn()
+                .is_some_and(|turn| !place.seat.is_first(turn))
+        );
+    }
+
+    #[test]
+    fn a_full_listener_sheds_a_part_at_a_time() {
+        let max = 10 * limits::CONNECTIONS_SHED_PART;
+        let seats = Seats::new(max);
+        let places: Vec<Place> = (0..max).map(|_| seats.take().unwrap()).collect();
+        let one_more = seats.take();
+        assert!(one_more.is_some());
+        let shed: Vec<bool> = places.iter().map(is_shed).collect();
+        assert_eq!(shed.iter().filter(|it| **it).count(), 11);
+        assert!(shed[..11].iter().all(|it| *it), "the oldest");
+    }
+}
