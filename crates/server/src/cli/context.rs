@@ -122,7 +122,11 @@ impl Context {
     /// or the directory itself.
     pub async fn api_of(&mut self, directory: Directory) -> anyhow::Result<Api> {
         if let Some(url) = &self.global.server {
-            return Ok(Api::http(url, self.api_key()?)?);
+            let key = self.api_key()?;
+            return Ok(match &self.global.ca_file {
+                Some(path) => Api::http_trusting(url, key, path)?,
+                None => Api::http(url, key)?,
+            });
         }
         let loaded = self.load_config(Vec::new())?;
         log_of_a_command(&loaded);

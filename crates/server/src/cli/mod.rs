@@ -70,6 +70,10 @@ pub struct Global {
     /// The file with the key for --server; `TOMBOLA_API_KEY` holds the key itself
     #[arg(long, global = true, value_name = "FILE", env = "TOMBOLA_API_KEY_FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// PEM file of the certificates by which --server is trusted, instead of those that
+    /// the machine trusts (or `SSL_CERT_FILE` names)
+    #[arg(long, global = true, value_name = "FILE", env = "TOMBOLA_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
     /// Print JSON: one document, or one object a line for lists
     #[arg(long, global = true)]
     pub json: bool,

@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tower::ServiceExt;
 use wire::Pool;
@@ -178,9 +178,18 @@ impl Api {
         Self::Socket(Arc::new(Pool::socket(path.into())))
     }
 
-    /// At `http://HOST[:PORT]`, with a key.
+    /// At `http://HOST[:PORT]` or `https://…`, with a key.
     pub fn http(url: &str, key: Option<String>) -> Result<Self, ClientError> {
-        Pool::http(url, key).map(|pool| Self::Http(Arc::new(pool)))
+        Pool::http(url, key, None).map(|pool| Self::Http(Arc::new(pool)))
+    }
+
+    /// The same, trusting only the certificates of that PEM file.
+    pub fn http_trusting(
+        url: &str,
+        key: Option<String>,
+        authorities: &Path,
+    ) -> Result<Self, ClientError> {
+        Pool::http(url, key, Some(authorities)).map(|pool| Self::Http(Arc::new(pool)))
     }
 
     /// Sends a call and reads its whole answer, whatever its status.

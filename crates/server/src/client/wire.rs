@@ -5,9 +5,10 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, header};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::BuilderVerifierExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -27,6 +28,7 @@ enum Target {
     Tls {
         address: String,
         name: ServerName<'static>,
+        trust: Arc<rustls::ClientConfig>,
     },
 }
 
@@ -56,7 +58,13 @@ impl Pool {
         }
     }
 
-    pub(super) fn http(url: &str, key: Option<String>) -> Result<Self, ClientError> {
+    /// `authorities` names a file of certificates to trust instead of those that the
+    /// machine trusts.
+    pub(super) fn http(
+        url: &str,
+        key: Option<String>,
+        authorities: Option<&Path>,
+    ) -> Result<Self, ClientError> {
         let wrong = |why: &str| ClientError::NotUnderstood(format!("{url}: {why}"));
         let (is_tls, rest) = match url.split_once("://") {
             Some(("http", rest)) => (false, rest),
@@ -82,7 +90,12 @@ impl Pool {
         };
         let target = if is_tls {
             let name = ServerName::try_from(host_name).map_err(|_| wrong("this is no host"))?;
-            Target::Tls { address, name }
+            let trust = Arc::new(trust(authorities)?);
+            Target::Tls {
+                address,
+                name,
+                trust,
+            }
         } else {
             Target::Tcp { address }
         };
@@ -167,10 +180,12 @@ impl Pool {
                     begin(stream.map_err(|error| unreachable(&path.display(), &error))?).await
                 }
                 Target::Tcp { address } => begin(tcp(address).await?).await,
-                Target::Tls { address, name } => {
-                    let tls = TlsConnector::from(Arc::new(
-                        tls().map_err(|error| unreachable(address, &error))?,
-                    ));
+                Target::Tls {
+                    address,
+                    name,
+                    trust,
+                } => {
+                    let tls = TlsConnector::from(Arc::clone(trust));
                     let stream = tls.connect(name.clone(), tcp(address).await?).await;
                     begin(stream.map_err(|error| unreachable(address, &error))?).await
                 }
@@ -207,12 +222,38 @@ async fn tcp(address: &str) -> Result<TcpStream, ClientError> {
     Ok(stream)
 }
 
-/// Trusts what the machine trusts.
-fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
+/// Trusts the certificates of that file, or what the machine trusts.
+fn trust(authorities: Option<&Path>) -> Result<rustls::ClientConfig, ClientError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?;
-    Ok(builder.with_platform_verifier()?.with_no_client_auth())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| no_trust(&error))?;
+    let builder = match authorities {
+        Some(path) => builder.with_root_certificates(
+            roots(path).map_err(|why| no_trust(&format!("{}: {why}", path.display())))?,
+        ),
+        None => builder
+            .with_platform_verifier()
+            .map_err(|error| no_trust(&error))?,
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+fn no_trust(why: &dyn std::fmt::Display) -> ClientError {
+    ClientError::NotUnderstood(format!("no certificates to trust: {why}"))
+}
+
+fn roots(path: &Path) -> Result<rustls::RootCertStore, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() {
+        return Err("there is no certificate in it".to_owned());
+    }
+    Ok(roots)
 }
 
 async fn begin(

@@ -16,8 +16,10 @@ const BUSY: u64 = 0;
 const ANSWERED: u64 = 1;
 /// It was closed for another.
 const SHED: u64 = 2;
-/// Any other state is the turn at which it became idle.
-const FIRST_TURN: u64 = 3;
+/// Any other state is the turn at which it became idle; one that is being closed has
+/// been idle longest of all.
+const CLOSING: u64 = 3;
+const FIRST_TURN: u64 = CLOSING + 1;
 
 /// All places of one listener.
 pub(super) struct Seats {
@@ -129,10 +131,17 @@ impl Seat {
         }
     }
 
+    /// It is being closed, and only read on for a little.
+    pub(super) fn closes(&self) {
+        if let Some(turn) = self.turn() {
+            self.pass(turn, CLOSING);
+        }
+    }
+
     /// Since when it is idle; each wait has another number.
     pub(super) fn turn(&self) -> Option<u64> {
         let state = self.state.load(Ordering::Acquire);
-        (state >= FIRST_TURN).then_some(state)
+        (state >= CLOSING).then_some(state)
     }
 
     /// Whether that turn is the wait for the first request.
@@ -195,6 +204,24 @@ mod tests {
         assert!(seats.take().is_none(), "all have a request under way");
         drop(busy);
         assert!(seats.take().is_some());
+    }
+
+    #[test]
+    fn one_that_is_being_closed_is_the_first_to_make_room() {
+        let seats = Seats::new(2);
+        let [fresh, closing] = [0; 2].map(|_| seats.take().unwrap());
+        assert!(closing.seat.begin());
+        closing.seat.closes();
+        assert_eq!(
+            closing.seat.turn(),
+            None,
+            "not while a request is under way"
+        );
+        closing.seat.answered();
+        closing.seat.written();
+        closing.seat.closes();
+        assert!(seats.take().is_some());
+        assert!(is_shed(&closing) && !is_shed(&fresh));
     }
 
     #[test]

@@ -218,6 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
             if !this.is_something_left() {
                 return Poll::Ready(Ok(()));
             }
+            this.seat.closes();
         }
         this.poll_linger(cx).map(Ok)
     }

@@ -7,6 +7,8 @@ mod access;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod browsers;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod codes;

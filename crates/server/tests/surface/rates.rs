@@ -1,10 +1,16 @@
-//! How often somebody may ask, and how much at a time.
+//! How often somebody may ask, and how long an answer may take.
 
 use crate::world::{JSON, World};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use std::time::Duration;
 use tombola_core::endpoint::parse_rate;
-use tombola_server::config::{Config, Rate};
+use tombola_server::app::ServeRoles;
+use tombola_server::config::{Config, Rate, Span};
+use tombola_store::read::{DrawFilter, PageQuery};
+
+/// Looks at what goes on behind an answer; an end of patience, not of time.
+const LOOKS_MAX: u32 = 20_000;
 
 fn per_hour(count: u32) -> Rate {
     Rate(parse_rate(&format!("{count}/h")))
@@ -113,4 +119,36 @@ async fn bearer_of_a_claim_token_is_held_to_the_rate_of_users() {
     }
     let answer = world.send_with(&token, "GET", &path, &Value::Null).await;
     assert_eq!((answer.status, answer.code().as_str()), LIMITED);
+}
+
+#[tokio::test]
+async fn draw_that_took_too_long_to_answer_is_answered_under_its_key_later() {
+    // No time at all: whatever is not there at the first look is late.
+    let late = |it: &mut Config| it.http.request_timeout = Span(Duration::ZERO);
+    let world = World::with_fair().await;
+    world.app.stop().await;
+    let world = World::set(world.temp, late).await;
+    world.app.start(ServeRoles::all()).await.unwrap();
+    let answer = world.draw("u", 1, "request-1").await;
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, "timed_out")
+    );
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let is_drawn = async || {
+        let all = world
+            .app
+            .store()
+            .draw_list(DrawFilter::default(), PageQuery::default());
+        !all.await.unwrap().items.is_empty()
+    };
+    let mut looks = 0;
+    while !is_drawn().await {
+        looks += 1;
+        assert!(looks < LOOKS_MAX, "the desk did not draw");
+    }
+    let world = world.reopen().await;
+    let again = world.draw("u", 1, "request-1").await;
+    assert_eq!(again.status, StatusCode::CREATED);
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
 }
