@@ -2,14 +2,16 @@
 
 use super::context::{Context, Usage};
 use crate::app::{App, OpenError, ServeRoles};
-use crate::config::Flag;
+use crate::config::{Flag, Http};
 use crate::print::begin_logging;
 use crate::serve::{FirstKey, Listening, first_key};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tombola_core::limits;
 
 /// `serve`
 #[derive(Debug, Default, Args)]
@@ -39,6 +41,7 @@ pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Resul
         .check_with_memory_topic()
         .map_err(|error| Usage(format!("--roles: {error}")))?;
     begin_logging(&config.log.filter, config.log.format == "json");
+    raise_files_max(&config.http);
     // Before anything is opened: a signal from here on is a graceful stop.
     let mut signals = Signals::listen()?;
     let app = match App::open(config).await {
@@ -64,6 +67,32 @@ pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Resul
         }
     }
     listening.map(|_| ExitCode::SUCCESS)
+}
+
+/// Lets this process open as many files as its connections and calls need, where the
+/// system allows it: many systems begin with 1,024.
+fn raise_files_max(http: &Http) {
+    let limit = getrlimit(Resource::Nofile);
+    let calls = u64::try_from(limits::CALLS_IN_FLIGHT_MAX).unwrap_or(u64::MAX);
+    // The API and the socket, each full; then the calls, and some for the database.
+    let wanted = 2 * u64::from(http.connections_max) + calls + 256;
+    let reachable = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    if limit.current.is_some_and(|current| current < reachable) {
+        let raised = Rlimit {
+            current: Some(reachable),
+            maximum: limit.maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the bound on open files stays as it is");
+        }
+    }
+    if reachable < wanted {
+        tracing::warn!(
+            reachable,
+            wanted,
+            "fewer files may be open than http.connections_max asks for; idle connections are closed when they run out"
+        );
+    }
 }
 
 /// Lets the requests under way finish, then everything else; each within its share

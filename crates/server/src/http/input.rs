@@ -308,7 +308,22 @@ pub(super) fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use axum::http::HeaderValue;
+
+    #[tokio::test]
+    async fn body_that_does_not_come_is_given_up_in_its_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.database.url = format!("sqlite://{}/t.db", directory.path().display());
+        let app = App::open(config).await.unwrap();
+        tokio::time::pause();
+        let since = tokio::time::Instant::now();
+        let never = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+        let error = read(Body::from_stream(never), &app).await.err().unwrap();
+        assert_eq!(error.code, Code::BodyTimeout);
+        assert!(since.elapsed() >= limits::BODY_TIMEOUT);
+    }
 
     #[test]
     fn request_keys_are_8_to_128_visible_ascii() {

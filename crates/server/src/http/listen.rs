@@ -109,6 +109,9 @@ pub(crate) async fn serve(
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
+                if is_out_of_files(&error) {
+                    seats.shed_some();
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -142,6 +145,14 @@ pub(crate) async fn serve(
     }
     tasks.close();
     tasks.wait().await;
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
 }
 
 /// One connection, until it ends or is closed for another.

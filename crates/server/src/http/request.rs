@@ -48,9 +48,8 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 /// an error.
 pub(super) async fn outermost(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = given_id(request.headers()).unwrap_or_else(new_id);
-    let asked = Asked::of(&request);
-    let span = tracing::info_span!("request", request.id = %id, method = %asked.method, route = asked.route());
-    let began = app.monotonic();
+    let mut line = Line::begin(&app, &request, &id);
+    let span = tracing::info_span!("request", request.id = %id, method = %line.method, route = line.route());
     let response = match check_head(&request) {
         Ok(()) => next.run(request).instrument(span).await,
         Err(error) => error.into_response(),
@@ -60,28 +59,47 @@ pub(super) async fn outermost(State(app): State<App>, request: Request, next: Ne
         response.headers_mut().insert(REQUEST_ID, value);
     }
     put_safe_headers(response.headers_mut(), &app.config().http);
-    if app.config().log.access {
-        log(
-            &asked,
-            &id,
-            &response,
-            app.monotonic().saturating_sub(began),
-        );
-    }
+    line.answer = Some(Answer::of(&response));
     response
 }
 
-/// What the access log says of a request.
-struct Asked {
+/// A request's line in the access log, written when it is dropped: also of one whose
+/// client did not wait for the answer.
+struct Line<'a> {
+    app: &'a App,
+    id: &'a str,
     method: Method,
     route: Option<MatchedPath>,
+    began: Duration,
+    answer: Option<Answer>,
 }
 
-impl Asked {
-    fn of(request: &Request) -> Self {
+/// What the line says of an answer.
+struct Answer {
+    status: u16,
+    bytes: Option<u64>,
+    who: Option<Who>,
+}
+
+impl Answer {
+    fn of(response: &Response) -> Self {
         Self {
+            status: response.status().as_u16(),
+            bytes: response.body().size_hint().exact(),
+            who: response.extensions().get().cloned(),
+        }
+    }
+}
+
+impl<'a> Line<'a> {
+    fn begin(app: &'a App, request: &Request, id: &'a str) -> Self {
+        Self {
+            app,
+            id,
             method: request.method().clone(),
             route: request.extensions().get().cloned(),
+            began: app.monotonic(),
+            answer: None,
         }
     }
 
@@ -90,31 +108,37 @@ impl Asked {
     }
 }
 
-/// One line. Where nobody listens, nothing of it is put together.
-fn log(asked: &Asked, id: &str, response: &Response, took: Duration) {
-    if !tracing::enabled!(target: ACCESS_LOG, tracing::Level::INFO) {
-        return;
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        // Where nobody listens, nothing of it is put together.
+        let is_read = tracing::enabled!(target: ACCESS_LOG, tracing::Level::INFO);
+        if !is_read || !self.app.config().log.access {
+            return;
+        }
+        let took = self.app.monotonic().saturating_sub(self.began);
+        let answer = self.answer.as_ref();
+        let (client, key) = match answer.and_then(|answer| answer.who.as_ref()) {
+            Some(Who::Key(key)) => (key.client.as_ref(), Some(key.id)),
+            Some(Who::Local) => (LOCAL, None),
+            Some(Who::Winner(_)) => ("winner", None),
+            Some(Who::Player(_)) => ("player", None),
+            Some(Who::Nobody) | None => ("-", None),
+        };
+        tracing::info!(
+            target: ACCESS_LOG,
+            parent: None,
+            method = %self.method,
+            route = self.route(),
+            status = answer.map(|answer| answer.status),
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            bytes = answer.and_then(|answer| answer.bytes),
+            request.id = self.id,
+            client,
+            key.id = key,
+            "{}",
+            if answer.is_some() { "answered" } else { "the client is gone" }
+        );
     }
-    let (client, key) = match response.extensions().get::<Who>() {
-        Some(Who::Key(key)) => (key.client.as_ref(), Some(key.id)),
-        Some(Who::Local) => (LOCAL, None),
-        Some(Who::Winner(_)) => ("winner", None),
-        Some(Who::Player(_)) => ("player", None),
-        Some(Who::Nobody) | None => ("-", None),
-    };
-    tracing::info!(
-        target: ACCESS_LOG,
-        parent: None,
-        method = %asked.method,
-        route = asked.route(),
-        status = response.status().as_u16(),
-        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        bytes = response.body().size_hint().exact(),
-        request.id = id,
-        client,
-        key.id = key,
-        "answered"
-    );
 }
 
 fn given_id(headers: &HeaderMap) -> Option<String> {
@@ -293,6 +317,72 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use axum::body::Body;
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+    use tempfile::TempDir;
+    use tower::ServiceExt as _;
+
+    async fn app(directory: &TempDir) -> App {
+        let mut config = Config::default();
+        config.database.url = format!("sqlite://{}/t.db", directory.path().display());
+        App::open(config).await.unwrap()
+    }
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn client_that_does_not_wait_for_its_answer_has_its_line_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let router = app(&directory).await.router();
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let never = futures_util::stream::pending::<Result<bytes::Bytes, io::Error>>();
+            let request = Request::post("/v1/keys/7/revoke").extension(Who::Local);
+            let request = request.body(Body::from_stream(never)).unwrap();
+            assert!(router.oneshot(request).now_or_never().is_none());
+        });
+        let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = log.lines().collect();
+        assert_eq!(lines.len(), 1, "{log}");
+        assert!(lines[0].contains("tombola::access: the client is gone method=POST"));
+        assert!(lines[0].contains("route=\"/v1/keys/{id}/revoke\""));
+    }
+
+    #[tokio::test]
+    async fn handler_that_does_not_answer_is_answered_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let guard = Guard {
+            app: app(&directory).await,
+            access: Access::PUBLIC,
+            scope: Scope::Public,
+            keys: KeyRule::None,
+            route: "/v1/awards",
+        };
+        tokio::time::pause();
+        let since = tokio::time::Instant::now();
+        let answer = guard.in_time(std::future::pending()).await;
+        assert_eq!(answer.unwrap_err().code, Code::TimedOut);
+        assert!(since.elapsed() >= limits::REQUEST_TIMEOUT);
+    }
 
     #[test]
     fn routes_without_a_deadline_are_routes() {

@@ -41,7 +41,7 @@ impl Seats {
     pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
         let mut open = self.lock();
         if open.len() >= self.max {
-            self.shed(&mut open, self.max / limits::CONNECTIONS_SHED_PART + 1);
+            self.shed(&mut open, self.part());
         }
         if open.len() >= self.max {
             return None;
@@ -59,6 +59,15 @@ impl Seats {
             seats: Arc::clone(self),
             seat,
         })
+    }
+
+    /// Closes some of those idle longest.
+    pub(super) fn shed_some(&self) {
+        self.shed(&mut self.lock(), self.part());
+    }
+
+    fn part(&self) -> usize {
+        self.max / limits::CONNECTIONS_SHED_PART + 1
     }
 
     /// Closes every connection that is idle.
@@ -251,13 +260,14 @@ mod tests {
 
     #[test]
     fn a_full_listener_sheds_a_part_at_a_time() {
-        let max = 10 * limits::CONNECTIONS_SHED_PART;
+        let max = usize::try_from(limits::CONNECTIONS_MAX).unwrap();
         let seats = Seats::new(max);
         let places: Vec<Place> = (0..max).map(|_| seats.take().unwrap()).collect();
         let one_more = seats.take();
         assert!(one_more.is_some());
         let shed: Vec<bool> = places.iter().map(is_shed).collect();
-        assert_eq!(shed.iter().filter(|it| **it).count(), 11);
-        assert!(shed[..11].iter().all(|it| *it), "the oldest");
+        let part = max / limits::CONNECTIONS_SHED_PART + 1;
+        assert_eq!(shed.iter().filter(|it| **it).count(), part);
+        assert!(shed[..part].iter().all(|it| *it), "the oldest");
     }
 }

@@ -79,21 +79,39 @@ impl House {
         house
     }
 
+    /// The same, where the system bounds the files of a process by what `ulimit` takes.
+    pub(crate) fn with_files(settings: &str, ulimit: &str) -> Self {
+        let temp = with_settings(settings);
+        let shell = format!("ulimit {ulimit} && exec \"$0\" \"$@\"");
+        let mut house = Self::begin(temp, |serve| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &shell]).arg(serve.get_program());
+            command.args(serve.get_args());
+            command.current_dir(serve.get_current_dir().unwrap());
+            command
+        });
+        house.set_up();
+        house
+    }
+
     /// Under these settings and variables, with nothing in it.
     pub(crate) fn bare(settings: &str, env: &[(&str, &str)]) -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        std::fs::write(temp.path().join("tombola.toml"), settings).unwrap();
-        Self::over(temp, env)
+        Self::over(with_settings(settings), env)
     }
 
     /// The same over a directory that holds more.
     pub(crate) fn over(temp: TempDir, env: &[(&str, &str)]) -> Self {
-        let mut command = command(&temp, &["serve", "--listen", "127.0.0.1:0", "--json"]);
+        Self::begin(temp, |mut serve| {
+            serve.envs(env.iter().copied());
+            serve
+        })
+    }
+
+    fn begin(temp: TempDir, how: impl FnOnce(Command) -> Command) -> Self {
+        let serve = command(&temp, &["serve", "--listen", "127.0.0.1:0", "--json"]);
         let log = File::create(temp.path().join("serve.log")).unwrap();
-        command
-            .envs(env.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(log);
+        let mut command = how(serve);
+        command.stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
@@ -232,6 +250,12 @@ impl Drop for House {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+fn with_settings(settings: &str) -> TempDir {
+    let temp = tempfile::tempdir().unwrap();
+    std::fs::write(temp.path().join("tombola.toml"), settings).unwrap();
+    temp
 }
 
 pub(crate) const DRAWS: &str = "/v1/campaigns/fair/draws";

@@ -79,3 +79,19 @@ fn thousand_half_open_connections_take_no_place_from_others() {
         house.assert_well();
     }
 }
+
+#[test]
+fn server_raises_its_own_bound_on_files_and_lives_with_one_that_it_cannot_raise() {
+    raise_files_max();
+    let house = House::with_files("", "-Sn 256");
+    let half_open = begun(&house, HALF_OPEN, b"");
+    house.assert_well();
+    assert!(!house.log().contains("connection not accepted"));
+    drop(half_open);
+
+    let house = House::with_files("", "-n 256");
+    let half_open = begun(&house, HALF_OPEN, b"");
+    house.assert_well();
+    assert!(house.log().contains("connection not accepted"));
+    drop(half_open);
+}
