@@ -43,7 +43,7 @@ pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Resul
     begin_logging(&config.log.filter, config.log.format == "json");
     raise_files_max(&config.http);
     // Before anything is opened: a signal from here on is a graceful stop.
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen(!config.http.tls_certificate.is_empty())?;
     let app = match App::open(config).await {
         Err(OpenError::Locked(directory)) => {
             return Err(anyhow!(
@@ -152,36 +152,36 @@ fn bootstrap_key() -> anyhow::Result<Option<String>> {
     Ok(Some(text.trim().to_owned()))
 }
 
-/// SIGTERM and SIGINT, which stop.
+/// SIGTERM and SIGINT, which stop, and under TLS SIGHUP. Without TLS a hang-up ends the
+/// process, as it does any other.
 struct Signals {
     term: Signal,
     interrupt: Signal,
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
+    fn listen(has_tls: bool) -> anyhow::Result<Self> {
+        let hang_up = has_tls.then(|| signal(SignalKind::hangup()));
         Ok(Self {
             term: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: hang_up.transpose()?,
         })
     }
 
-    /// Waits for the stop; meanwhile SIGHUP reads the certificate anew. Without one a
-    /// hang-up ends the process, as it does any other.
+    /// Waits for the stop; meanwhile SIGHUP reads the certificate anew.
     async fn stop_of(&mut self, listening: &Listening) {
-        let mut hang_ups = listening
-            .has_tls()
-            .then(|| signal(SignalKind::hangup()))
-            .and_then(Result::ok);
         loop {
             let hang_up = async {
-                match &mut hang_ups {
-                    Some(hang_ups) => hang_ups.recv().await,
+                match &mut self.hang_up {
+                    Some(hang_up) => hang_up.recv().await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = self.next() => return,
+                _ = self.term.recv() => return,
+                _ = self.interrupt.recv() => return,
                 _ = hang_up => listening.reload_tls(),
             }
         }

@@ -196,8 +196,8 @@ mod tests {
     fn certificate_and_key_come_together_and_times_fit_each_other() {
         let http = Http {
             tls_certificate: "cert.pem".to_owned(),
-            body_timeout: Span(Duration::from_secs(60)),
-            request_timeout: Span(Duration::from_secs(60)),
+            body_timeout: Span(Duration::from_mins(1)),
+            request_timeout: Span(Duration::from_mins(1)),
             head_timeout: Span(Duration::ZERO),
             requests_max: 0,
             ..Http::default()

@@ -137,7 +137,7 @@ pub(crate) async fn serve(
     let idle_end = async {
         tokio::time::sleep(limits::STOP_IDLE_MAX).await;
         seats.shed_idle();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         () = graceful.shutdown() => {}

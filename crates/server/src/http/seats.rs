@@ -41,7 +41,7 @@ impl Seats {
     pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
         let mut open = self.lock();
         if open.len() >= self.max {
-            self.shed(&mut open, self.part());
+            Self::shed(&mut open, self.part());
         }
         if open.len() >= self.max {
             return None;
@@ -63,7 +63,7 @@ impl Seats {
 
     /// Closes some of those idle longest.
     pub(super) fn shed_some(&self) {
-        self.shed(&mut self.lock(), self.part());
+        Self::shed(&mut self.lock(), self.part());
     }
 
     fn part(&self) -> usize {
@@ -72,11 +72,11 @@ impl Seats {
 
     /// Closes every connection that is idle.
     pub(super) fn shed_idle(&self) {
-        self.shed(&mut self.lock(), usize::MAX);
+        Self::shed(&mut self.lock(), usize::MAX);
     }
 
     /// Closes up to `count` of them, those idle longest.
-    fn shed(&self, open: &mut HashMap<u64, Arc<Seat>>, count: usize) {
+    fn shed(open: &mut HashMap<u64, Arc<Seat>>, count: usize) {
         let idle = open
             .iter()
             .filter_map(|(number, seat)| Some((seat.turn()?, *number)));

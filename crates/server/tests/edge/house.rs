@@ -12,7 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// Nothing here takes longer, or it has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server that takes less than this has not grown with what was offered.
 pub(crate) const RSS_KIB_MAX: u64 = 300 * 1024;
@@ -298,7 +298,10 @@ fn log_of(temp: &TempDir) -> String {
 
 /// Looks again until it is so; an end of patience, not of time, bounds it.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    const LOOKS_MAX: u32 = 20_000;
-    let is_so = (0..LOOKS_MAX).any(|_| is_so());
+    const LOOKS_MAX: u32 = 2_000_000;
+    let is_so = (0..LOOKS_MAX).any(|_| {
+        std::thread::yield_now();
+        is_so()
+    });
     assert!(is_so, "{what}: not so after {LOOKS_MAX} looks");
 }

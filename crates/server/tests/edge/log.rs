@@ -64,7 +64,8 @@ impl Scene {
         self.hide(ENDPOINT_SECRET);
         self.good("PUT", "/v1/campaigns/fair", CAMPAIGN);
         self.hide("whispered-text");
-        let codes: String = (0..CODES).map(|n| format!("HIDDEN-{n:04}\n")).collect();
+        let codes: Vec<String> = (0..CODES).map(|n| format!("HIDDEN-{n:04}\n")).collect();
+        let codes = codes.concat();
         let line = format!("content-length: {}", codes.len());
         let head = head(
             &self.house.admin,
