@@ -3,7 +3,7 @@
 //! requests that are under way finish.
 
 use super::request::Peer;
-use super::seats::{Place, Seat, Seats};
+use super::seats::{OwnedSeat, Seat, Seats};
 use super::stream::{Patience, Patient};
 use super::tls::Tls;
 use crate::config::Http;
@@ -116,21 +116,21 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let Some(place) = seats.take() else {
+        let Some(owned) = seats.take() else {
             tracing::debug!("connection closed: all others have a request under way");
             continue;
         };
         let service = Service {
             router: router.clone(),
             peer,
-            seat: Arc::clone(&place.seat),
+            seat: Arc::clone(&owned.seat),
         };
         tasks.spawn(connection(
             stream,
             service,
             manners.clone(),
             graceful.watcher(),
-            place,
+            owned,
         ));
     }
     drop(listener);
@@ -161,9 +161,9 @@ async fn connection(
     service: Service,
     manners: Manners,
     watcher: Watcher,
-    place: Place,
+    owned: OwnedSeat,
 ) {
-    let (seat, patience) = (&place.seat, manners.patience);
+    let (seat, patience) = (&owned.seat, manners.patience);
     let talk = async {
         let Some(tls) = &manners.tls else {
             return talk(stream, service, patience, watcher).await;

@@ -1,5 +1,5 @@
-//! What every request gets: an id, a span, a line in the access log, its caller, a
-//! look at the table of access, its room, its deadline, and an error body where there
+//! What every request gets: an id, a span, an entry in the access log, its caller,
+//! a look at the table of access, its room, its deadline, and an error body where there
 //! is an error. Nothing of a header, a body, an address, a key or a code is ever
 //! logged; of the path only its pattern, because a path may name a user.
 
@@ -44,12 +44,12 @@ const WITHOUT_DEADLINE: &[&str] = &[
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// The outermost layer: gives the request its id and its line, and writes the body of
+/// The outermost layer: gives the request its id and its entry in the log, and writes the body of
 /// an error.
 pub(super) async fn outermost(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = given_id(request.headers()).unwrap_or_else(new_id);
-    let mut line = Line::begin(&app, &request, &id);
-    let span = tracing::info_span!("request", request.id = %id, method = %line.method, route = line.route());
+    let mut entry = Entry::begin(&app, &request, &id);
+    let span = tracing::info_span!("request", request.id = %id, method = %entry.method, route = entry.route());
     let response = match check_head(&request) {
         Ok(()) => next.run(request).instrument(span).await,
         Err(error) => error.into_response(),
@@ -59,13 +59,13 @@ pub(super) async fn outermost(State(app): State<App>, request: Request, next: Ne
         response.headers_mut().insert(REQUEST_ID, value);
     }
     put_safe_headers(response.headers_mut(), &app.config().http);
-    line.answer = Some(Answer::of(&response));
+    entry.answer = Some(Answer::of(&response));
     response
 }
 
-/// A request's line in the access log, written when it is dropped: also of one whose
+/// A request's entry in the access log, written when it is dropped: also of one whose
 /// client did not wait for the answer.
-struct Line<'a> {
+struct Entry<'a> {
     app: &'a App,
     id: &'a str,
     method: Method,
@@ -74,7 +74,7 @@ struct Line<'a> {
     answer: Option<Answer>,
 }
 
-/// What the line says of an answer.
+/// What the entry says of an answer.
 struct Answer {
     status: u16,
     bytes: Option<u64>,
@@ -91,7 +91,7 @@ impl Answer {
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> Entry<'a> {
     fn begin(app: &'a App, request: &Request, id: &'a str) -> Self {
         Self {
             app,
@@ -108,7 +108,7 @@ impl<'a> Line<'a> {
     }
 }
 
-impl Drop for Line<'_> {
+impl Drop for Entry<'_> {
     fn drop(&mut self) {
         // Where nobody listens, nothing of it is put together.
         let is_read = tracing::enabled!(target: ACCESS_LOG, tracing::Level::INFO);
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn client_that_does_not_wait_for_its_answer_has_its_line_too() {
+    async fn client_that_does_not_wait_for_its_answer_has_its_entry_too() {
         let directory = tempfile::tempdir().unwrap();
         let router = app(&directory).await.router();
         let written = Written::default();

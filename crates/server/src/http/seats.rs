@@ -1,6 +1,6 @@
-//! The places of one listener's connections. When all are taken, those connections
+//! The seats of one listener's connections. When all are taken, those connections
 //! that have been idle longest are closed for new ones: whoever opens many and says
-//! nothing takes places from itself first, and a client that has just connected is
+//! nothing takes seats from itself first, and a client that has just connected is
 //! the last to lose its own. A connection with a request under way is never closed
 //! for another.
 
@@ -21,7 +21,7 @@ const SHED: u64 = 2;
 const CLOSING: u64 = 3;
 const FIRST_TURN: u64 = CLOSING + 1;
 
-/// All places of one listener.
+/// All seats of one listener.
 pub(super) struct Seats {
     max: usize,
     open: Mutex<HashMap<u64, Arc<Seat>>>,
@@ -37,8 +37,8 @@ impl Seats {
         })
     }
 
-    /// A place for one more connection; none, if all have a request under way.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
+    /// A seat for one more connection; none, if all have a request under way.
+    pub(super) fn take(self: &Arc<Self>) -> Option<OwnedSeat> {
         let mut open = self.lock();
         if open.len() >= self.max {
             Self::shed(&mut open, self.part());
@@ -55,7 +55,7 @@ impl Seats {
             shed: Notify::new(),
         });
         open.insert(number, Arc::clone(&seat));
-        Some(Place {
+        Some(OwnedSeat {
             seats: Arc::clone(self),
             seat,
         })
@@ -99,12 +99,12 @@ impl Seats {
 }
 
 /// A seat that is given back when it is dropped.
-pub(super) struct Place {
+pub(super) struct OwnedSeat {
     seats: Arc<Seats>,
     pub(super) seat: Arc<Seat>,
 }
 
-impl Drop for Place {
+impl Drop for OwnedSeat {
     fn drop(&mut self) {
         self.seats.lock().remove(&self.seat.first_turn);
     }
@@ -192,8 +192,8 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
-    fn is_shed(place: &Place) -> bool {
-        place.seat.is_shed().now_or_never().is_some()
+    fn is_shed(owned: &OwnedSeat) -> bool {
+        owned.seat.is_shed().now_or_never().is_some()
     }
 
     #[test]
@@ -236,25 +236,25 @@ mod tests {
     #[test]
     fn answer_that_is_not_written_yet_is_no_idleness() {
         let seats = Seats::new(1);
-        let place = seats.take().unwrap();
-        place.seat.written();
+        let owned = seats.take().unwrap();
+        owned.seat.written();
         assert!(
             place
                 .seat
                 .turn()
-                .is_some_and(|turn| place.seat.is_first(turn))
+                .is_some_and(|turn| owned.seat.is_first(turn))
         );
-        assert!(place.seat.begin());
-        place.seat.written();
-        assert_eq!(place.seat.turn(), None, "what is written is no answer yet");
-        place.seat.answered();
-        assert_eq!(place.seat.turn(), None);
-        place.seat.written();
+        assert!(owned.seat.begin());
+        owned.seat.written();
+        assert_eq!(owned.seat.turn(), None, "what is written is no answer yet");
+        owned.seat.answered();
+        assert_eq!(owned.seat.turn(), None);
+        owned.seat.written();
         assert!(
             place
                 .seat
                 .turn()
-                .is_some_and(|turn| !place.seat.is_first(turn))
+                .is_some_and(|turn| !owned.seat.is_first(turn))
         );
     }
 
@@ -262,10 +262,10 @@ mod tests {
     fn a_full_listener_sheds_a_part_at_a_time() {
         let max = usize::try_from(limits::CONNECTIONS_MAX).unwrap();
         let seats = Seats::new(max);
-        let places: Vec<Place> = (0..max).map(|_| seats.take().unwrap()).collect();
+        let seated: Vec<OwnedSeat> = (0..max).map(|_| seats.take().unwrap()).collect();
         let one_more = seats.take();
         assert!(one_more.is_some());
-        let shed: Vec<bool> = places.iter().map(is_shed).collect();
+        let shed: Vec<bool> = seated.iter().map(is_shed).collect();
         let part = max / limits::CONNECTIONS_SHED_PART + 1;
         assert_eq!(shed.iter().filter(|it| **it).count(), part);
         assert!(shed[..part].iter().all(|it| *it), "the oldest");
