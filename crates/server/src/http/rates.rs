@@ -50,7 +50,7 @@ impl Rates {
         match who {
             Who::Key(key) => self.check(self.key.as_ref(), &key.client),
             Who::Winner(award) => self.check(self.user.as_ref(), ("winner", award.0)),
-            Who::Player(player) => self.check(self.user.as_ref(), ("player", &player.user)),
+            Who::Player(player, _) => self.check(self.user.as_ref(), ("player", &player.user)),
             Who::Local | Who::Nobody => Ok(()),
         }
     }
@@ -59,7 +59,7 @@ impl Rates {
     pub(super) fn user(&self, who: &Who, user: &str) -> Result<(), ApiError> {
         match who {
             Who::Local => Ok(()),
-            Who::Key(_) | Who::Winner(_) | Who::Player(_) | Who::Nobody => {
+            Who::Key(_) | Who::Winner(_) | Who::Player(..) | Who::Nobody => {
                 self.check(self.user.as_ref(), user)
             }
         }

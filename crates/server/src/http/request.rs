@@ -121,7 +121,7 @@ impl Drop for Entry<'_> {
             Some(Who::Key(key)) => (key.client.as_ref(), Some(key.id)),
             Some(Who::Local) => (LOCAL, None),
             Some(Who::Winner(_)) => ("winner", None),
-            Some(Who::Player(_)) => ("player", None),
+            Some(Who::Player(..)) => ("player", None),
             Some(Who::Nobody) | None => ("-", None),
         };
         tracing::info!(

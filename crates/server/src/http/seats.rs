@@ -239,7 +239,7 @@ mod tests {
         let owned = seats.take().unwrap();
         owned.seat.written();
         assert!(
-            place
+            owned
                 .seat
                 .turn()
                 .is_some_and(|turn| owned.seat.is_first(turn))
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(owned.seat.turn(), None);
         owned.seat.written();
         assert!(
-            place
+            owned
                 .seat
                 .turn()
                 .is_some_and(|turn| !owned.seat.is_first(turn))
