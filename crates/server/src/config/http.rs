@@ -39,14 +39,15 @@ section! {
         idle_timeout: Span = Span(limits::IDLE_TIMEOUT),
         /// How long a body may take to come, code files aside.
         body_timeout: Span = Span(limits::BODY_TIMEOUT),
-        /// How long a request may take, the import of codes, the audit and bulk actions
-        /// aside.
+        /// How long a request may take; the import of codes, the audit, and what ends
+        /// many holds take as long as they need.
         request_timeout: Span = Span(limits::REQUEST_TIMEOUT),
         /// Requests of one client name, whichever of its keys they come with. No limit
         /// unless set: its keys are your own programs', a campaign that begins is no
         /// abuse, and what is too much is answered 503 anyway.
         rate_per_key: Rate = Rate::NONE,
-        /// Draws asked for by one user, and requests with one claim token, so that one
+        /// Draws asked for by one user, and requests with the tokens of a player or a
+        /// winner, so that one
         /// user cannot keep the server busy. How much a user may draw is for the
         /// campaign to say; this is far above what a person does.
         rate_per_user: Rate = Rate::per_minute(600),

@@ -312,7 +312,7 @@ mod tests {
     use axum::http::HeaderValue;
 
     #[tokio::test]
-    async fn body_that_does_not_come_is_given_up_in_its_time() {
+    async fn body_that_stands_still_is_waited_for_as_long_as_the_bound_says() {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.database.url = format!("sqlite://{}/t.db", directory.path().display());

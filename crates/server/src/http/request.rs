@@ -35,7 +35,6 @@ const LIVENESS: &str = "/livez";
 const WITHOUT_DEADLINE: &[&str] = &[
     "/v1/campaigns/{campaign}/prizes/{prize}/codes",
     "/v1/audit",
-    "/v1/dead-letters/requeue",
     "/v1/deliveries/resume",
     "/v1/endpoints/{name}/enable",
 ];
