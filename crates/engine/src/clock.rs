@@ -167,7 +167,10 @@ mod tests {
         // No measurement says this.
         clock.off.store(i64::MAX, Ordering::Relaxed);
         let milli = Duration::from_millis(1);
-        for (passes, is_measured) in [(limits::CLOCK_INTERVAL - milli, false), (milli, true)] {
+        for (passes, is_measured) in [
+            (limits::CLOCK_INTERVAL.saturating_sub(milli), false),
+            (milli, true),
+        ] {
             tokio::task::yield_now().await;
             tokio::time::advance(passes).await;
             tokio::task::yield_now().await;

@@ -163,10 +163,6 @@ mod tests {
         let (first, last) = limits::STORE_BACKOFF.into_inner();
         let mut waits = Vec::new();
         for _ in 0..8 {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "tokio's clock, which stands still"
-            )]
             let began = Instant::now();
             assert!(backoff.wait(&tasks, Patience::UntilStop).await);
             waits.push(began.elapsed());

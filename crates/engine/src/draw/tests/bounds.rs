@@ -120,14 +120,19 @@ async fn batch_runs_again_after_the_first_wait_and_then_after_twice_the_wait_bef
     let runs = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&runs);
     FakePath::say(&world.path.on_commit, move |_: &DrawBatch| {
-        seen.lock().unwrap().push(clock.monotonic() - began);
+        seen.lock()
+            .unwrap()
+            .push(clock.monotonic().saturating_sub(began));
         Err(StoreError::Unavailable("cut".to_owned()))
     });
     assert!(world.desk.draw(ask("fair", "k1")).await.is_err());
     let runs = runs.lock().unwrap();
     assert_eq!(runs.len(), limits::DESK_COMMIT_TRIES_MAX as usize);
     for (n, pair) in (0..).zip(runs.windows(2)) {
-        assert_eq!(pair[1] - pair[0], limits::DESK_COMMIT_BACKOFF * (1 << n));
+        assert_eq!(
+            pair[1].saturating_sub(pair[0]),
+            limits::DESK_COMMIT_BACKOFF * (1 << n)
+        );
     }
 }
 

@@ -135,7 +135,10 @@ async fn call_is_claimed_as_far_ahead_of_its_turn_as_the_bound_says_and_no_farth
 #[tokio::test(start_paused = true)]
 async fn call_begins_when_its_lease_is_as_long_as_its_deadline_and_the_time_to_record_it() {
     let needed = endpoint(1).timeout + limits::RECORD_ALLOWANCE;
-    for (lease_time, begins) in [(needed, 1), (needed - Duration::from_micros(1), 0)] {
+    for (lease_time, begins) in [
+        (needed, 1),
+        (needed.saturating_sub(Duration::from_micros(1)), 0),
+    ] {
         let world = World::plain().await;
         *world.path.lease_time.lock().unwrap() = lease_time;
         world.outside(1, [1]);
@@ -201,7 +204,7 @@ async fn commit_that_hangs_holds_the_worker_up_as_long_as_the_bound_and_comes_ag
     assert_eq!(delivered(), 2);
     // Counted from the beginning of the commit that failed.
     world.topic.hangs.store(false, Ordering::Relaxed);
-    let again = limits::OFFSET_COMMIT_AGAIN - limits::OFFSET_COMMIT_TIMEOUT;
+    let again = limits::OFFSET_COMMIT_AGAIN.saturating_sub(limits::OFFSET_COMMIT_TIMEOUT);
     world.pass_almost(again).await;
     assert_eq!(world.topic.committed(0), None);
     world.pass_the_rest().await;
@@ -214,7 +217,10 @@ async fn worker_that_stops_waits_for_its_group_as_long_as_the_bound() {
     world.topic.hangs.store(true, Ordering::Relaxed);
     let (clock, began) = (Arc::clone(&world.clock), world.clock.monotonic());
     world.stop().await;
-    assert_eq!(clock.monotonic() - began, limits::GROUP_LEAVE_TIMEOUT);
+    assert_eq!(
+        clock.monotonic().saturating_sub(began),
+        limits::GROUP_LEAVE_TIMEOUT
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -275,7 +275,7 @@ async fn audit_ends_at_its_time_out_and_not_before() {
         *hand.lock().unwrap() = (Duration::ZERO, passed);
         fixture.store.audit(AuditDepth::Full).await
     };
-    let almost = AUDIT_TIMEOUT - Duration::from_micros(1);
+    let almost = AUDIT_TIMEOUT.saturating_sub(Duration::from_micros(1));
     assert!(audit_when_passed(almost).await.is_ok());
     let over = audit_when_passed(AUDIT_TIMEOUT).await;
     assert!(matches!(over, Err(StoreError::Unavailable(_))), "{over:?}");

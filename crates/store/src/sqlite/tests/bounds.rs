@@ -81,7 +81,7 @@ async fn a_transaction_gathers_for_as_long_as_its_bound_and_no_longer() {
     };
     let over = order_of(&fixture, 1, || passes(WRITER_GATHER_MAX)).await;
     assert_eq!(over, ["other", "draw", "next draw"]);
-    let almost = WRITER_GATHER_MAX - Duration::from_micros(1);
+    let almost = WRITER_GATHER_MAX.saturating_sub(Duration::from_micros(1));
     let in_time = order_of(&fixture, 1, || passes(almost)).await;
     assert_eq!(in_time, ["draw", "next draw", "other"]);
 }
@@ -130,7 +130,7 @@ async fn a_read_for_people_ends_at_its_time_out_and_not_before() {
     // gone, for three looks, and then all of it.
     let fixture = Fixture::timed(move || match count.fetch_add(1, Ordering::Relaxed) {
         0 => Duration::ZERO,
-        1..=3 => READ_TIMEOUT - Duration::from_micros(1),
+        1..=3 => READ_TIMEOUT.saturating_sub(Duration::from_micros(1)),
         4..=100 => READ_TIMEOUT,
         _ => Duration::MAX, // so that a read without its bound ends too
     });
@@ -251,7 +251,7 @@ async fn a_step_of_cleanup_removes_as_many_rows_as_its_bound_and_no_more() {
             "INSERT INTO kept_request (client, operation, request_key, fingerprint, status, body, at)
              WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
              SELECT 'shop', 'POST /', 'key-' || i, zeroblob(32), 200, x'', ?2 FROM n",
-            [STEP_ROWS_MAX as i64, NOW.0],
+            [i64::try_from(STEP_ROWS_MAX).unwrap(), NOW.0],
         )
         .unwrap();
     assert_eq!(cleaned(&it).await, [STEP, 1], "kept answers");
@@ -286,10 +286,10 @@ async fn ended(it: &Fixture, reason: HoldReason) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_step_of_ending_holds_ends_as_many_as_its_bound_and_no_more() {
-    for reason in [
-        HoldReason::Paused,
-        HoldReason::NoCode,
-        HoldReason::EndpointDisabled,
+    for (reason, prize, lane) in [
+        (HoldReason::Paused, "hello", 0),
+        (HoldReason::NoCode, "gift", 0),
+        (HoldReason::EndpointDisabled, "hook", 1),
     ] {
         let it = won_by_many(STEP_ROWS_MAX + 1).await;
         let import = it.begin("fair", "gift").await;
@@ -299,11 +299,6 @@ async fn a_step_of_ending_holds_ends_as_many_as_its_bound_and_no_more() {
         let finished = it.store.finish_import(import, 0, actor(), NOW);
         finished.await.unwrap();
         // As if each were of a prize that waits for that.
-        let (prize, lane) = match reason {
-            HoldReason::NoCode => ("gift", 0),
-            HoldReason::EndpointDisabled => ("hook", 1),
-            _ => ("hello", 0),
-        };
         it.shell()
             .execute_batch(&format!(
                 "UPDATE delivery SET state = 'held', hold_reason = '{reason}', held_at = 0, lane = {lane},
