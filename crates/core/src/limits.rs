@@ -192,6 +192,8 @@ pub const WRITER_GATHER_MAX: Duration = Duration::from_millis(20);
 pub const READS_WAITING_MAX: usize = 256;
 /// Bytes of one code.
 pub const CODE_BYTES_MAX: usize = 1024;
+/// Free codes that one delivery tries when the first does not open.
+pub const CODES_TRIED_MAX: i64 = 32;
 /// Codes in one file.
 pub const CODES_PER_IMPORT_MAX: usize = 10_000_000;
 /// Bytes of one line of a code file: a code, quotes around it, the end of the line.

@@ -32,6 +32,7 @@ pub(crate) const fn is_passing(error: &StoreError) -> bool {
         StoreError::Unavailable(_) | StoreError::Overloaded => true,
         StoreError::Row(_)
         | StoreError::Inconsistent(_)
+        | StoreError::Sealed(_)
         | StoreError::Schema(_)
         | StoreError::KeyReused
         | StoreError::Closed => false,
@@ -41,7 +42,7 @@ pub(crate) const fn is_passing(error: &StoreError) -> bool {
 /// Whether one member of the batch is at fault.
 const fn is_of_a_member(error: &StoreError) -> bool {
     match error {
-        StoreError::Row(_) | StoreError::Inconsistent(_) => true,
+        StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Sealed(_) => true,
         StoreError::Unavailable(_)
         | StoreError::Overloaded
         | StoreError::Schema(_)

@@ -16,7 +16,7 @@ use tombola_core::limits;
 use tombola_core::ports::{
     Actor, Catalog, CodesAdded, ImportFinished, ImportId, RequestKey, StoreError,
 };
-use tombola_store::code_digest;
+use tombola_store::CodeDigest;
 
 /// Time between two steps of the removal of leftovers, so that draws go first.
 const LEFTOVERS_PAUSE: Duration = Duration::from_millis(10);
@@ -57,6 +57,7 @@ impl From<StoreError> for Wrong {
             StoreError::Unavailable(_)
             | StoreError::Overloaded
             | StoreError::Inconsistent(_)
+            | StoreError::Sealed(_)
             | StoreError::Schema(_)
             | StoreError::KeyReused
             | StoreError::Closed => Self::Store(error),
@@ -101,7 +102,7 @@ async fn add_all(app: &App, asked: Asked, body: Body) -> Result<(ImportFinished,
         skip_duplicates,
         ..
     } = asked;
-    let (mut read, reading) = read_ahead(body);
+    let (mut read, reading) = read_ahead(body, app.store().code_digest()?);
     let mut skipped_count = 0;
     while let Some(Step { codes, lines }) = read.recv().await {
         match app
@@ -140,10 +141,13 @@ async fn add_all(app: &App, asked: Asked, body: Body) -> Result<(ImportFinished,
 
 /// Reads the body in a thread of its own, a few steps ahead of who takes them; gives
 /// the steps, and the fingerprint of the file at its end.
-fn read_ahead(body: Body) -> (mpsc::Receiver<Step>, JoinHandle<Result<[u8; 32], Wrong>>) {
+fn read_ahead(
+    body: Body,
+    digest: CodeDigest,
+) -> (mpsc::Receiver<Step>, JoinHandle<Result<[u8; 32], Wrong>>) {
     let (steps, read) = mpsc::channel(limits::IMPORT_STEPS_AHEAD_MAX);
     let reader = Hashing::new(SyncIoBridge::new(StreamReader::new(Box::pin(chunks(body)))));
-    let reading = tokio::task::spawn_blocking(move || read_codes(reader, &steps));
+    let reading = tokio::task::spawn_blocking(move || read_codes(reader, &digest, &steps));
     (read, reading)
 }
 
@@ -207,13 +211,17 @@ pub(crate) async fn fingerprint(body: Body) -> Result<[u8; 32], Wrong> {
 }
 
 /// Reads the first column of each line; a first line `code` is a heading.
-fn read_codes<R: Read>(reader: Hashing<R>, steps: &mpsc::Sender<Step>) -> Result<[u8; 32], Wrong> {
+fn read_codes<R: Read>(
+    reader: Hashing<R>,
+    digest: &CodeDigest,
+    steps: &mpsc::Sender<Step>,
+) -> Result<[u8; 32], Wrong> {
     let mut lines = Lines {
         reader: BufReader::new(reader),
         number: 0,
         bytes: Vec::new(),
     };
-    let mut gathering = Gathering::new(steps);
+    let mut gathering = Gathering::new(digest, steps);
     while let Some(text) = lines.next()? {
         let is_heading = gathering.count == 0 && text.eq_ignore_ascii_case("code");
         if text.is_empty() || is_heading {
@@ -234,6 +242,7 @@ fn read_codes<R: Read>(reader: Hashing<R>, steps: &mpsc::Sender<Step>) -> Result
 
 /// Codes between their lines and their steps.
 struct Gathering<'a> {
+    digest: &'a CodeDigest,
     steps: &'a mpsc::Sender<Step>,
     /// Of the whole file.
     count: usize,
@@ -241,8 +250,9 @@ struct Gathering<'a> {
 }
 
 impl<'a> Gathering<'a> {
-    const fn new(steps: &'a mpsc::Sender<Step>) -> Self {
+    const fn new(digest: &'a CodeDigest, steps: &'a mpsc::Sender<Step>) -> Self {
         Self {
+            digest,
             steps,
             count: 0,
             gathered: Vec::new(),
@@ -266,7 +276,7 @@ impl<'a> Gathering<'a> {
     /// touches few of its pages. Equal codes keep the order of their lines.
     fn send_sorted(&mut self) -> Result<(), Wrong> {
         let gathered = &mut self.gathered;
-        gathered.sort_by_cached_key(|(_, code)| code_digest(code));
+        gathered.sort_by_cached_key(|(_, code)| self.digest.of(code));
         while !gathered.is_empty() {
             let rest = gathered.split_off(gathered.len().min(limits::STEP_ROWS_MAX));
             let (lines, codes) = std::mem::replace(gathered, rest).into_iter().unzip();

@@ -118,6 +118,15 @@ pub struct ImportFinished {
     pub skipped: u64,
 }
 
+/// What a step of sealing rows anew did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resealed {
+    /// Rows that are sealed under the newest version now and were not before.
+    pub rows: u64,
+    /// Nothing is left to do: no row is older, but those that do not open.
+    pub is_done: bool,
+}
+
 /// A key of the API as it is kept: hashed, never in clear.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
@@ -253,6 +262,11 @@ pub trait Catalog: Send + Sync {
     /// Removes one step of an import that failed, or, with `None`, of any import
     /// that was left unfinished by a dead process; `true` when nothing is left.
     async fn remove_import(&self, import: Option<ImportId>) -> StoreResult<bool>;
+
+    /// Seals at most `limits::STEP_ROWS_MAX` rows under the newest version of the
+    /// secret that are plain or under an older one. It goes on where the step before
+    /// ended, also after a restart.
+    async fn reseal_step(&self) -> StoreResult<Resealed>;
 
     /// Keeps a new key; its `id` is given by the store.
     async fn put_key(&self, key: ApiKey, by: Actor) -> StoreResult<ApiKey>;

@@ -35,6 +35,10 @@ pub enum StoreError {
     /// The database holds something that no code of ours wrote.
     #[error("the database is inconsistent: {0}")]
     Inconsistent(String),
+    /// Something that is kept sealed does not open: the version of the secret that
+    /// sealed it is missing, or its bytes were changed. An error of that row alone.
+    #[error("cannot be opened: {0}")]
+    Sealed(String),
     /// It was made by a newer version, or must be migrated first.
     #[error("the schema does not fit: {0}")]
     Schema(String),

@@ -14,7 +14,7 @@ const PREFIX: &str = "whsec_";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
     /// The endpoint has no secret.
-    #[error("the endpoint has no secret")]
+    #[error("no secret of the endpoint can be used; `tombola endpoint show` says why")]
     NoSecret,
     /// A secret is not `whsec_` and base64.
     #[error("a secret of the endpoint is not whsec_ and base64")]

@@ -19,8 +19,8 @@ use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::message::Message;
 use tombola_core::ports::{
     Actor, ApiKey, Catalog, Claim, Clock, CodesAdded, ImportBegun, ImportFinished, ImportId,
-    KeptAnswer, KeptRequest, PutCampaign, RequestKey, StockChanged, StoreError, StoreResult,
-    Transitioned,
+    KeptAnswer, KeptRequest, PutCampaign, RequestKey, Resealed, StockChanged, StoreError,
+    StoreResult, Transitioned,
 };
 
 /// The database's uuid in these tests.
@@ -179,6 +179,9 @@ impl Catalog for FakeCatalog {
         not_asked()
     }
     async fn remove_import(&self, _: Option<ImportId>) -> StoreResult<bool> {
+        not_asked()
+    }
+    async fn reseal_step(&self) -> StoreResult<Resealed> {
         not_asked()
     }
     async fn put_key(&self, _: ApiKey, _: Actor) -> StoreResult<ApiKey> {

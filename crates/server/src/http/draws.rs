@@ -190,9 +190,10 @@ fn of_store(error: &StoreError) -> ApiError {
         StoreError::Closed => StoreError::Closed.into(),
         StoreError::Unavailable(why) => StoreError::Unavailable(why.clone()).into(),
         StoreError::KeyReused => StoreError::KeyReused.into(),
-        StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Schema(_) => {
-            ApiError::internal(error)
-        }
+        StoreError::Row(_)
+        | StoreError::Inconsistent(_)
+        | StoreError::Sealed(_)
+        | StoreError::Schema(_) => ApiError::internal(error),
     }
 }
 

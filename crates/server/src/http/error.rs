@@ -186,6 +186,10 @@ codes! {
     /// The server is stopping. Nothing was done; send the request to another instance
     /// or again.
     Stopping = "stopping", SERVICE_UNAVAILABLE, "The server is stopping";
+    /// Something that the request needs is sealed and does not open: a version is
+    /// missing from `secret.key`, or bytes of the database were changed. The log says
+    /// which, under the request's id. Put the file back and start the server again.
+    Sealed = "sealed", INTERNAL_SERVER_ERROR, "Something sealed does not open";
     /// A fault of the server. The log has its cause under the request's id.
     Internal = "internal", INTERNAL_SERVER_ERROR, "A fault of the server";
 }
@@ -296,6 +300,10 @@ impl From<StoreError> for ApiError {
             }
             StoreError::KeyReused => Code::RequestKeyReused.into(),
             StoreError::Closed => Self::from(Code::Stopping).after(limits::DESK_RETRY_AFTER),
+            StoreError::Sealed(_) => {
+                tracing::error!(error = %error, "request failed by something sealed");
+                Code::Sealed.into()
+            }
             StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Schema(_) => {
                 Self::internal(&error)
             }

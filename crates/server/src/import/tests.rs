@@ -4,7 +4,7 @@ use super::*;
 
 fn read(text: &[u8]) -> Result<Vec<(u64, String)>, Wrong> {
     let (steps, mut read) = mpsc::channel(64);
-    read_codes(Hashing::new(text), &steps)?;
+    read_codes(Hashing::new(text), &CodeDigest::PLAIN, &steps)?;
     drop(steps);
     let mut seen = Vec::new();
     while let Ok(step) = read.try_recv() {
@@ -93,7 +93,7 @@ fn codes_are_sorted_and_sent_by_as_many_as_are_gathered_in_steps_of_their_bound(
     let (max, step) = (limits::IMPORT_GATHERED_MAX, limits::STEP_ROWS_MAX);
     let (steps, mut read) = mpsc::channel(2 * max / step);
     let file = file(max + step + 1);
-    read_codes(Hashing::new(file.as_bytes()), &steps).unwrap();
+    read_codes(Hashing::new(file.as_bytes()), &CodeDigest::PLAIN, &steps).unwrap();
     let mut sent = Vec::new();
     while let Ok(Step { lines, .. }) = read.try_recv() {
         sent.push(lines);

@@ -46,6 +46,7 @@ const NOT_REACHED: &[(Code, &str)] = &[
     (Code::TimedOut, "a request that takes a minute"),
     (Code::Unavailable, "a database that is away"),
     (Code::Stopping, "a request in the moment of a stop"),
+    (Code::Sealed, "a secret that is lost: `secrets` shows it"),
     (Code::Internal, "a fault of ours"),
 ];
 

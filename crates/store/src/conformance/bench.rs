@@ -43,4 +43,8 @@ pub trait Bench: Send + Sync {
     /// From here on the effect of this award fails in the database by an error of
     /// its own row; every other write of the row goes well.
     async fn poison(&self, award: AwardId);
+
+    /// From here on rows are sealed under another version of the secret; those that
+    /// there are stay as they are.
+    async fn change_secret(&self);
 }

@@ -325,6 +325,12 @@ macro_rules! conformance_list {
                 codes_are_given_in_the_order_of_their_file
                 codes_are_given_from_their_own_prize_only
             }
+            seal {
+                sealing_anew_comes_to_an_end_and_stays_there
+                a_code_is_the_same_under_every_secret
+                a_code_is_unique_over_a_change_of_the_secret
+                an_endpoint_keeps_its_secrets_over_a_change_of_ours
+            }
             keys {
                 a_key_is_kept_under_an_id_of_its_own
                 a_revoked_key_is_kept_and_marked

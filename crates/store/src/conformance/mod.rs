@@ -43,6 +43,7 @@ mod poison;
 mod requests;
 mod rescue;
 mod rescue_held;
+mod seal;
 mod sqlite;
 mod stock;
 

@@ -1,21 +1,28 @@
 //! The SQLite store on the bench: a fresh file, and a shell on it.
 
 use super::bench::{Bench, Store};
-use crate::{SqliteStore, StoreOptions};
+use crate::seal::{Place, Sealer};
+use crate::{SealKeys, SqliteStore, StoreOptions};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row as Columns, ToSql};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use tempfile::TempDir;
 use tombola_core::award::{MqState, Position, Row, State};
 use tombola_core::campaign::Kind;
+use tombola_core::ports::Actor;
 use tombola_core::reason::{DeadReason, HoldReason};
 use tombola_core::retry::Schedule;
 use tombola_core::{AwardId, Timestamp};
 
-/// A SQLite store on a fresh file, which is removed with it.
+/// A SQLite store on a fresh file, which is removed with it. It seals: that all is
+/// plain without secrets is shown by the store's own tests.
 pub struct SqliteBench {
     store: Arc<SqliteStore>,
+    /// The newest version of its secret.
+    version: AtomicU8,
     schedule: Schedule,
     file: PathBuf,
     _directory: TempDir,
@@ -27,9 +34,14 @@ impl SqliteBench {
         let directory = whole(tempfile::tempdir());
         let file = directory.path().join("tombola.db");
         let schedule = options.schedule.clone();
+        let options = StoreOptions {
+            seal_keys: Some(secrets(1)),
+            ..options
+        };
         let store = whole(SqliteStore::open(&file, options));
         Self {
             store,
+            version: AtomicU8::new(1),
             schedule,
             file,
             _directory: directory,
@@ -43,6 +55,14 @@ impl SqliteBench {
     fn number(&self, sql: &str, value: &dyn ToSql) -> i64 {
         whole(self.shell().query_row(sql, [value], |row| row.get(0)))
     }
+}
+
+/// All versions up to that one.
+fn secrets(newest: u8) -> SealKeys {
+    let versions: BTreeMap<i32, [u8; 32]> = (1..=newest)
+        .map(|version| (i32::from(version), [version; 32]))
+        .collect();
+    SealKeys::new("the bench", versions)
 }
 
 /// The bench itself must not fail.
@@ -71,11 +91,20 @@ impl Bench for SqliteBench {
     }
 
     async fn code_of(&self, award: AwardId) -> Option<String> {
-        let sql = "SELECT sealed FROM code WHERE award_id = ?1 AND key_version = 0";
-        let sealed = self
-            .shell()
-            .query_row(sql, [award.0], |row| row.get::<_, Vec<u8>>(0));
-        whole(sealed.optional()).map(|bytes| whole(String::from_utf8(bytes)))
+        let sql = "SELECT campaign_id, digest, key_version, sealed FROM code
+                   WHERE award_id = ?1 AND key_version > 0";
+        let row = self.shell().query_row(sql, [award.0], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        });
+        let found: Option<(i64, [u8; 16], i32, Vec<u8>)> = whole(row.optional());
+        let (campaign, digest, version, sealed) = found?;
+        let place = Place::Code {
+            campaign,
+            digest: &digest,
+        };
+        let sealer = Sealer::new(Some(&secrets(self.version.load(Ordering::Relaxed))));
+        let plain = whole(sealer.open(place, version, &sealed));
+        Some(whole(String::from_utf8(plain)))
     }
 
     async fn points_of(&self, user: &str) -> i64 {
@@ -114,6 +143,19 @@ impl Bench for SqliteBench {
              BEGIN SELECT RAISE(ABORT, 'poison'); END"
         );
         whole(self.shell().execute_batch(&trigger));
+    }
+
+    async fn change_secret(&self) {
+        let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
+        let by = Actor {
+            name: "bench".to_owned(),
+            reason: None,
+        };
+        let changed = self
+            .store
+            .change_secret(secrets(version), false, by, Timestamp(0))
+            .await;
+        whole(changed);
     }
 }
 

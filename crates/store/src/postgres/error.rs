@@ -59,7 +59,10 @@ mod tests {
             StoreError::Row(_) => "row",
             StoreError::Schema(_) => "schema",
             StoreError::Inconsistent(_) => "inconsistent",
-            StoreError::Overloaded | StoreError::KeyReused | StoreError::Closed => "other",
+            StoreError::Overloaded
+            | StoreError::Sealed(_)
+            | StoreError::KeyReused
+            | StoreError::Closed => "other",
         }
     }
 

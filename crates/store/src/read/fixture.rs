@@ -1,7 +1,7 @@
 //! The world of this crate's own tests: a database in a fresh directory, a
 //! campaign with a prize of each kind, and people who draw, deliver and operate.
 
-use crate::{SqliteStore, StoreOptions};
+use crate::{SealKeys, SqliteStore, StoreOptions};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tombola_core::draw::{DrawFact, DrawRequest, Ticket};
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ports::{
     Acted, Action, Actor, AwardPath as _, Catalog as _, CodesAdded, Copy, CopyAnswer, DrawAnswer,
-    DrawBatch, ImportBegun, ImportId, Operate as _, PutCampaign, Transitioned,
+    DrawBatch, ImportBegun, ImportId, Operate as _, PutCampaign, StoreResult, Transitioned,
 };
 use tombola_core::{AwardId, DrawId, Timestamp};
 
@@ -90,6 +90,12 @@ pub(crate) fn actor() -> Actor {
     }
 }
 
+/// Each version's secret is 32 times its number.
+pub(crate) fn seal_keys(versions: &[u8]) -> SealKeys {
+    let secrets = versions.iter().map(|it| (i32::from(*it), [*it; 32]));
+    SealKeys::new("secret.key", secrets.collect())
+}
+
 pub(crate) fn file(toml: &str) -> CampaignFile {
     parse_toml("test.toml", toml).unwrap()
 }
@@ -155,16 +161,26 @@ impl Fixture {
     /// The campaign [`FAIR`], started, with its codes and its endpoint.
     pub(crate) async fn fair() -> Self {
         let fixture = Self::new();
+        fixture.furnish().await;
         fixture
-            .store
+    }
+
+    async fn furnish(&self) {
+        self.store
             .put_endpoint(endpoint("keen"), "whsec_secret".to_owned(), actor(), NOW)
             .await
             .unwrap();
-        fixture.put(FAIR).await;
-        fixture
-            .import("fair", "gift", &["GIFT-0001", "GIFT-0002", "GIFT-0003"])
+        self.put(FAIR).await;
+        self.import("fair", "gift", &["GIFT-0001", "GIFT-0002", "GIFT-0003"])
             .await;
-        fixture.start("fair").await;
+        self.start("fair").await;
+    }
+
+    /// The campaign [`FAIR`] on a database that seals under these versions.
+    pub(crate) async fn sealed_fair(versions: &[u8]) -> Self {
+        let mut fixture = Self::new();
+        fixture.reopen_with(versions).unwrap();
+        fixture.furnish().await;
         fixture
     }
 
@@ -176,6 +192,17 @@ impl Fixture {
     pub(crate) fn reopen(&mut self) {
         self.store.close();
         self.store = SqliteStore::open(&self.path(), StoreOptions::default()).unwrap();
+    }
+
+    /// The same with a `secret.key` of those versions; none: nothing is sealed.
+    pub(crate) fn reopen_with(&mut self, versions: &[u8]) -> StoreResult<()> {
+        self.store.close();
+        let options = StoreOptions {
+            seal_keys: (!versions.is_empty()).then(|| seal_keys(versions)),
+            ..StoreOptions::default()
+        };
+        self.store = SqliteStore::open(&self.path(), options)?;
+        Ok(())
     }
 
     /// A person with a shell: sees all and may write what no code of ours writes.

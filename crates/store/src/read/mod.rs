@@ -22,6 +22,7 @@ mod gauges;
 mod log;
 mod operations;
 pub(crate) mod points;
+mod seal;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -38,6 +39,7 @@ pub use endpoints::EndpointFact;
 pub use gauges::{Gauges, StockLeft};
 pub use log::{LogFact, LogFilter};
 pub use points::{PointsEntry, PointsFact};
+pub use seal::{SealFact, SealVersionFact};
 pub use timeline::{AwardDetail, Shipment, TimelineEntry};
 pub use users::{UserAwards, UserCampaign, UserDetail};
 

@@ -1,15 +1,16 @@
 //! One award and everything that happened to it, in order.
 
 use super::awards::{self, AwardFact};
-use super::column::{as_column, instant, instant_or_null, odd, word};
-use crate::sqlite::error::OrStoreError as _;
+use super::column::{as_column, instant, instant_or_null, word};
+use crate::seal::Place;
+use crate::sqlite::error::{OrStoreError as _, inconsistent};
 use crate::sqlite::{Shared, SqliteStore};
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use tombola_core::award::State;
 use tombola_core::campaign::{Kind, KindSpec, Release};
 use tombola_core::limits::TIMELINE_LINES_MAX;
-use tombola_core::ports::StoreResult;
+use tombola_core::ports::{StoreError, StoreResult};
 use tombola_core::{AwardId, Timestamp};
 
 /// One award with its timeline.
@@ -39,6 +40,9 @@ pub struct AwardDetail {
     /// The text or code of a delivered award: for the client that drew and for the
     /// claim token, otherwise [`masked`](Self::masked).
     pub content: Option<String>,
+    /// Why the code of a delivered award cannot be shown, where it does not open.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub content_problem: Option<String>,
     /// Points credited, if it is a delivered award of that kind.
     pub points: Option<i64>,
     /// Whether the winner gave an address; the address itself is not shown.
@@ -144,9 +148,17 @@ fn show(conn: &Connection, shared: &Shared, id: AwardId) -> StoreResult<Option<A
     let prize = rules.prize(&fact.prize).map(|(_, prize)| prize);
     let is_delivered = fact.state == State::Delivered;
     let content = match prize.map(|prize| &prize.spec) {
-        Some(KindSpec::Text { text }) if is_delivered => Some(text.clone()),
-        Some(KindSpec::Code { .. }) if is_delivered => code(conn, id).or_store()?,
-        Some(_) | None => None,
+        Some(KindSpec::Text { text }) if is_delivered => Ok(Some(text.clone())),
+        Some(KindSpec::Code { .. }) if is_delivered => code(conn, shared, id),
+        Some(_) | None => Ok(None),
+    };
+    // The rest of the award is as good as before.
+    let (content, content_problem) = match content {
+        Err(error @ StoreError::Sealed(_)) => {
+            tracing::error!(award.id = %id, %error, "the code of an award cannot be shown");
+            (None, Some(error.to_string()))
+        }
+        content => (content?, None),
     };
     let endpoint = conn
         .prepare_cached("SELECT name FROM endpoint WHERE lane = ?1")
@@ -159,6 +171,7 @@ fn show(conn: &Connection, shared: &Shared, id: AwardId) -> StoreResult<Option<A
             Release::Immediate | Release::Manual => None,
         }),
         content,
+        content_problem,
         endpoint,
         points: points(conn, id).or_store()?,
         has_address: has_address(conn, id).or_store()?,
@@ -199,15 +212,30 @@ fn load(conn: &Connection, id: AwardId) -> rusqlite::Result<Option<(AwardFact, M
     .optional()
 }
 
-/// A code that was sealed under a key is not opened here.
-fn code(conn: &Connection, id: AwardId) -> rusqlite::Result<Option<String>> {
-    conn.prepare_cached("SELECT sealed FROM code WHERE award_id = ?1 AND key_version = 0")?
-        .query_row([id.0], |row| {
-            let sealed: Vec<u8> = row.get(0)?;
-            // The error would quote the code.
-            String::from_utf8(sealed).map_err(|_| odd(0, "a code is not text"))
+fn code(conn: &Connection, shared: &Shared, id: AwardId) -> StoreResult<Option<String>> {
+    let found: Option<(i64, [u8; 16], i32, Vec<u8>)> = conn
+        .prepare_cached(
+            "SELECT campaign_id, digest, key_version, sealed FROM code WHERE award_id = ?1",
+        )
+        .and_then(|mut it| {
+            it.query_row([id.0], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
+            .optional()
         })
-        .optional()
+        .or_store()?;
+    let Some((campaign, digest, version, sealed)) = found else {
+        return Ok(None);
+    };
+    let place = Place::Code {
+        campaign,
+        digest: &digest,
+    };
+    let plain = shared.seals.now().sealer.open(place, version, &sealed)?;
+    // The error would quote the code.
+    String::from_utf8(plain)
+        .map(Some)
+        .map_err(|_| inconsistent(format!("{place} is not text")))
 }
 
 fn points(conn: &Connection, id: AwardId) -> rusqlite::Result<Option<i64>> {

@@ -14,7 +14,7 @@ mod transition;
 
 use super::error::OrStoreError as _;
 use super::requests::{self, once};
-use super::{Priority, SqliteStore, codes, endpoints, keys};
+use super::{Priority, SqliteStore, codes, endpoints, keys, seal};
 use async_trait::async_trait;
 use tombola_core::Timestamp;
 use tombola_core::campaign::{Approval, CampaignFile, Transition};
@@ -22,7 +22,8 @@ use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::limits::STEP_ROWS_MAX;
 use tombola_core::ports::{
     Actor, ApiKey, Catalog, CodesAdded, ImportBegun, ImportFinished, ImportId, KeptAnswer,
-    KeptRequest, PutCampaign, RequestKey, StockChanged, StoreError, StoreResult, Transitioned,
+    KeptRequest, PutCampaign, RequestKey, Resealed, StockChanged, StoreError, StoreResult,
+    Transitioned,
 };
 
 #[async_trait]
@@ -94,16 +95,16 @@ impl Catalog for SqliteStore {
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<Endpoint> {
+        let shared = self.shared();
         self.write(Priority::Other, 1, move |conn| {
-            endpoints::put(conn, spec, new_secret, &by, now)
-                .or_store()?
-                .map_err(StoreError::Row)
+            endpoints::put(conn, &shared.seals.now(), spec, new_secret, &by, now)
         })
         .await
     }
 
     async fn endpoints(&self) -> StoreResult<Vec<Endpoint>> {
-        self.read(|conn| endpoints::all(conn).or_store()).await
+        let shared = self.shared();
+        self.read(move |conn| endpoints::all(conn, &shared)).await
     }
 
     async fn enable_endpoint(
@@ -141,10 +142,9 @@ impl Catalog for SqliteStore {
         codes: Vec<String>,
         skip_duplicates: bool,
     ) -> StoreResult<CodesAdded> {
+        let shared = self.shared();
         self.write(Priority::Other, codes.len(), move |conn| {
-            codes::add(conn, import, &codes, skip_duplicates)
-                .or_store()?
-                .map_err(StoreError::Row)
+            codes::add(conn, &shared.seals.now(), import, &codes, skip_duplicates)
         })
         .await
     }
@@ -191,6 +191,14 @@ impl Catalog for SqliteStore {
     async fn remove_import(&self, import: Option<ImportId>) -> StoreResult<bool> {
         self.write(Priority::Other, STEP_ROWS_MAX, move |conn| {
             codes::remove(conn, import).or_store()
+        })
+        .await
+    }
+
+    async fn reseal_step(&self) -> StoreResult<Resealed> {
+        let shared = self.shared();
+        self.write(Priority::Other, STEP_ROWS_MAX, move |conn| {
+            seal::step(conn, &shared.seals.now())
         })
         .await
     }

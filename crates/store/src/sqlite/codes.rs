@@ -19,15 +19,15 @@
 mod tests;
 
 use super::catalog::log;
+use super::error::OrStoreError as _;
+use super::seal::{self, Seal};
 use crate::read::column::{as_column, count};
+use crate::seal::{CodeDigest, Place};
 use rusqlite::{Connection, OptionalExtension, params};
-use sha2::{Digest as _, Sha256};
 use tombola_core::Timestamp;
 use tombola_core::limits::{CODE_BYTES_MAX, CODES_PER_IMPORT_MAX, STEP_ROWS_MAX};
-use tombola_core::ports::{Actor, CodesAdded, ImportBegun, ImportId};
+use tombola_core::ports::{Actor, CodesAdded, ImportBegun, ImportId, StoreError, StoreResult};
 
-/// The version of the key that seals codes: 0, plain.
-const KEY_VERSION_PLAIN: i64 = 0;
 const RUNNING: i64 = 0;
 const READY: i64 = 1;
 const REMOVED: i64 = 2;
@@ -76,54 +76,56 @@ pub(super) fn begin(
     Ok(ImportBegun::Begun(ImportId(import)))
 }
 
-/// Adds one step of codes, all or none. `Err` of the inner result: why it is not
-/// taken.
+/// Adds one step of codes, all or none. An error of the row: why it is not taken.
 pub(super) fn add(
     conn: &Connection,
+    seal: &Seal,
     import: ImportId,
     codes: &[String],
     skip_duplicates: bool,
-) -> rusqlite::Result<Result<CodesAdded, String>> {
-    let Some((running, before)) = running(conn, import)? else {
-        return Ok(Err(format!(
+) -> StoreResult<CodesAdded> {
+    let refused = |why| Err(StoreError::Row(why));
+    let Some((running, before)) = running(conn, import).or_store()? else {
+        return refused(format!(
             "import {} is not running: it was finished, removed, or a newer one has a code of it",
             import.0
-        )));
+        ));
     };
     if codes.len() > STEP_ROWS_MAX {
-        return Ok(Err(format!("a step has at most {STEP_ROWS_MAX} codes")));
+        return refused(format!("a step has at most {STEP_ROWS_MAX} codes"));
     }
     if before.saturating_add(codes.len()) > CODES_PER_IMPORT_MAX {
-        return Ok(Err(format!(
+        return refused(format!(
             "an import has at most {CODES_PER_IMPORT_MAX} codes"
-        )));
+        ));
     }
     if let Some(index) = codes
         .iter()
         .position(|code| code.is_empty() || code.len() > CODE_BYTES_MAX)
     {
-        return Ok(Err(format!(
+        return refused(format!(
             "code {index} of the step has to be 1 to {CODE_BYTES_MAX} bytes"
-        )));
+        ));
     }
-    conn.execute_batch("SAVEPOINT codes")?;
-    let added = add_rows(conn, running, codes)?;
+    conn.execute_batch("SAVEPOINT codes").or_store()?;
+    let added = add_rows(conn, seal, running, codes)?;
     let done = match added.first_duplicate {
         Some(index) if !skip_duplicates => {
-            conn.execute_batch("ROLLBACK TO codes")?;
+            conn.execute_batch("ROLLBACK TO codes").or_store()?;
             CodesAdded::Duplicate { index }
         }
         Some(_) | None => {
-            conn.prepare_cached("UPDATE code_import SET codes = codes + ?2 WHERE id = ?1")?
-                .execute([running.import, as_column(added.added as u64)])?;
+            conn.prepare_cached("UPDATE code_import SET codes = codes + ?2 WHERE id = ?1")
+                .and_then(|mut it| it.execute([running.import, as_column(added.added as u64)]))
+                .or_store()?;
             CodesAdded::Added {
                 added: added.added,
                 skipped: codes.len() - added.added,
             }
         }
     };
-    conn.execute_batch("RELEASE codes")?;
-    Ok(Ok(done))
+    conn.execute_batch("RELEASE codes").or_store()?;
+    Ok(done)
 }
 
 struct Added {
@@ -132,41 +134,55 @@ struct Added {
     first_duplicate: Option<usize>,
 }
 
-fn add_rows(conn: &Connection, to: Running, codes: &[String]) -> rusqlite::Result<Added> {
+fn add_rows(conn: &Connection, seal: &Seal, to: Running, codes: &[String]) -> StoreResult<Added> {
+    let digests = seal.digest()?;
+    let has_plain = seal::has_plain_digests(conn).or_store()?;
     // In the order of their digests neighbours in the unique index go one after the
     // other, so each of its pages is looked up once a step. Equal codes keep their
     // order: the later one is the duplicate.
     let mut members: Vec<([u8; 16], usize)> = codes
         .iter()
         .enumerate()
-        .map(|(index, code)| (code_digest(code), index))
+        .map(|(index, code)| (digests.of(code), index))
         .collect();
     members.sort_unstable();
     // Ids in the order of the file: codes are given in that order.
     let first_id: i64 = conn
-        .prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM code")?
-        .query_row([], |row| row.get(0))?;
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO code (id, import_id, campaign_id, digest, key_version, sealed)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (campaign_id, digest) DO NOTHING",
-    )?;
+        .prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM code")
+        .and_then(|mut it| it.query_row([], |row| row.get(0)))
+        .or_store()?;
+    let mut insert = conn
+        .prepare_cached(
+            "INSERT INTO code (id, import_id, campaign_id, digest, key_version, sealed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (campaign_id, digest) DO NOTHING",
+        )
+        .or_store()?;
     let mut done = Added {
         added: 0,
         first_duplicate: None,
     };
     for (digest, index) in members {
         let id = first_id + as_column(index as u64);
+        let place = Place::Code {
+            campaign: to.campaign,
+            digest: &digest,
+        };
+        let sealed = seal.sealer.seal(place, codes[index].as_bytes())?;
         let row = params![
             id,
             to.import,
             to.campaign,
             digest,
-            KEY_VERSION_PLAIN,
-            codes[index].as_bytes()
+            sealed.key_version,
+            sealed.bytes
         ];
-        let is_in =
-            insert.execute(row)? == 1 || make_room(conn, to, &digest)? && insert.execute(row)? == 1;
-        if is_in {
+        let mut put = || {
+            let is_free = !has_plain || is_free_of_plain(conn, to, &codes[index])?;
+            Ok(is_free
+                && (insert.execute(row)? == 1
+                    || make_room(conn, to, &digest)? && insert.execute(row)? == 1))
+        };
+        if put().or_store()? {
             done.added += 1;
         } else {
             done.first_duplicate =
@@ -288,6 +304,17 @@ fn running(conn: &Connection, import: ImportId) -> rusqlite::Result<Option<(Runn
         .optional()
 }
 
+/// Whether no code of that text is there whose digest has no key.
+fn is_free_of_plain(conn: &Connection, to: Running, code: &str) -> rusqlite::Result<bool> {
+    let digest = CodeDigest::PLAIN.of(code);
+    let is_there: bool = conn
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM code WHERE campaign_id = ?1 AND digest = ?2)",
+        )?
+        .query_row(params![to.campaign, digest], |row| row.get(0))?;
+    Ok(!is_there || make_room(conn, to, &digest)?)
+}
+
 /// Takes away the row of that digest if it was never visible, or no longer is: it
 /// belongs to an older unfinished import, which is given up, or to one that is being
 /// removed.
@@ -305,14 +332,4 @@ fn make_room(conn: &Connection, to: Running, digest: &[u8; 16]) -> rusqlite::Res
             .execute([import, REMOVED])?;
     }
     Ok(of.is_some())
-}
-
-/// What a code is unique by in its campaign: the first 16 bytes of its SHA-256.
-/// Codes added in this order touch few pages of the index at a time, which makes a
-/// large import several times cheaper.
-pub fn code_digest(code: &str) -> [u8; 16] {
-    let whole = Sha256::digest(code);
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&whole[..16]);
-    digest
 }

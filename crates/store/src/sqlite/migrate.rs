@@ -26,6 +26,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/sqlite/0002_requests.sql"),
     },
     Migration {
+        version: 4,
+        name: "seal",
+        sql: include_str!("../../migrations/sqlite/0004_seal.sql"),
+    },
+    Migration {
         version: 5,
         name: "operate",
         sql: include_str!("../../migrations/sqlite/0005_operate.sql"),

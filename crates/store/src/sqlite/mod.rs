@@ -4,7 +4,7 @@
 
 mod catalog;
 mod codes;
-mod endpoints;
+pub(crate) mod endpoints;
 pub(crate) mod error;
 mod facts;
 mod keys;
@@ -16,18 +16,19 @@ mod readers;
 mod requests;
 mod rows;
 mod rules;
+pub(crate) mod seal;
 mod wal;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use codes::code_digest;
 pub use migrate::Schema;
 pub(crate) use operate::bulk;
 pub(crate) use rules::RulesCache;
 pub(crate) use writer::{Priority, alone};
 
+use crate::seal::SealKeys;
 use readers::Reads;
 use rusqlite::Connection;
 use std::path::Path;
@@ -53,6 +54,9 @@ pub struct StoreOptions {
     pub readers: usize,
     /// Memory for pages of the writer, in KiB; each reader has a quarter of it.
     pub cache_kib: u32,
+    /// The secrets under which codes, addresses and secrets of endpoints are sealed;
+    /// without them all is plain.
+    pub seal_keys: Option<SealKeys>,
 }
 
 impl Default for StoreOptions {
@@ -62,6 +66,7 @@ impl Default for StoreOptions {
             step,
             readers: 3,
             cache_kib: 32 * 1024,
+            seal_keys: None,
         }
     }
 }
@@ -78,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) rules: RulesCache,
     /// Bounds what the writer gathers.
     stopwatch: Stopwatch,
+    /// What seals and opens.
+    pub(crate) seals: seal::Seals,
 }
 
 /// The store ports on one SQLite file.

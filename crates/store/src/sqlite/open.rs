@@ -2,11 +2,13 @@
 
 use super::error::OrStoreError as _;
 use super::readers::{self, Reads};
+use super::seal::{self, Seal, Seals};
 use super::wal::{self, Wal};
 use super::writer::{self, Lines};
 use super::{RulesCache, Shared, SqliteStore, Stopwatch, StoreOptions, migrate};
+use crate::seal::SealKeys;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -28,12 +30,14 @@ pub(super) fn open(
     let mut conn = connect(path, options.cache_kib)?;
     set_up_log(&conn)?;
     migrate::migrate(&mut conn)?;
+    let seal = take_up(&mut conn, options.seal_keys.as_ref())?;
     let shared = Arc::new(Shared {
         schedule: options.schedule,
         step: options.step,
         origin: origin(&conn)?,
         rules: RulesCache::default(),
         stopwatch: stopwatch.clone(),
+        seals: Seals::new(seal),
     });
     let lines = Arc::new(Lines::default());
     let reads = Arc::new(Reads::new(stopwatch));
@@ -123,6 +127,8 @@ fn connect(path: &Path, cache_kib: u32) -> StoreResult<Connection> {
     conn.pragma_update(None, "foreign_keys", true).or_store()?;
     conn.pragma_update(None, "temp_store", "MEMORY")
         .or_store()?;
+    // What is deleted or sealed anew does not stay behind in pages of the file.
+    conn.pragma_update(None, "secure_delete", true).or_store()?;
     // The log's own thread does it; see `wal`.
     conn.pragma_update(None, "wal_autocheckpoint", 0)
         .or_store()?;
@@ -139,6 +145,15 @@ fn set_up_log(conn: &Connection) -> StoreResult<()> {
     Err(StoreError::Unavailable(format!(
         "the file system does not allow a write-ahead log (journal mode {mode}): use a local disk"
     )))
+}
+
+fn take_up(conn: &mut Connection, keys: Option<&SealKeys>) -> StoreResult<Seal> {
+    let tx = conn
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .or_store()?;
+    let seal = seal::take_up(&tx, keys, false)?;
+    tx.commit().or_store()?;
+    Ok(seal)
 }
 
 /// The database's own uuid, made when the file was first opened. SQLite's own

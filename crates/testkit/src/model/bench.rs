@@ -43,4 +43,7 @@ impl Bench for ModelStore {
     async fn poison(&self, award: AwardId) {
         self.poison(award);
     }
+
+    /// Nothing is sealed here.
+    async fn change_secret(&self) {}
 }

@@ -6,13 +6,15 @@
 //! Most checks are one statement each, whose rows are the violations. Two need the
 //! rules: a sample of draws, or all of them, is drawn again by its own version,
 //! roll and set of prizes that could not be given; and the ids in request rows are
-//! matched one by one with the draws.
+//! matched one by one with the draws. One needs the secrets: a sample of codes, or
+//! all of them, is opened.
 
 mod allowances;
 mod checks;
 mod replay;
 mod requests;
 mod rules;
+mod seals;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -99,6 +101,7 @@ fn audit(conn: &Connection, shared: &Shared, depth: AuditDepth) -> StoreResult<A
     checks.push(allowances::check(conn).or_store()?);
     checks.push(requests::check(conn).or_store()?);
     checks.push(replay::check(conn, &versions, depth).or_store()?);
+    checks.push(seals::check(conn, &shared.seals.now(), depth).or_store()?);
     checks.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
     let campaigns = totals.into_iter().map(|total| total.count).collect();
     Ok(AuditReport {

@@ -144,6 +144,8 @@ const PLANTS: &[Plant] = &[
         &["I4_code_once"],
     ),
     plant("UPDATE code_import SET ready = 0", &["I4_code_once"]),
+    plant("UPDATE code SET key_version = 9 WHERE award_id IS NULL", &["I4_code_opens"]),
+    plant("UPDATE code SET digest = zeroblob(16) WHERE award_id IS NULL", &["I4_code_opens"]),
     plant("UPDATE code SET import_id = 99 WHERE award_id IS NULL", &["I4_code_once"]),
     plant("UPDATE points_entry SET points = 11 WHERE user = 'ann'", &["I5_points"]),
     plant("UPDATE points_entry SET user = 'eve' WHERE user = 'ann'", &["I5_points"]),

@@ -170,7 +170,7 @@ async fn secret_of_an_endpoint_is_in_no_spec_and_in_no_log() {
         .unwrap();
     assert!(!it.text("SELECT spec FROM endpoint").contains("whsec"));
     assert_eq!(
-        it.text("SELECT secrets FROM endpoint"),
+        it.text("SELECT CAST(sealed AS TEXT) FROM endpoint"),
         r#"["whsec_hidden"]"#
     );
     assert_eq!(
@@ -193,7 +193,7 @@ async fn no_more_than_two_secrets_sign() {
             .unwrap();
     }
     assert_eq!(
-        it.text("SELECT secrets FROM endpoint"),
+        it.text("SELECT CAST(sealed AS TEXT) FROM endpoint"),
         r#"["whsec_2","whsec_3"]"#
     );
 }

@@ -1,6 +1,6 @@
 //! One action on one award.
 
-use crate::read::column::odd;
+use crate::seal::Place;
 use crate::sqlite::Shared;
 use crate::sqlite::catalog::log;
 use crate::sqlite::error::{OrStoreError as _, inconsistent};
@@ -29,13 +29,14 @@ pub(super) fn act(
         return Ok(Acted::NotFound);
     }
     let Some(event) = event_of(action, &stored) else {
-        return keep_address_only(conn, &stored, action, by, now);
+        return keep_address_only(conn, shared, &stored, action, by, now);
     };
     match ask(conn, shared, &stored.row, &event, now)? {
         Step::Changed(change) => {
             write(
                 conn,
                 &Asked {
+                    shared,
                     stored: &stored,
                     change: &change,
                     action,
@@ -93,6 +94,7 @@ fn event_of(action: &Action, stored: &Stored) -> Option<Event> {
 
 /// An action and what the table made of it.
 struct Asked<'a> {
+    shared: &'a Shared,
     stored: &'a Stored,
     change: &'a Change,
     action: &'a Action,
@@ -104,7 +106,7 @@ fn write(conn: &Connection, asked: &Asked<'_>) -> StoreResult<()> {
     let (stored, action, now) = (asked.stored, asked.action, asked.now);
     let award = stored.row.award;
     match action {
-        Action::Address(address) => put_address(conn, award, address, now).or_store()?,
+        Action::Address(address) => put_address(conn, asked.shared, award, address, now)?,
         Action::Ship { carrier, tracking } => {
             put_shipment(conn, award, carrier, tracking, now).or_store()?;
         }
@@ -134,6 +136,7 @@ fn write(conn: &Connection, asked: &Asked<'_>) -> StoreResult<()> {
 /// for it.
 fn keep_address_only(
     conn: &Connection,
+    shared: &Shared,
     stored: &Stored,
     action: &Action,
     by: &Actor,
@@ -146,7 +149,7 @@ fn keep_address_only(
     if row.state.is_final() {
         return Ok(Acted::Refused(Refusal::WrongState { state: row.state }));
     }
-    put_address(conn, row.award, address, now).or_store()?;
+    put_address(conn, shared, row.award, address, now)?;
     line_of(stored, action, by).write(conn, row, now)?;
     log_action(conn, row.award, action, by, now).or_store()?;
     Ok(Acted::Done(row.clone()))
@@ -203,18 +206,23 @@ fn log_action(
 
 fn put_address(
     conn: &Connection,
+    shared: &Shared,
     award: AwardId,
     address: &Address,
     now: Timestamp,
-) -> rusqlite::Result<()> {
+) -> StoreResult<()> {
     // The error would quote the address.
-    let json = serde_json::to_vec(address).map_err(|_| odd(0, "an address is not JSON"))?;
+    let json = serde_json::to_vec(address).map_err(|_| inconsistent("an address is not JSON"))?;
+    let place = Place::Address { award: award.0 };
+    let sealed = shared.seals.now().sealer.seal(place, &json)?;
     conn.prepare_cached(
-        "INSERT INTO address (award_id, key_version, sealed, at) VALUES (?1, 0, ?2, ?3)
-         ON CONFLICT (award_id) DO UPDATE SET key_version = 0, sealed = excluded.sealed, at = excluded.at",
-    )?
-    .execute(params![award.0, json, now.0])
+        "INSERT INTO address (award_id, key_version, sealed, at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (award_id) DO UPDATE SET key_version = excluded.key_version,
+                                              sealed = excluded.sealed, at = excluded.at",
+    )
+    .and_then(|mut it| it.execute(params![award.0, sealed.key_version, sealed.bytes, now.0]))
     .map(drop)
+    .or_store()
 }
 
 fn put_shipment(

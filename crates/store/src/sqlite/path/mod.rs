@@ -164,7 +164,7 @@ impl SqliteStore {
 /// may go on without it.
 const fn is_own(error: &StoreError) -> bool {
     match error {
-        StoreError::Row(_) | StoreError::Inconsistent(_) => true,
+        StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Sealed(_) => true,
         StoreError::Unavailable(_)
         | StoreError::Overloaded
         | StoreError::Schema(_)

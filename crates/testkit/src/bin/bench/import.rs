@@ -12,7 +12,7 @@ use tombola_core::campaign::parse_toml;
 use tombola_core::limits;
 use tombola_core::ports::{Catalog, Clock, CodesAdded, ImportBegun};
 use tombola_engine::SystemClock;
-use tombola_store::{SqliteStore, StoreOptions, code_digest};
+use tombola_store::{SealKeys, SqliteStore, StoreOptions};
 
 const CODES: u64 = 1_000_000;
 const FLOOR: Duration = Duration::from_secs(20);
@@ -68,7 +68,13 @@ fn code(number: u64) -> String {
 }
 
 async fn port(dir: &Path) -> Result<Duration> {
-    let store = SqliteStore::open(&dir.join("tombola.db"), StoreOptions::default())?;
+    let secret = std::collections::BTreeMap::from([(1, [7; 32])]);
+    let options = StoreOptions {
+        seal_keys: Some(SealKeys::new("the benchmark", secret)),
+        ..StoreOptions::default()
+    };
+    let store = SqliteStore::open(&dir.join("tombola.db"), options)?;
+    let digest = store.code_digest()?;
     let now = SystemClock::new().now();
     let file =
         parse_toml("bench.toml", CAMPAIGN).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
@@ -81,7 +87,7 @@ async fn port(dir: &Path) -> Result<Duration> {
     for from in (0..CODES).step_by(50 * limits::STEP_ROWS_MAX) {
         let until = from + 50 * u64::try_from(limits::STEP_ROWS_MAX)?;
         let mut codes: Vec<String> = (from..until.min(CODES)).map(code).collect();
-        codes.sort_by_cached_key(|code| code_digest(code));
+        codes.sort_by_cached_key(|code| digest.of(code));
         for step in codes.chunks(limits::STEP_ROWS_MAX) {
             match store.add_codes(import, step.to_vec(), false).await? {
                 CodesAdded::Added { .. } => {}

@@ -14,7 +14,8 @@ use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
     Actor, ApiKey, BulkSpec, Copy, CopyAnswer, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
-    ImportFinished, KeptAnswer, KeptMessage, KeptRequest, Operation, PauseScope, Recorded, Written,
+    ImportFinished, KeptAnswer, KeptMessage, KeptRequest, Operation, PauseScope, Recorded,
+    Resealed, Written,
 };
 
 type Slips = &'static [(&'static str, Hands)];
@@ -56,6 +57,7 @@ pub struct Hands {
     units: fn(i64) -> i64,
     endpoint: fn(EndpointSpec) -> EndpointSpec,
     enabled: fn(bool) -> bool,
+    resealed: fn(Resealed) -> Resealed,
     key: fn(ApiKey) -> ApiKey,
     revokes: bool,
     by: fn(Actor) -> Actor,
@@ -96,6 +98,7 @@ const SOUND: Hands = Hands {
     units: |it| it,
     endpoint: |it| it,
     enabled: |it| it,
+    resealed: |it| it,
     key: |it| it,
     revokes: true,
     by: |it| it,

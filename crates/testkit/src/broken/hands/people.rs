@@ -6,7 +6,7 @@ use tombola_core::campaign::Approval;
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ports::{
     Actor, ApiKey, BulkAction, BulkFilter, BulkSpec, ImportFinished, KeptRequest, Operation,
-    OperationState, PauseScope, RequestKey,
+    OperationState, PauseScope, RequestKey, Resealed,
 };
 
 fn with_word(mut spec: BulkSpec, word: bool) -> BulkSpec {
@@ -234,6 +234,16 @@ pub(super) const ALL: Slips = &[
         "an endpoint cannot be disabled",
         Hands {
             enabled: |_| true,
+            ..SOUND
+        },
+    ),
+    (
+        "sealing anew never ends",
+        Hands {
+            resealed: |it| Resealed {
+                is_done: false,
+                ..it
+            },
             ..SOUND
         },
     ),

@@ -11,7 +11,7 @@ use tombola_core::ports::{
     Acted, Action, Actor, ApiKey, AwardPath, BulkSpec, Catalog, CodesAdded, Copy, CopyAnswer,
     DeadLetter, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, ImportBegun,
     ImportFinished, ImportId, KeptAnswer, KeptMessage, KeptRequest, MarkOf, Operate, Operation,
-    PauseScope, PointsReversed, PutCampaign, Record, Recorded, RequestKey, StockChanged,
+    PauseScope, PointsReversed, PutCampaign, Record, Recorded, RequestKey, Resealed, StockChanged,
     StoreResult, Transitioned, Written,
 };
 use tombola_core::reason::HoldReason;
@@ -276,6 +276,10 @@ impl Catalog for Sloppy {
         self.model.remove_import(import).await
     }
 
+    async fn reseal_step(&self) -> StoreResult<Resealed> {
+        self.model.reseal_step().await.map(self.hands.resealed)
+    }
+
     async fn put_key(&self, key: ApiKey, by: Actor) -> StoreResult<ApiKey> {
         self.model
             .put_key((self.hands.key)(key), (self.hands.by)(by))
@@ -459,5 +463,9 @@ impl Bench for Sloppy {
 
     async fn poison(&self, award: AwardId) {
         self.model.poison(award);
+    }
+
+    async fn change_secret(&self) {
+        Bench::change_secret(&self.model).await;
     }
 }
