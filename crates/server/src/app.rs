@@ -5,6 +5,7 @@
 mod chores;
 mod open;
 mod roles;
+mod secrets;
 
 pub use open::OpenError;
 pub use roles::{RoleError, ServeRole, ServeRoles};
@@ -17,6 +18,7 @@ use crate::http::auth::KeyRing;
 use crate::http::error::{ApiError, Code};
 use crate::http::{HttpCounts, Rates, Room};
 use crate::import::ImportTurn;
+use crate::secret::Secrets;
 use axum::Router;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -49,7 +51,10 @@ struct Inner {
     store: Arc<SqliteStore>,
     topic: Arc<MemoryTopic>,
     clock: Arc<SystemClock>,
-    claims: ClaimKeys,
+    claims: RwLock<Arc<ClaimKeys>>,
+    /// Held by a change of the secret.
+    secrets: tokio::sync::Mutex<Secrets>,
+    reseal_turn: tokio::sync::Mutex<()>,
     keys: KeyRing,
     http_counts: HttpCounts,
     rates: Rates,
@@ -244,8 +249,9 @@ impl App {
     }
 
     /// The keys that sign claim tokens.
-    pub fn claims(&self) -> &ClaimKeys {
-        &self.0.claims
+    pub fn claims(&self) -> Arc<ClaimKeys> {
+        let claims = self.0.claims.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&claims)
     }
 
     pub(crate) fn keys(&self) -> &KeyRing {

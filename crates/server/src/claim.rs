@@ -2,15 +2,11 @@
 //! A token is a function of the draw and of a key that is kept, so that a replay
 //! of the draw gives the same bytes; nothing of it is stored.
 
-use crate::directory::{Directory, write_private};
-use crate::random;
+use crate::secret::Secrets;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use tombola_core::{AwardId, Timestamp, limits};
 
 /// What every claim token begins with.
@@ -21,48 +17,27 @@ const LABEL: &str = "tombola claim token";
 const SIGNED_BYTES: usize = 20;
 const TOKEN_BYTES: usize = SIGNED_BYTES + 32;
 
-/// The keys that sign claim tokens, by version; the newest signs.
-pub struct ClaimKeys {
-    keys: BTreeMap<i32, [u8; 32]>,
-    newest: i32,
-}
+/// The keys that sign claim tokens: the secrets themselves, under a label that no
+/// other use of them has.
+pub struct ClaimKeys(Secrets);
 
 impl std::fmt::Debug for ClaimKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClaimKeys")
-            .field("newest", &self.newest)
+            .field("newest", &self.newest())
             .finish_non_exhaustive()
     }
 }
 
 impl ClaimKeys {
-    /// Reads `secret.key`, making it at the first start. One line a version: its
-    /// number and 32 bytes in base64url.
-    pub fn open(directory: &Directory) -> io::Result<Self> {
-        let path = directory.secret_key();
-        if !path.try_exists()? {
-            let secret = URL_SAFE_NO_PAD.encode(random::bytes::<32>());
-            write_private(&path, &format!("1 {secret}\n"))?;
-        }
-        let broken = || {
-            io::Error::other(format!(
-                "{}: each line has to be a version and its secret",
-                path.display()
-            ))
-        };
-        let keys: Option<BTreeMap<i32, [u8; 32]>> = fs::read_to_string(&path)?
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .map(read_line)
-            .collect();
-        let keys = keys.ok_or_else(broken)?;
-        let newest = *keys.keys().next_back().ok_or_else(broken)?;
-        Ok(Self { keys, newest })
+    /// Those of `secret.key`.
+    pub fn of(secrets: &Secrets) -> Self {
+        Self(secrets.clone())
     }
 
     /// The version that signs; stored with the draw.
     pub fn newest(&self) -> i32 {
-        self.newest
+        self.0.newest()
     }
 
     /// The token of an award drawn at `drawn_at`; `None` if its key is gone.
@@ -93,16 +68,16 @@ impl ClaimKeys {
     /// 32 bytes that are a function of `bytes` and of each version of the secret, the
     /// newest first. `label` keeps one use apart from another.
     pub(crate) fn derive(&self, label: &str, bytes: &[u8]) -> Vec<[u8; 32]> {
-        let versions = self.keys.keys().rev();
+        let versions = self.0.versions().rev();
         versions
-            .filter_map(|version| self.mac(*version, label, bytes))
+            .filter_map(|version| self.mac(version, label, bytes))
             .map(|mac| mac.finalize().into_bytes().into())
             .collect()
     }
 
     /// Signs under a version, apart from other labels.
     pub(crate) fn mac(&self, version: i32, label: &str, signed: &[u8]) -> Option<Hmac<Sha256>> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.keys.get(&version)?).ok()?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.of(version)?).ok()?;
         mac.update(label.as_bytes());
         mac.update(b"\0");
         mac.update(signed);
@@ -110,27 +85,18 @@ impl ClaimKeys {
     }
 }
 
-fn read_line(line: &str) -> Option<(i32, [u8; 32])> {
-    let (version, secret) = line.trim().split_once(' ')?;
-    let secret = URL_SAFE_NO_PAD
-        .decode(secret.trim())
-        .ok()?
-        .try_into()
-        .ok()?;
-    Some((version.parse().ok()?, secret))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::Directory;
     use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn keys() -> (tempfile::TempDir, ClaimKeys) {
         let temp = tempfile::tempdir().unwrap();
-        let keys = ClaimKeys::open(&Directory::new(temp.path())).unwrap();
-        (temp, keys)
+        let secrets = Secrets::create(&Directory::new(temp.path())).unwrap();
+        (temp, ClaimKeys::of(&secrets))
     }
 
     #[test]
@@ -138,7 +104,8 @@ mod tests {
         let (temp, keys) = keys();
         let at = Timestamp(1_771_000_000_000_000);
         let token = keys.token(AwardId(42), at, 1).unwrap();
-        let reopened = ClaimKeys::open(&Directory::new(temp.path())).unwrap();
+        let read = Secrets::read(&Directory::new(temp.path())).unwrap();
+        let reopened = ClaimKeys::of(&read.unwrap());
         assert_eq!(reopened.token(AwardId(42), at, 1), Some(token.clone()));
         assert_eq!(reopened.read(&token, at), Some(AwardId(42)));
     }
@@ -171,16 +138,13 @@ mod tests {
     #[test]
     fn older_versions_stay_good_and_the_newest_signs() {
         let temp = tempfile::tempdir().unwrap();
-        let directory = Directory::new(temp.path());
-        let old = ClaimKeys::open(&directory).unwrap();
-        let text = fs::read_to_string(directory.secret_key()).unwrap();
-        let second = URL_SAFE_NO_PAD.encode([7_u8; 32]);
-        fs::write(directory.secret_key(), format!("{text}2 {second}\n")).unwrap();
-        let both = ClaimKeys::open(&directory).unwrap();
+        let first = Secrets::create(&Directory::new(temp.path())).unwrap();
+        let (old, both) = (
+            ClaimKeys::of(&first),
+            ClaimKeys::of(&first.with_new().unwrap()),
+        );
         let at = Timestamp(0);
         assert_eq!(both.newest(), 2);
         assert_eq!(both.token(AwardId(1), at, 1), old.token(AwardId(1), at, 1));
-        fs::write(directory.secret_key(), "nonsense\n").unwrap();
-        assert!(ClaimKeys::open(&directory).is_err());
     }
 }

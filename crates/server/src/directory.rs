@@ -33,7 +33,7 @@ impl Directory {
         self.root.join("admin.key")
     }
 
-    /// The secrets that sign claim tokens.
+    /// The secrets that sign claim tokens and seal rows.
     pub fn secret_key(&self) -> PathBuf {
         self.root.join("secret.key")
     }
@@ -77,6 +77,21 @@ pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
         .open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+/// Replaces a file that only its owner may read, or makes it: after a crash it is
+/// the old one or the new one, whole. When this returns it is the new one.
+pub(crate) fn replace_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    write_private(Path::new(&beside), text)?;
+    fs::rename(&beside, path)?;
+    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

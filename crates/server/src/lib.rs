@@ -15,4 +15,5 @@ mod import;
 mod player;
 pub mod print;
 mod random;
+pub mod secret;
 pub mod serve;

@@ -69,12 +69,13 @@ pub(crate) fn read(keys: &ClaimKeys, token: &str, now: Timestamp) -> Option<Play
 mod tests {
     use super::*;
     use crate::directory::Directory;
+    use crate::secret::Secrets;
     use std::time::Duration;
 
     #[test]
     fn token_speaks_for_its_player_until_it_ends_and_a_changed_one_for_nobody() {
         let temp = tempfile::tempdir().unwrap();
-        let keys = ClaimKeys::open(&Directory::new(temp.path())).unwrap();
+        let keys = ClaimKeys::of(&Secrets::create(&Directory::new(temp.path())).unwrap());
         let player = Player {
             campaign: "fair".into(),
             user: "ü/\"1".into(),

@@ -9,6 +9,7 @@ mod campaigns;
 mod draws;
 mod keys;
 mod operations;
+mod secrets;
 mod users;
 
 pub use awards::{
@@ -25,10 +26,11 @@ pub use operations::{
     AuditQuery, DeadLetterQuery, DismissedDoc, EndpointPutDoc, LogQuery, PauseBody, PauseDoc,
     RequeueBody, RequeuedDoc, VersionDoc,
 };
+pub use secrets::{SecretRotateBody, SecretRotatedDoc};
 pub use tombola_core::ports::{Address, BulkFilter, DeadFilter, PauseScope};
 pub use tombola_store::read::{
     AuditReport, AwardDetail, AwardFact, CampaignDetail, CampaignFact, CodeFact, DeadLetterFact,
-    EndpointFact, KeptMessageFact, LogFact, Page, PageQuery, PointsFact, TimelineEntry,
+    EndpointFact, KeptMessageFact, LogFact, Page, PageQuery, PointsFact, SealFact, TimelineEntry,
     UserCampaign, UserDetail, UserFact,
 };
 pub use users::{PointsReversedDoc, UserBlockDoc};

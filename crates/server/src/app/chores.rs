@@ -1,6 +1,6 @@
 //! What runs beside the engine and moves no award: the clock follows the
 //! database's time, old finished rows are removed, imports that a dead process
-//! left are taken away.
+//! left are taken away, rows under older secrets are sealed anew.
 
 use super::{App, ServeRole, ServeRoles};
 use crate::import;
@@ -25,6 +25,7 @@ impl App {
             self.tasks().spawn(import::remove_leftovers(self.clone()));
             self.tasks().spawn(clean_up(self.clone()));
             self.tasks().spawn(go_on_with_operations(self.clone()));
+            self.tasks().spawn(super::secrets::reseal(self.clone()));
         }
     }
 

@@ -7,7 +7,9 @@ use crate::directory::Directory;
 use crate::http::auth::KeyRing;
 use crate::http::{HttpCounts, Rates, Room};
 use crate::random;
+use crate::secret::Secrets;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 use tombola_broker::{MemoryOptions, MemoryTopic};
@@ -27,6 +29,17 @@ pub enum OpenError {
     /// The directory or a file in it cannot be used.
     #[error("the data directory cannot be used: {0}")]
     Io(#[from] io::Error),
+    /// The secrets of the database are not there.
+    #[error(
+        "{path} is missing, and rows of the database are sealed under version {version} of it: put the file \
+         back from where you keep its copy; docs/guides/run-it-safely.md says what to do if it is lost"
+    )]
+    SecretsMissing {
+        /// Where they should be.
+        path: String,
+        /// The newest version that sealed something.
+        version: i32,
+    },
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -43,9 +56,10 @@ impl App {
         let Some(lock) = directory.try_lock()? else {
             return Err(OpenError::Locked(directory));
         };
-        let claims = ClaimKeys::open(&directory)?;
+        let secrets = secrets(&directory, &file)?;
         let options = StoreOptions {
             schedule: config.delivery.schedule(),
+            seal_keys: Some(secrets.seal_keys()),
             ..StoreOptions::default()
         };
         let store = tokio::task::spawn_blocking(move || SqliteStore::open(&file, options))
@@ -69,7 +83,9 @@ impl App {
             store,
             topic: Arc::new(topic),
             clock: Arc::new(SystemClock::new()),
-            claims,
+            claims: RwLock::new(Arc::new(ClaimKeys::of(&secrets))),
+            secrets: tokio::sync::Mutex::new(secrets),
+            reseal_turn: tokio::sync::Mutex::new(()),
             keys,
             http_counts: HttpCounts::default(),
             tasks: Tasks::new(),
@@ -81,5 +97,20 @@ impl App {
             exports_gauges: AtomicBool::new(false),
             gauges: tokio::sync::Mutex::new(None),
         })))
+    }
+}
+
+/// The secrets of the directory, made at the first start. A new file beside a database
+/// that another one sealed would hide the loss and split the rows between two.
+fn secrets(directory: &Directory, file: &Path) -> Result<Secrets, OpenError> {
+    if let Some(secrets) = Secrets::read(directory)? {
+        return Ok(secrets);
+    }
+    match SqliteStore::sealed_under(file)?.last() {
+        None => Ok(Secrets::create(directory)?),
+        Some(version) => Err(OpenError::SecretsMissing {
+            path: directory.secret_key().display().to_string(),
+            version: *version,
+        }),
     }
 }

@@ -21,6 +21,7 @@ mod migrate;
 mod operation;
 mod points;
 mod reference;
+mod secret;
 mod serve;
 mod show;
 mod stock;
@@ -126,6 +127,9 @@ pub enum Command {
     /// Keys of the API
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// The secrets that sign claim tokens and seal codes and addresses
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
     /// The settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -181,6 +185,7 @@ async fn dispatch(cli: Cli, out: Out) -> anyhow::Result<ExitCode> {
         Command::Log(args) => Box::pin(log::run(args, &mut context)).await,
         Command::Audit(args) => Box::pin(audit::run(args, &mut context)).await,
         Command::Key(command) => Box::pin(key::run(command, &mut context)).await,
+        Command::Secret(command) => Box::pin(secret::run(command, &mut context)).await,
         Command::Config(command) => config::run(command, &context),
         Command::Migrate(command) => Box::pin(migrate::run(command, &mut context)).await,
         Command::Reference(args) => reference::run(&args, &context),

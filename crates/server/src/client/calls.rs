@@ -7,9 +7,9 @@ use crate::api::{
     ConfirmBody, DeadLetterFact, DeadLetterQuery, DismissedDoc, DrawBody, DrawDoc, DrawQuery,
     DrawsDoc, EndpointFact, EndpointPutDoc, ImportQuery, ImportedDoc, KeptMessageFact, KeyBody,
     KeyDoc, KeyMadeDoc, LogFact, LogQuery, OddsDoc, OperationDoc, Page, PageQuery, PauseBody,
-    PauseDoc, PointsFact, PointsReversedDoc, RequeueBody, RequeuedDoc, ShipmentBody, StockBody,
-    StockDoc, TransitionBody, TransitionDoc, UserBlockDoc, UserDetail, UserFact, VersionDoc,
-    WithdrawnDoc,
+    PauseDoc, PointsFact, PointsReversedDoc, RequeueBody, RequeuedDoc, SealFact, SecretRotateBody,
+    SecretRotatedDoc, ShipmentBody, StockBody, StockDoc, TransitionBody, TransitionDoc,
+    UserBlockDoc, UserDetail, UserFact, VersionDoc, WithdrawnDoc,
 };
 use axum::body::Body;
 use serde::Serialize;
@@ -351,6 +351,16 @@ impl Api {
     pub async fn revoke_key(&self, id: i64, body: &ActionBody) -> Answered<KeyDoc> {
         self.call(Call::post(format!("/v1/keys/{id}/revoke")).json(body))
             .await
+    }
+
+    /// How the sealing stands.
+    pub async fn secrets(&self) -> Answered<SealFact> {
+        self.call(Call::get("/v1/secrets")).await
+    }
+
+    /// Makes a new version of the secret.
+    pub async fn rotate_secret(&self, body: &SecretRotateBody) -> Answered<SecretRotatedDoc> {
+        self.call(Call::post("/v1/secrets/rotate").json(body)).await
     }
 
     /// A page of the operator log.

@@ -64,7 +64,7 @@ async fn create(
     }
     let campaigns = of_campaigns(body.campaigns)?;
     let candidates = match caller.request() {
-        Some(request) => auth::keys_for(app.claims(), request),
+        Some(request) => auth::keys_for(&app.claims(), request),
         None => vec![auth::new_key()],
     };
     let newest = candidates.first().ok_or(Code::Internal)?;

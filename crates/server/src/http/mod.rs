@@ -25,6 +25,7 @@ mod replay;
 mod request;
 mod room;
 mod seats;
+mod secrets;
 mod stock;
 mod stream;
 mod tls;
@@ -136,6 +137,7 @@ fn table() -> Vec<Route> {
         users::routes(),
         keys::routes(),
         player_tokens::routes(),
+        secrets::routes(),
         log::routes(),
         audit::routes(),
         metrics::routes(),

@@ -44,7 +44,7 @@ async fn create(
         user: body.user.clone(),
         client: caller.client().to_string(),
     };
-    let token = player::token(app.claims(), player, expires_at)
+    let token = player::token(&app.claims(), player, expires_at)
         .ok_or_else(|| ApiError::internal(&"a player token could not be signed"))?;
     let made = PlayerTokenDoc {
         token,

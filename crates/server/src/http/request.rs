@@ -309,7 +309,7 @@ struct Named {
 
 impl App {
     fn identify(&self, headers: &HeaderMap) -> Result<Who, ApiError> {
-        identify(headers, self.keys(), self.claims(), self.now())
+        identify(headers, self.keys(), &self.claims(), self.now())
     }
 }
 

@@ -60,6 +60,8 @@ GET  /v1/users/{user}/points                         operator auditor
 GET  /v1/dead-letters/{id}                           operator auditor
 POST /v1/dead-letters/{id}/dismiss                   operator
 POST /v1/campaigns/{campaign}/prizes/{prize}/codes/{import}/withdraw operator
+GET  /v1/secrets                                     auditor
+POST /v1/secrets/rotate
 GET  /v1/log                                         operator auditor
 GET  /v1/audit                                       operator auditor
 ";

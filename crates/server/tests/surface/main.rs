@@ -28,6 +28,8 @@ mod problems;
 mod rates;
 mod requests;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod serving;
 #[cfg(test)]
 mod world;

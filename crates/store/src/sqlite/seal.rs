@@ -28,7 +28,9 @@ mod tests;
 
 pub(crate) use tables::Table;
 
+use super::catalog::log;
 use super::error::OrStoreError as _;
+use super::requests::once;
 use super::{Priority, SqliteStore};
 use crate::seal::{CodeDigest, PLAIN, Place, SealKeys, Sealer, new_digest_key};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
@@ -38,9 +40,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tombola_core::Timestamp;
 use tombola_core::limits::STEP_ROWS_MAX;
 use tombola_core::ports::{Actor, Resealed, StoreError, StoreResult};
-
-/// Rows that one step looks at; most of a walk's last part is new already.
-const ROWS_SEEN_MAX: usize = 20 * STEP_ROWS_MAX;
 
 /// What seals and opens in this process now.
 pub(crate) struct Seal {
@@ -133,17 +132,18 @@ impl SqliteStore {
     ) -> StoreResult<()> {
         let shared = self.shared();
         self.write(Priority::Other, 4, move |conn| {
-            let seal = take_up(conn, Some(&keys), is_after_loss)?;
-            let version = seal.sealer.newest();
-            let line = super::catalog::log::Line {
-                action: "secret rotate",
-                subject: &format!("version {version}"),
-                ..Default::default()
-            };
-            super::catalog::log::write(conn, &by, now, line).or_store()?;
-            // Every later job of the writer seals with it, also if this commit is lost.
-            shared.seals.replace(seal);
-            Ok(())
+            once(conn, &by, now, || {
+                let seal = take_up(conn, Some(&keys), is_after_loss)?;
+                let line = log::Line {
+                    action: "secret rotate",
+                    subject: &format!("version {}", seal.sealer.newest()),
+                    ..log::Line::default()
+                };
+                log::write(conn, &by, now, line).or_store()?;
+                // Every later job of the writer seals with it, also if this commit is lost.
+                shared.seals.replace(seal);
+                Ok(())
+            })
         })
         .await
     }

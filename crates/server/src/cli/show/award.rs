@@ -39,6 +39,7 @@ pub(in crate::cli) fn award(out: Out, it: &AwardDetail) -> anyhow::Result<ExitCo
     ];
     facts.extend(it.endpoint.clone().map(|name| ("endpoint", name)));
     facts.extend(it.content.clone().map(|content| ("content", content)));
+    facts.extend(it.content_problem.clone().map(|why| ("content", why)));
     facts.extend(it.points.map(|points| ("points", points.to_string())));
     facts.extend(it.shipment.as_ref().map(|it| {
         (

@@ -4,12 +4,14 @@ mod audit;
 mod award;
 mod campaign;
 mod pages;
+mod secret;
 mod user;
 
 pub(crate) use audit::audit;
 pub(super) use award::award;
 pub(super) use campaign::{campaign, campaign_row};
 pub(super) use pages::{csv_pages, pages};
+pub(super) use secret::{SECRET_HEAD, secret_notes, secret_row};
 pub(super) use user::{OPERATION_HEAD, kept_message, operation_row, points, user};
 
 use crate::api::{
@@ -175,6 +177,11 @@ pub(super) fn endpoint(it: &EndpointFact) -> String {
             it.unfinished, it.secrets
         ),
     ];
+    lines.extend(
+        it.problem
+            .iter()
+            .map(|problem| format!("  problem: {problem}")),
+    );
     let fields = it
         .spec
         .as_object()

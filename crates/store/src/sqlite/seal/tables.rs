@@ -5,7 +5,7 @@ use crate::read::column::{as_column, odd};
 use crate::seal::{PLAIN, Place, Sealed};
 use crate::sqlite::error::OrStoreError as _;
 use rusqlite::{Connection, params};
-use tombola_core::limits::STEP_ROWS_MAX;
+use tombola_core::limits::{STEP_ROWS_MAX, STEP_ROWS_SEEN_MAX};
 use tombola_core::ports::{StoreError, StoreResult};
 
 /// A table with the columns `key_version` and `sealed`.
@@ -70,7 +70,7 @@ impl Table {
             "SELECT max(id) FROM (SELECT {id} AS id FROM {table} WHERE {id} > ?1 ORDER BY {id} LIMIT ?2)"
         ))
         .and_then(|mut it| {
-            let seen = as_column(super::ROWS_SEEN_MAX as u64);
+            let seen = as_column(STEP_ROWS_SEEN_MAX as u64);
             it.query_row([after, seen], |row| row.get(0))
         })
         .or_store()

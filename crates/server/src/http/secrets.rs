@@ -1,0 +1,33 @@
+//! The secrets of the data directory: which version seals what, and a new one. No
+//! secret is shown.
+
+use super::Route;
+use super::auth::{Access, Caller};
+use super::error::ApiError;
+use super::input::{self, JsonBody};
+use crate::api::{SealFact, SecretRotateBody, SecretRotatedDoc};
+use crate::app::App;
+use axum::Json;
+use axum::extract::State;
+use tombola_core::ports::Role;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/v1/secrets", Access::of(&[Role::Auditor]), show),
+        Route::post("/v1/secrets/rotate", Access::of(&[]), rotate),
+    ]
+}
+
+async fn show(State(app): State<App>) -> Result<Json<SealFact>, ApiError> {
+    Ok(Json(app.store().seal_show().await?))
+}
+
+async fn rotate(
+    State(app): State<App>,
+    caller: Caller,
+    JsonBody(body): JsonBody<SecretRotateBody>,
+) -> Result<Json<SecretRotatedDoc>, ApiError> {
+    let by = caller.actor(input::reason(body.reason)?);
+    let version = app.rotate_secret(body.after_loss, by).await?;
+    Ok(Json(SecretRotatedDoc { version }))
+}

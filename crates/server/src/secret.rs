@@ -1,0 +1,160 @@
+//! `secret.key` of the data directory: the secrets that claim tokens, and keys that
+//! seal rows of the database, are derived from. One line a version: its number and
+//! 32 bytes in base64url. The newest signs and seals; the older ones stay as long as
+//! something of theirs is there.
+//!
+//! # What each failure does
+//! The file is replaced as a whole: written beside it, made durable, moved over it,
+//! and the move made durable. Only then is a new version used, so that nothing is
+//! ever sealed under a secret that a crash could take away.
+
+use crate::directory::{Directory, replace_private};
+use crate::random;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use tombola_store::SealKeys;
+
+/// All versions of the secret.
+#[derive(Clone)]
+pub struct Secrets {
+    path: PathBuf,
+    versions: BTreeMap<i32, [u8; 32]>,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets")
+            .field("path", &self.path)
+            .field("versions", &self.versions.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Secrets {
+    /// Reads the file; `None` if it is not there.
+    pub fn read(directory: &Directory) -> io::Result<Option<Self>> {
+        let path = directory.secret_key();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let versions: Option<BTreeMap<_, _>> = lines.map(read_line).collect();
+        match versions.filter(|versions| !versions.is_empty()) {
+            Some(versions) => Ok(Some(Self { path, versions })),
+            None => Err(io::Error::other(format!(
+                "{}: each line has to be a version from 1 on and its secret",
+                path.display()
+            ))),
+        }
+    }
+
+    /// Makes the file, with a version 1.
+    pub fn create(directory: &Directory) -> io::Result<Self> {
+        let nothing = Self {
+            path: directory.secret_key(),
+            versions: BTreeMap::new(),
+        };
+        nothing.with_new()
+    }
+
+    /// The same with one version more, which is in durable storage when this returns.
+    pub fn with_new(&self) -> io::Result<Self> {
+        let mut new = self.clone();
+        new.versions.insert(self.newest() + 1, random::bytes());
+        let text = new
+            .versions
+            .iter()
+            .fold(String::new(), |mut text, (version, secret)| {
+                let secret = URL_SAFE_NO_PAD.encode(secret);
+                writeln!(text, "{version} {secret}").expect("a String takes all that is written");
+                text
+            });
+        replace_private(&self.path, &text)?;
+        Ok(new)
+    }
+
+    /// The version that signs and seals.
+    pub fn newest(&self) -> i32 {
+        self.versions.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// All versions, the oldest first.
+    pub fn versions(&self) -> impl DoubleEndedIterator<Item = i32> {
+        self.versions.keys().copied()
+    }
+
+    /// The secret of a version.
+    pub fn of(&self, version: i32) -> Option<&[u8; 32]> {
+        self.versions.get(&version)
+    }
+
+    /// For the store.
+    pub fn seal_keys(&self) -> SealKeys {
+        SealKeys::new(self.path.display().to_string(), self.versions.clone())
+    }
+}
+
+fn read_line(line: &str) -> Option<(i32, [u8; 32])> {
+    let (version, secret) = line.trim().split_once(' ')?;
+    let version = version.parse().ok().filter(|version| *version > 0)?;
+    let secret = URL_SAFE_NO_PAD.decode(secret.trim()).ok()?;
+    Some((version, secret.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn new_version_stands_behind_the_older_ones_for_the_owner_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = Directory::new(temp.path());
+        assert!(Secrets::read(&directory).unwrap().is_none());
+        let first = Secrets::create(&directory).unwrap();
+        let second = first.with_new().unwrap();
+        assert_eq!((first.newest(), second.newest()), (1, 2));
+        let read = Secrets::read(&directory).unwrap().unwrap();
+        assert_eq!(read.versions, second.versions);
+        assert_eq!(read.of(1), first.of(1));
+        assert_ne!(read.of(1), read.of(2));
+        let mode = fs::metadata(directory.secret_key()).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::read_dir(temp.path()).unwrap().count(),
+            1,
+            "nothing is left"
+        );
+    }
+
+    #[test]
+    fn file_that_a_crash_left_half_written_is_in_nobodys_way() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = Directory::new(temp.path());
+        let first = Secrets::create(&directory).unwrap();
+        fs::write(temp.path().join("secret.key.new"), "2 half").unwrap();
+        let read = Secrets::read(&directory).unwrap().unwrap();
+        assert_eq!(read.versions, first.versions);
+        assert_eq!(read.with_new().unwrap().newest(), 2);
+    }
+
+    #[test]
+    fn file_that_cannot_be_read_is_an_error_and_stays_as_it_is() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = Directory::new(temp.path());
+        let secret = URL_SAFE_NO_PAD.encode([7_u8; 32]);
+        for text in ["", "nonsense\n", "1 short\n", &format!("0 {secret}\n")] {
+            fs::write(directory.secret_key(), text).unwrap();
+            let error = Secrets::read(&directory).unwrap_err().to_string();
+            assert!(error.contains("secret.key: each line"), "{error}");
+            assert_eq!(fs::read_to_string(directory.secret_key()).unwrap(), text);
+        }
+    }
+}
