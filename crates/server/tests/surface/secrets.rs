@@ -232,8 +232,8 @@ fn versions_are_shown_to_people_with_what_they_are_needed_for() {
     assert_eq!(
         desk.ok(&["secret", "status"]).stdout,
         "VERSION  IN SECRET.KEY  CODES  ADDRESSES  ENDPOINTS  NEEDED FOR\n\
-         1        yes            0      0          0          claim tokens of earlier draws\n\
-         2        yes            3      0          0          new rows, claim tokens\n"
+         1        yes            0      0          0          tokens of before\n\
+         2        yes            3      0          0          new rows and tokens\n"
     );
     let log = server.stop().stderr;
     let secrets = secret_key(&desk);

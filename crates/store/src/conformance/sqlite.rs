@@ -150,6 +150,7 @@ impl Bench for SqliteBench {
         let by = Actor {
             name: "bench".to_owned(),
             reason: None,
+            request: None,
         };
         let changed = self
             .store

@@ -31,7 +31,7 @@ pub(crate) use writer::{Priority, alone};
 use crate::seal::SealKeys;
 use readers::Reads;
 use rusqlite::Connection;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -89,6 +89,7 @@ pub(crate) struct Shared {
 
 /// The store ports on one SQLite file.
 pub struct SqliteStore {
+    file: PathBuf,
     shared: Arc<Shared>,
     lines: Arc<Lines>,
     reads: Arc<Reads>,
@@ -174,10 +175,15 @@ impl SqliteStore {
         self.lines.close();
         self.reads.close();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_open = !threads.is_empty();
         for thread in threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store had panicked");
             }
+        }
+        if was_open && let Err(error) = open::end_log(&self.file) {
+            // Nothing is lost: the next opening reads it.
+            tracing::warn!(%error, "the log of the database stays beside its file");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Opening: the file with its settings, the schema, the threads.
 
-use super::error::OrStoreError as _;
+use super::error::{OrStoreError as _, store_error};
 use super::readers::{self, Reads};
 use super::seal::{self, Seal, Seals};
 use super::wal::{self, Wal};
@@ -44,6 +44,7 @@ pub(super) fn open(
     // The store first: if a later step fails, dropping it ends the threads.
     let threads = Mutex::default();
     let store = SqliteStore {
+        file: path.to_owned(),
         shared,
         lines,
         reads,
@@ -84,6 +85,17 @@ fn start(
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .extend(threads);
     Ok(())
+}
+
+/// Copies what is left of the log into the file and removes it: it holds pages as
+/// they were before. The threads' connections close at the same time, and then none
+/// of them is the last, which would do it.
+pub(super) fn end_log(path: &Path) -> StoreResult<()> {
+    let conn = connect(path, 64)?;
+    conn.busy_timeout(Duration::ZERO).or_store()?;
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .or_store()?;
+    conn.close().map_err(|(_, error)| store_error(&error))
 }
 
 fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> StoreResult<JoinHandle<()>> {

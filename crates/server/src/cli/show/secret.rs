@@ -19,13 +19,13 @@ pub(in crate::cli) fn secret_row(it: &SealVersionFact, newest: i32) -> Vec<Strin
         version => (version.to_string(), yes(it.is_there)),
     };
     let needed = if it.version == newest {
-        "new rows, claim tokens"
+        "new rows and tokens"
     } else if it.version == 0 {
         "-"
     } else if it.is_needed {
-        "rows, claim tokens"
+        "rows, tokens of before"
     } else {
-        "claim tokens of earlier draws"
+        "tokens of before"
     };
     let counts = ["code", "address", "endpoint"].map(rows);
     [version, is_there]

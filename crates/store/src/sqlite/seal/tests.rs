@@ -9,7 +9,7 @@ use crate::seal::{Place, Sealer};
 use rusqlite::OptionalExtension as _;
 use tombola_core::AwardId;
 use tombola_core::award::State;
-use tombola_core::limits::STEP_ROWS_MAX;
+use tombola_core::limits::{CODES_TRIED_MAX, STEP_ROWS_MAX};
 use tombola_core::ports::{
     Acted, Action, Address, Catalog as _, CodesAdded, CopyAnswer, StoreError,
 };
@@ -284,7 +284,8 @@ async fn killed_between_two_steps_the_next_process_goes_on_and_nothing_is_lost()
         it.store.endpoints().await.unwrap()[0].secrets,
         ["whsec_secret"]
     );
-    assert!(it.store.audit(AuditDepth::Full).await.unwrap().ok);
+    let audit = it.store.audit(AuditDepth::Full).await.unwrap();
+    assert!(audit.ok, "{audit:?}");
 }
 
 #[tokio::test]
@@ -386,6 +387,39 @@ async fn code_that_does_not_open_is_given_to_nobody_and_burned_for_nobody() {
         "{delivered:?}"
     );
     assert_eq!(content(&it, gift).await.as_deref(), Some("GIFT-0001"));
+}
+
+#[tokio::test]
+async fn delivery_tries_as_many_codes_as_its_bound_and_no_more() {
+    let mut it = Fixture::sealed_fair(&[1]).await;
+    // Three codes of the fair and four of each import: one less than the bound.
+    for import in 0..7 {
+        let codes = ["A", "B", "C", "D", "E"].map(|it| format!("{it}-{import}"));
+        let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+        it.import("fair", "gift", &codes).await;
+    }
+    let last = it.import("fair", "gift", &["LAST-1"]).await;
+    let gift = it.win("ann", GIFT).await;
+    it.reopen_with(&[1, 2]).unwrap();
+    it.store.reseal_step().await.unwrap(); // the key of the digests
+    it.reopen_with(&[2]).unwrap();
+    it.import("fair", "gift", &["GOOD-1"]).await;
+    let failed = it.deliver(gift).await;
+    assert_eq!(failed, CopyAnswer::Failed { is_dead: false });
+    while !it.store.remove_import(Some(last)).await.unwrap() {}
+    it.shell()
+        .execute(
+            "UPDATE delivery SET due_at = 1 WHERE state = 'retryable'",
+            [],
+        )
+        .unwrap();
+    let delivered = it.deliver(gift).await;
+    assert!(
+        matches!(delivered, CopyAnswer::Delivered { .. }),
+        "{delivered:?}"
+    );
+    assert_eq!(content(&it, gift).await.as_deref(), Some("GOOD-1"));
+    assert_eq!(CODES_TRIED_MAX, 3 + 7 * 4 + 1);
 }
 
 #[tokio::test]

@@ -137,3 +137,19 @@ async fn a_write_holds_across_a_loss_of_power() {
     let found = fixture.store.write(Other, 1, settings).await.unwrap();
     assert_eq!(found, ("wal".to_owned(), 2, 1, 0));
 }
+
+#[tokio::test]
+async fn no_log_is_left_beside_a_file_that_was_closed() {
+    let mut fixture = Fixture::new();
+    for name in 0..20 {
+        let name = format!("name-{name}");
+        let write = fixture
+            .store
+            .write(Other, 1, move |conn| insert(conn, &name));
+        write.await.unwrap();
+        fixture.store.close();
+        let log = fixture.path().with_file_name("tombola.db-wal");
+        assert!(!log.exists(), "what it held is in the file");
+        fixture.reopen();
+    }
+}
