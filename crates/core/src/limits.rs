@@ -304,6 +304,24 @@ pub const REQUEUE_OVER_MAX: Duration = Duration::from_hours(7 * 24);
 pub const COMMAND_DIRECTORY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a command waits for a connection to the server.
 pub const COMMAND_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pages that a backup takes in one step (1 MiB), each made durable before the next:
+/// a commit of draws never waits for more of a backup than this.
+pub const BACKUP_STEP_PAGES: i32 = 256;
+/// Pieces of a backup that are read ahead of whoever fetches it.
+pub const BACKUP_CHUNKS_AHEAD_MAX: usize = 4;
+/// How long whoever fetches a backup may take none of it before it is broken off.
+pub const BACKUP_STALL_MAX: Duration = Duration::from_mins(1);
+/// Free bytes that a backup leaves on the disk of the data directory.
+pub const BACKUP_SPACE_LEFT: u64 = 256 << 20;
+/// Awards that wait for an address have at least this long after a restore: what
+/// their winners gave since the backup is lost.
+pub const RESTORE_ADDRESS_TIME: Duration = Duration::from_hours(7 * 24);
+/// Longest look of `doctor` into the database: it reads all of it.
+pub const DOCTOR_TIMEOUT: Duration = Duration::from_mins(10);
+/// Things of one kind that `doctor` names; the others are counted.
+pub const DOCTOR_NAMED_MAX: usize = 10;
+/// How long a health check waits for its answer.
+pub const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a claim token is good for after the draw.
 pub const CLAIM_TOKEN_LIFE: Duration = Duration::from_hours(365 * 24);
 

@@ -23,17 +23,18 @@ use axum::Router;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::MutexGuard;
+use tokio::sync::{MutexGuard, OwnedMutexGuard};
 use tombola_broker::MemoryTopic;
 use tombola_core::Timestamp;
 use tombola_core::ports::{Catalog, Clock, Operate, StoreResult, Topic};
 use tombola_core::reason::HoldReason;
+use tombola_engine::breaker::BreakerState;
 use tombola_engine::{
     Desk, DeskOptions, Engine, EngineOptions, EngineParts, Lanes, Meters, RescueHandle, Roles,
     Seed, SystemClock, Tasks,
 };
 use tombola_store::SqliteStore;
-use tombola_store::read::Gauges;
+use tombola_store::read::{EndpointFact, Gauges};
 
 /// How old the numbers of the database may be that `/metrics` shows.
 const GAUGES_AGE_MAX: Duration = Duration::from_secs(5);
@@ -64,6 +65,7 @@ struct Inner {
     engine: tokio::sync::Mutex<Option<Engine>>,
     running: RwLock<Running>,
     audit_turn: tokio::sync::Mutex<()>,
+    backup_turn: Arc<tokio::sync::Mutex<()>>,
     imports: Arc<tokio::sync::RwLock<()>>,
     audit_violations: AtomicU64,
     exports_gauges: AtomicBool,
@@ -309,6 +311,22 @@ impl App {
         Ok(ended)
     }
 
+    /// How the breaker of each endpoint stands, by name; without an engine none.
+    pub(crate) fn breakers(&self, endpoints: &[EndpointFact]) -> Vec<(String, BreakerState)> {
+        let Some(lanes) = self.running().lanes else {
+            return Vec::new();
+        };
+        endpoints
+            .iter()
+            .map(|it| (it.name.clone(), lanes.breaker_state(it.lane)))
+            .collect()
+    }
+
+    /// How far the clock was off the database's time at the last look.
+    pub(crate) fn clock_off(&self) -> Duration {
+        self.0.clock.off()
+    }
+
     /// Something may be due now.
     pub(crate) fn wake_rescue(&self) {
         if let Some(rescue) = self.running().rescue {
@@ -318,6 +336,11 @@ impl App {
 
     pub(crate) async fn audit_turn(&self) -> MutexGuard<'_, ()> {
         self.0.audit_turn.lock().await
+    }
+
+    /// Held by the one backup that may be under way; `None` while another is.
+    pub(crate) fn backup_turn(&self) -> Option<OwnedMutexGuard<()>> {
+        Arc::clone(&self.0.backup_turn).try_lock_owned().ok()
     }
 
     /// Held by an import while it runs.

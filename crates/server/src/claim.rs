@@ -35,6 +35,11 @@ impl ClaimKeys {
         Self(secrets.clone())
     }
 
+    /// Where they come from.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.0
+    }
+
     /// The version that signs; stored with the draw.
     pub fn newest(&self) -> i32 {
         self.0.newest()

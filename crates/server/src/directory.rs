@@ -38,6 +38,12 @@ impl Directory {
         self.root.join("secret.key")
     }
 
+    /// Where a running server takes a backup that is fetched over the API; it has no
+    /// name any more once it is whole.
+    pub fn backup(&self) -> PathBuf {
+        self.root.join("backup.tmp")
+    }
+
     /// Where a running server listens for commands of this machine.
     pub fn socket(&self) -> PathBuf {
         self.root.join("tombola.sock")
@@ -51,20 +57,56 @@ impl Directory {
             .create(&self.root)
     }
 
+    fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// Whether a process has the lock at this moment; makes nothing.
+    pub fn is_locked(&self) -> io::Result<bool> {
+        let file = match File::open(self.lock()) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// Takes the lock; `None` while another process has it.
     pub fn try_lock(&self) -> io::Result<Option<DirectoryLock>> {
-        let path = self.root.join("lock");
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(path)?;
+            .open(self.lock())?;
         match file.try_lock() {
             Ok(()) => Ok(Some(DirectoryLock(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+/// Bytes that whoever runs this may still write on the file system of `path`.
+pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -104,8 +146,14 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let directory = Directory::new(temp.path().join("data"));
         directory.create().unwrap();
+        assert!(!directory.is_locked().unwrap());
+        assert!(
+            !directory.root().join("lock").exists(),
+            "a look makes nothing"
+        );
         let first = directory.try_lock().unwrap();
         assert!(first.is_some());
+        assert!(directory.is_locked().unwrap());
         assert!(directory.try_lock().unwrap().is_none());
         drop(first);
         assert!(directory.try_lock().unwrap().is_some());

@@ -17,4 +17,4 @@ pub mod sqlite;
 pub mod conformance;
 
 pub use seal::{CodeDigest, SealKeys};
-pub use sqlite::{Schema, SqliteStore, StoreOptions};
+pub use sqlite::{Schema, SqliteStore, StoreOptions, backup, restore};

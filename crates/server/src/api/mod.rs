@@ -6,6 +6,7 @@
 mod awards;
 mod bulk;
 mod campaigns;
+mod doctor;
 mod draws;
 mod keys;
 mod operations;
@@ -20,6 +21,7 @@ pub use campaigns::{
     AppliedDoc, CampaignShow, ImportQuery, ImportedDoc, OddsDoc, OddsOf, StockBody, StockDoc,
     TransitionBody, TransitionDoc, WithdrawnDoc,
 };
+pub use doctor::{CheckState, DoctorDoc, Finding};
 pub use draws::{AwardStub, DrawBody, DrawDoc, DrawQuery, DrawsDoc};
 pub use keys::{KeyBody, KeyDoc, KeyMadeDoc, PlayerTokenBody, PlayerTokenDoc};
 pub use operations::{

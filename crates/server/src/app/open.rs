@@ -7,6 +7,7 @@ use crate::directory::Directory;
 use crate::http::auth::KeyRing;
 use crate::http::{HttpCounts, Rates, Room};
 use crate::random;
+use crate::restoring::{Place, remove_database};
 use crate::secret::Secrets;
 use std::io;
 use std::path::Path;
@@ -56,6 +57,10 @@ impl App {
         let Some(lock) = directory.try_lock()? else {
             return Err(OpenError::Locked(directory));
         };
+        remove_leftovers(&directory, &file)?;
+        if let Some(old) = Place::new(&file).finish()? {
+            tracing::warn!(old = %old.display(), "a restore that was broken off is done now");
+        }
         let secrets = secrets(&directory, &file)?;
         let options = StoreOptions {
             schedule: config.delivery.schedule(),
@@ -65,6 +70,7 @@ impl App {
         let store = tokio::task::spawn_blocking(move || SqliteStore::open(&file, options))
             .await
             .map_err(io::Error::other)??;
+        store.note_secret_keys(secrets.fingerprints()).await?;
         let keys = KeyRing::default();
         keys.replace(store.keys().await?);
         let topic = MemoryTopic::new(MemoryOptions {
@@ -92,6 +98,7 @@ impl App {
             engine: tokio::sync::Mutex::new(None),
             running: RwLock::new(Running::default()),
             audit_turn: tokio::sync::Mutex::new(()),
+            backup_turn: Arc::default(),
             imports: Arc::default(),
             audit_violations: AtomicU64::new(0),
             exports_gauges: AtomicBool::new(false),
@@ -113,4 +120,10 @@ fn secrets(directory: &Directory, file: &Path) -> Result<Secrets, OpenError> {
             version: *version,
         }),
     }
+}
+
+/// What a backup or a restore left that died halfway; the lock says that none runs.
+fn remove_leftovers(directory: &Directory, file: &Path) -> io::Result<()> {
+    remove_database(&directory.backup())?;
+    Place::new(file).clear_draft()
 }

@@ -5,12 +5,14 @@ use super::Global;
 use crate::app::{App, OpenError};
 use crate::client::Api;
 use crate::config::{self, Config, ConfigError, Flag, Loaded, Origin, Sources};
+use crate::directory::DirectoryLock;
 use crate::print::{Out, begin_logging};
+use crate::restoring::Place;
 use anyhow::Context as _;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tombola_core::limits;
 
@@ -121,18 +123,32 @@ impl Context {
     /// The way to the API: a server afar, the server that has the directory open,
     /// or the directory itself.
     pub async fn api_of(&mut self, directory: Directory) -> anyhow::Result<Api> {
-        if let Some(url) = &self.global.server {
-            let key = self.api_key()?;
-            return Ok(match &self.global.ca_file {
-                Some(path) => Api::http_trusting(url, key, path)?,
-                None => Api::http(url, key)?,
-            });
+        if let Some(api) = self.afar()? {
+            return Ok(api);
         }
-        let loaded = self.load_config(Vec::new())?;
-        log_of_a_command(&loaded);
+        let loaded = self.load_local()?;
         let (api, app) = reach(&loaded.config, directory).await?;
         self.app = app;
         Ok(api)
+    }
+
+    /// The way to the server afar that `--server` names, if it names one.
+    pub(super) fn afar(&self) -> anyhow::Result<Option<Api>> {
+        let Some(url) = &self.global.server else {
+            return Ok(None);
+        };
+        let key = self.api_key()?;
+        Ok(Some(match &self.global.ca_file {
+            Some(path) => Api::http_trusting(url, key, path)?,
+            None => Api::http(url, key)?,
+        }))
+    }
+
+    /// The settings of a command that works on this machine, and its quiet log.
+    pub(super) fn load_local(&self) -> anyhow::Result<Loaded> {
+        let loaded = self.load_config(Vec::new())?;
+        log_of_a_command(&loaded);
+        Ok(loaded)
     }
 
     fn api_key(&self) -> anyhow::Result<Option<String>> {
@@ -170,35 +186,82 @@ fn log_of_a_command(loaded: &Loaded) {
 /// Opens the directory, or reaches whoever has it open. A server that begins, or
 /// another command, is waited for.
 async fn reach(config: &Config, directory: Directory) -> anyhow::Result<(Api, Option<App>)> {
-    let mut waited = Duration::ZERO;
-    loop {
+    wait_for(config, async || {
         if directory == Directory::Existing {
             exists(config)?;
         }
         match App::open(config.clone()).await {
-            Ok(app) => return Ok((Api::InProcess(app.router()), Some(app))),
+            Ok(app) => Ok(Some((Api::InProcess(app.router()), Some(app)))),
             Err(OpenError::Locked(directory)) => {
-                let socket = directory.socket();
-                if tokio::net::UnixStream::connect(&socket).await.is_ok() {
-                    return Ok((Api::socket(socket), None));
-                }
-                if waited >= limits::COMMAND_DIRECTORY_WAIT_MAX {
-                    anyhow::bail!(
-                        "another process has {} open and does not answer",
-                        directory.root().display()
-                    );
-                }
+                Ok(server_of(&directory).await.map(|api| (api, None)))
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await
+}
+
+/// Who has a data directory that is there.
+pub(super) enum Holder {
+    /// This command, until it drops the lock.
+    Us(DirectoryLock),
+    /// A server, which answers here.
+    Server(Api),
+}
+
+/// Takes the lock of the directory without opening its database, or reaches the
+/// server that has it.
+pub(super) async fn holder(config: &Config) -> anyhow::Result<Holder> {
+    let directory = data_directory(config);
+    wait_for(config, async || {
+        let lock = directory
+            .try_lock()
+            .with_context(|| directory.root().display().to_string())?;
+        match lock {
+            Some(lock) => Ok(Some(Holder::Us(lock))),
+            None => Ok(server_of(&directory).await.map(Holder::Server)),
+        }
+    })
+    .await
+}
+
+/// The data directory of that config.
+pub(super) fn data_directory(config: &Config) -> crate::directory::Directory {
+    crate::directory::Directory::new(config.database.directory().unwrap_or_default())
+}
+
+/// The server that has the directory open, if one answers.
+pub(super) async fn server_of(directory: &crate::directory::Directory) -> Option<Api> {
+    let socket = directory.socket();
+    let answers = tokio::net::UnixStream::connect(&socket).await.is_ok();
+    answers.then(|| Api::socket(socket))
+}
+
+async fn wait_for<T>(
+    config: &Config,
+    mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if waited >= limits::COMMAND_DIRECTORY_WAIT_MAX {
+            anyhow::bail!(
+                "another process has {} open and does not answer",
+                data_directory(config).root().display()
+            );
         }
         tokio::time::sleep(LOOK_AGAIN).await;
         waited += LOOK_AGAIN;
     }
 }
 
-fn exists(config: &Config) -> anyhow::Result<()> {
+/// An error where there is no database; one that a restore decided on is as good.
+pub(super) fn exists(config: &Config) -> anyhow::Result<()> {
     let file = config.database.file().unwrap_or_default();
-    if Path::new(&file).try_exists().unwrap_or(false) {
+    let decided = Place::new(&file).decided();
+    if file.try_exists().unwrap_or(false) || decided.try_exists().unwrap_or(false) {
         return Ok(());
     }
     anyhow::bail!(

@@ -3,24 +3,29 @@
 
 mod audit;
 mod award;
+mod backup;
 mod bulk;
 mod campaign;
 mod code;
+mod completions;
 mod config;
 mod context;
 mod dead_letter;
 mod delivery;
 mod demo;
 mod diff;
+mod doctor;
 mod draw;
 mod endpoint;
 mod files;
+mod healthcheck;
 mod key;
 mod log;
 mod migrate;
 mod operation;
 mod points;
 mod reference;
+mod restore;
 mod secret;
 mod serve;
 mod show;
@@ -136,6 +141,16 @@ pub enum Command {
     /// The schema of the database
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
+    /// Write a backup of the database to a new file, also while the server runs
+    Backup(backup::BackupArgs),
+    /// Make a database of a backup; deliveries wait until you say so
+    Restore(restore::RestoreArgs),
+    /// Look at everything that can be amiss, and name the mend
+    Doctor,
+    /// Ask whether the server is ready: exit code 0 if it is
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print the completions of a shell
+    Completions(completions::CompletionsArgs),
     /// Write the generated reference below a directory
     #[command(hide = true)]
     Reference(reference::ReferenceArgs),
@@ -188,6 +203,11 @@ async fn dispatch(cli: Cli, out: Out) -> anyhow::Result<ExitCode> {
         Command::Secret(command) => Box::pin(secret::run(command, &mut context)).await,
         Command::Config(command) => config::run(command, &context),
         Command::Migrate(command) => Box::pin(migrate::run(command, &mut context)).await,
+        Command::Backup(args) => Box::pin(backup::run(args, &context)).await,
+        Command::Restore(args) => Box::pin(restore::run(args, &context)).await,
+        Command::Doctor => Box::pin(doctor::run(&context)).await,
+        Command::Healthcheck(args) => Box::pin(healthcheck::run(args, &context)).await,
+        Command::Completions(args) => completions::run(&args, &context),
         Command::Reference(args) => reference::run(&args, &context),
     };
     context.close().await;

@@ -2,6 +2,7 @@
 
 use super::context::Usage;
 use crate::api;
+use std::collections::BTreeMap;
 use tombola_core::Timestamp;
 use tombola_core::award::State;
 use tombola_core::campaign::Kind;
@@ -35,4 +36,15 @@ pub(super) fn role(text: &str) -> Result<Role, String> {
 pub(super) fn since(text: &str) -> Result<Timestamp, Usage> {
     api::since(text, SystemClock::wall())
         .ok_or_else(|| Usage("--since: use RFC 3339, or a span such as 2h".to_owned()))
+}
+
+/// `code 3, text 1`, or `none`.
+pub(super) fn counts(counts: &BTreeMap<Kind, u64>) -> String {
+    let each = |(kind, count): (&Kind, &u64)| format!("{kind} {count}");
+    let all: Vec<String> = counts.iter().map(each).collect();
+    if all.is_empty() {
+        "none".to_owned()
+    } else {
+        all.join(", ")
+    }
 }

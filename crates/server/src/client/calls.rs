@@ -4,12 +4,12 @@ use super::{Answer, Api, Call, ClientError, escape};
 use crate::api::{
     ActionBody, Address, AppliedDoc, AuditQuery, AuditReport, AwardDetail, AwardDoc, AwardFact,
     AwardQuery, BulkCancelBody, BulkDoc, CampaignFact, CampaignShow, CancelBody, CodeFact,
-    ConfirmBody, DeadLetterFact, DeadLetterQuery, DismissedDoc, DrawBody, DrawDoc, DrawQuery,
-    DrawsDoc, EndpointFact, EndpointPutDoc, ImportQuery, ImportedDoc, KeptMessageFact, KeyBody,
-    KeyDoc, KeyMadeDoc, LogFact, LogQuery, OddsDoc, OperationDoc, Page, PageQuery, PauseBody,
-    PauseDoc, PointsFact, PointsReversedDoc, RequeueBody, RequeuedDoc, SealFact, SecretRotateBody,
-    SecretRotatedDoc, ShipmentBody, StockBody, StockDoc, TransitionBody, TransitionDoc,
-    UserBlockDoc, UserDetail, UserFact, VersionDoc, WithdrawnDoc,
+    ConfirmBody, DeadLetterFact, DeadLetterQuery, DismissedDoc, DoctorDoc, DrawBody, DrawDoc,
+    DrawQuery, DrawsDoc, EndpointFact, EndpointPutDoc, ImportQuery, ImportedDoc, KeptMessageFact,
+    KeyBody, KeyDoc, KeyMadeDoc, LogFact, LogQuery, OddsDoc, OperationDoc, Page, PageQuery,
+    PauseBody, PauseDoc, PointsFact, PointsReversedDoc, RequeueBody, RequeuedDoc, SealFact,
+    SecretRotateBody, SecretRotatedDoc, ShipmentBody, StockBody, StockDoc, TransitionBody,
+    TransitionDoc, UserBlockDoc, UserDetail, UserFact, VersionDoc, WithdrawnDoc,
 };
 use axum::body::Body;
 use serde::Serialize;
@@ -371,6 +371,16 @@ impl Api {
     /// What runs.
     pub async fn version(&self) -> Answered<VersionDoc> {
         self.call(Call::get("/version")).await
+    }
+
+    /// A backup as it comes, and its length.
+    pub async fn backup(&self) -> Answered<(Body, Option<u64>)> {
+        self.download(Call::get("/v1/backup")).await
+    }
+
+    /// What `doctor` finds in the server and its database.
+    pub async fn doctor(&self) -> Answered<DoctorDoc> {
+        self.call(Call::get("/v1/doctor")).await
     }
 
     /// The audit.

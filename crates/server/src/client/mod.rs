@@ -222,32 +222,57 @@ impl Api {
         })
     }
 
+    /// Sends a call and gives the body of a good answer as it comes, with the length
+    /// that the server says it has.
+    pub async fn download(&self, call: Call) -> Result<(Body, Option<u64>), ClientError> {
+        let request = request_of(call)?;
+        let response = match self {
+            Self::InProcess(router) => in_process(router, request).await,
+            Self::Socket(pool) | Self::Http(pool) => pool.open(request).await?,
+        };
+        let (parts, body) = response.into_parts();
+        if !parts.status.is_success() {
+            let body = body
+                .collect()
+                .await
+                .map_err(|error| ClientError::unknown(&error))?;
+            let status = parts.status.as_u16();
+            return Err(ClientError::of_answer(status, &body.to_bytes()));
+        }
+        let length = parts.headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok((body, length))
+    }
+
     async fn send(&self, call: Call) -> Result<Response<Body>, ClientError> {
-        let mut request = Request::builder().method(call.method).uri(&call.path);
-        if let Some(content_type) = call.content_type {
-            request = request.header(header::CONTENT_TYPE, content_type);
-        }
-        if let Some(key) = &call.request_key {
-            request = request.header("idempotency-key", key);
-        }
-        if let Some(token) = &call.claim_token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let mut request = request.body(call.body).map_err(|error| {
-            ClientError::NotUnderstood(format!("the request cannot be sent: {error}"))
-        })?;
+        let request = request_of(call)?;
         match self {
-            Self::InProcess(router) => {
-                request.extensions_mut().insert(Who::Local);
-                router
-                    .clone()
-                    .oneshot(request)
-                    .await
-                    .map_err(|never| match never {})
-            }
+            Self::InProcess(router) => Ok(in_process(router, request).await),
             Self::Socket(pool) | Self::Http(pool) => pool.send(request).await,
         }
     }
+}
+
+async fn in_process(router: &Router, mut request: Request<Body>) -> Response<Body> {
+    request.extensions_mut().insert(Who::Local);
+    let Ok(response) = router.clone().oneshot(request).await;
+    response
+}
+
+fn request_of(call: Call) -> Result<Request<Body>, ClientError> {
+    let mut request = Request::builder().method(call.method).uri(&call.path);
+    if let Some(content_type) = call.content_type {
+        request = request.header(header::CONTENT_TYPE, content_type);
+    }
+    if let Some(key) = &call.request_key {
+        request = request.header("idempotency-key", key);
+    }
+    if let Some(token) = &call.claim_token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    request
+        .body(call.body)
+        .map_err(|error| ClientError::NotUnderstood(format!("the request cannot be sent: {error}")))
 }
 
 #[cfg(test)]

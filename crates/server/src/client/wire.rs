@@ -3,6 +3,9 @@
 use super::ClientError;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, header};
+use futures_util::StreamExt;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
@@ -116,10 +119,34 @@ impl Pool {
         })
     }
 
-    pub(super) async fn send(
+    /// Sends a request and reads its whole answer.
+    pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, ClientError> {
+        let (connection, response) = self.exchange(request).await?;
+        let (parts, body) = response.into_parts();
+        let bytes = body
+            .collect()
+            .await
+            .map_err(|error| ClientError::unknown(&error))?;
+        self.keep(connection);
+        Ok(Response::from_parts(parts, Body::from(bytes.to_bytes())))
+    }
+
+    /// Sends a request and gives its answer as it comes, on a connection of its own.
+    pub(super) async fn open(&self, request: Request<Body>) -> Result<Response<Body>, ClientError> {
+        let (connection, response) = self.exchange(request).await?;
+        Ok(response.map(|body| {
+            // The connection lives as long as the body is read.
+            let held = move |_: &_| {
+                let _connection = &connection;
+            };
+            Body::from_stream(body.into_data_stream().inspect(held))
+        }))
+    }
+
+    async fn exchange(
         &self,
         mut request: Request<Body>,
-    ) -> Result<Response<Body>, ClientError> {
+    ) -> Result<(SendRequest<Body>, Response<Incoming>), ClientError> {
         request
             .headers_mut()
             .insert(header::HOST, self.host.clone());
@@ -147,12 +174,7 @@ impl Pool {
                 None => return Err(ClientError::unknown(error.error())),
             },
         };
-        let (parts, body) = response.into_parts();
-        let bytes = http_body_util::BodyExt::collect(body)
-            .await
-            .map_err(|error| ClientError::unknown(&error))?;
-        self.keep(connection);
-        Ok(Response::from_parts(parts, Body::from(bytes.to_bytes())))
+        Ok((connection, response))
     }
 
     fn idle_one(&self) -> Option<SendRequest<Body>> {

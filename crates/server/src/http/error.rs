@@ -168,6 +168,12 @@ codes! {
     ImportReplaced = "import_replaced", CONFLICT, "Another import took its place";
     /// An endpoint's definition cannot be used; `errors` names the field.
     InvalidEndpoint = "invalid_endpoint", UNPROCESSABLE_ENTITY, "The endpoint cannot be used";
+    /// Another backup is under way; one at a time. Send the request again later.
+    BackupInProgress = "backup_in_progress", CONFLICT, "A backup is under way";
+    /// A backup that is fetched over the API is first written into the data
+    /// directory, and its disk has not got that much free space. Free some, or stop
+    /// the server and take the backup beside it: then nothing is written there.
+    NoSpace = "no_space", INSUFFICIENT_STORAGE, "The data directory has no room for a backup";
     /// Too many requests of one client, of one user, or of one address without a good
     /// key; `limit` names the setting. Nothing was done; send the same request again
     /// after `Retry-After` seconds, with the same `Idempotency-Key`.

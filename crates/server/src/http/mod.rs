@@ -4,11 +4,13 @@
 mod audit;
 pub mod auth;
 mod awards;
+mod backup;
 mod browsers;
 mod campaigns;
 mod codes;
 mod dead_letters;
 mod deliveries;
+mod doctor;
 mod draws;
 mod endpoints;
 pub mod error;
@@ -140,6 +142,8 @@ fn table() -> Vec<Route> {
         secrets::routes(),
         log::routes(),
         audit::routes(),
+        backup::routes(),
+        doctor::routes(),
         metrics::routes(),
     ]
     .into_iter()

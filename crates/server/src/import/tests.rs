@@ -76,7 +76,7 @@ fn file_has_as_many_codes_as_its_bound_and_no_more() {
     let (steps, _read) = mpsc::channel(1);
     let mut gathering = Gathering {
         count: limits::CODES_PER_IMPORT_MAX - 1,
-        ..Gathering::new(&steps)
+        ..Gathering::new(&CodeDigest::PLAIN, &steps)
     };
     assert!(gathering.take(1, "last".to_owned()).is_ok());
     let beyond = gathering.take(2, "beyond".to_owned());
@@ -110,7 +110,7 @@ fn codes_are_sorted_and_sent_by_as_many_as_are_gathered_in_steps_of_their_bound(
 async fn file_is_read_as_many_steps_ahead_of_the_store_as_the_bound_says() {
     let ahead = limits::IMPORT_STEPS_AHEAD_MAX;
     let codes = (ahead + 2) * limits::STEP_ROWS_MAX;
-    let (mut read, reading) = read_ahead(Body::from(file(codes)));
+    let (mut read, reading) = read_ahead(Body::from(file(codes)), CodeDigest::PLAIN);
     while read.len() < ahead {
         tokio::task::yield_now().await;
     }

@@ -64,6 +64,8 @@ GET  /v1/secrets                                     auditor
 POST /v1/secrets/rotate
 GET  /v1/log                                         operator auditor
 GET  /v1/audit                                       operator auditor
+GET  /v1/backup
+GET  /v1/doctor                                      operator auditor
 ";
 
 const ROLES: [&str; 5] = ["client", "deliverer", "operator", "auditor", "admin"];

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod bounds;
 #[cfg(test)]
 mod browsers;
@@ -16,6 +18,8 @@ mod codes;
 mod commands;
 #[cfg(test)]
 mod config;
+#[cfg(test)]
+mod doctor;
 #[cfg(test)]
 mod draws;
 #[cfg(test)]

@@ -196,6 +196,17 @@ impl World {
         }
     }
 
+    /// As admin `local`, the body not read yet.
+    pub(crate) async fn response(&self, method: &str, path: &str) -> axum::response::Response {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(Body::empty())
+            .unwrap();
+        request.extensions_mut().insert(Who::Local);
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], "").await
     }
@@ -324,7 +335,13 @@ impl Desk {
     }
 
     pub(crate) fn serve_with(&self, env: &[(&str, &str)]) -> Server {
-        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+        self.serve_as(&[], env)
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn serve_as(&self, args: &[&str], env: &[(&str, &str)]) -> Server {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--json"];
+        let mut command = self.command(&[args, &serve].concat());
         command.envs(env.iter().copied()).stdout(Stdio::piped());
         // Into a file: a pipe that nobody reads would fill and hold the server up.
         let log = self.path("serve.log");

@@ -208,7 +208,7 @@ fn loaded(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Loaded> {
     })
 }
 
-fn file_of(json: &str, campaign: &str) -> rusqlite::Result<CampaignFile> {
+pub(super) fn file_of(json: &str, campaign: &str) -> rusqlite::Result<CampaignFile> {
     serde_json::from_str(json).map_err(|error| odd(8, format!("the file of {campaign}: {error}")))
 }
 

@@ -19,6 +19,7 @@ mod endpoints;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod gauges;
+mod health;
 mod log;
 mod operations;
 pub(crate) mod points;
@@ -37,6 +38,7 @@ pub use dead_letters::{DeadLetterFact, DeadLetterFilter, KeptMessageFact};
 pub use draws::{DrawFilter, DrawRow};
 pub use endpoints::EndpointFact;
 pub use gauges::{Gauges, StockLeft};
+pub use health::{DatabaseFact, KeyFact, Need, PauseFact, PrizeNeed, WorkFact};
 pub use log::{LogFact, LogFilter};
 pub use points::{PointsEntry, PointsFact};
 pub use seal::{SealFact, SealVersionFact};

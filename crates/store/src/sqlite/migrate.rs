@@ -49,6 +49,11 @@ pub struct Schema {
 /// Reads the schema of the file at `path` without changing it.
 pub(super) fn schema(path: &Path) -> StoreResult<Schema> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).or_store()?;
+    schema_of(&conn)
+}
+
+/// The same of an open database.
+pub(crate) fn schema_of(conn: &Connection) -> StoreResult<Schema> {
     let has_table: bool = conn
         .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration')", [], |row| {
             row.get(0)

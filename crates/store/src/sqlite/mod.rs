@@ -2,6 +2,7 @@
 //! keeps the log short. Only one process has the file open for writing; the lock
 //! of the data directory is its caller's matter.
 
+pub mod backup;
 mod catalog;
 mod codes;
 pub(crate) mod endpoints;
@@ -14,6 +15,7 @@ mod operate;
 mod path;
 mod readers;
 mod requests;
+pub mod restore;
 mod rows;
 mod rules;
 pub(crate) mod seal;
@@ -24,21 +26,25 @@ mod writer;
 mod tests;
 
 pub use migrate::Schema;
+pub(crate) use migrate::schema_of;
 pub(crate) use operate::bulk;
 pub(crate) use rules::RulesCache;
 pub(crate) use writer::{Priority, alone};
 
 use crate::seal::SealKeys;
+use error::OrStoreError as _;
 use readers::Reads;
 use rusqlite::Connection;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use tombola_core::Timestamp;
 use tombola_core::award::{StepFn, step};
 use tombola_core::limits::READ_TIMEOUT;
-use tombola_core::ports::{StoreError, StoreResult};
+use tombola_core::ports::{Actor, StoreError, StoreResult};
 use tombola_core::retry::Schedule;
 use writer::Lines;
 
@@ -121,6 +127,32 @@ impl SqliteStore {
     /// The database's own uuid: `origin` of every message.
     pub fn origin(&self) -> &str {
         &self.shared.origin
+    }
+
+    /// Notes which secret keys the database is used with, by version. What was noted
+    /// of a version before stays, so that another key under its number shows.
+    pub async fn note_secret_keys(&self, keys: BTreeMap<i32, String>) -> StoreResult<()> {
+        let noted = self.read(backup::secret_keys).await?;
+        if keys.keys().all(|version| noted.contains_key(version)) {
+            return Ok(());
+        }
+        self.write(Priority::Other, keys.len(), move |conn| {
+            backup::note_secret_keys(conn, &keys)
+        })
+        .await
+    }
+
+    /// Puts a line into the operator log that a backup was taken, and by whom.
+    pub async fn note_backup(&self, by: Actor, now: Timestamp) -> StoreResult<()> {
+        self.write(Priority::Other, 1, move |conn| {
+            let line = catalog::log::Line {
+                action: "backup",
+                subject: "database",
+                ..catalog::log::Line::default()
+            };
+            catalog::log::write(conn, &by, now, line).or_store()
+        })
+        .await
     }
 
     /// What calls may know, to be moved into a job.

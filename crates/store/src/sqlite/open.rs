@@ -19,7 +19,7 @@ use tombola_core::ports::{StoreError, StoreResult};
 /// Statements kept ready by each connection.
 const STATEMENTS: usize = 256;
 /// How long a statement waits for another process that has the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn open(
     path: &Path,
@@ -170,7 +170,7 @@ fn take_up(conn: &mut Connection, keys: Option<&SealKeys>) -> StoreResult<Seal> 
 
 /// The database's own uuid, made when the file was first opened. SQLite's own
 /// generator makes it, because this crate has none.
-fn origin(conn: &Connection) -> StoreResult<String> {
+pub(super) fn origin(conn: &Connection) -> StoreResult<String> {
     conn.execute(
         "INSERT INTO meta (name, value)
          SELECT 'origin', substr(h, 1, 8) || '-' || substr(h, 9, 4) || '-4' || substr(h, 14, 3)

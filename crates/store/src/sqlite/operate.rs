@@ -6,7 +6,7 @@ mod act;
 pub(crate) mod bulk;
 mod end_holds;
 mod erase;
-mod pause;
+pub(super) mod pause;
 mod people;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 //! what of the path only this store can show. What every store does is said in
 //! `conformance`.
 
+mod backup;
 mod bounds;
 mod draws;
 mod open;

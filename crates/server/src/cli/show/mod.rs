@@ -3,6 +3,7 @@
 mod audit;
 mod award;
 mod campaign;
+mod doctor;
 mod pages;
 mod secret;
 mod user;
@@ -10,6 +11,7 @@ mod user;
 pub(crate) use audit::audit;
 pub(super) use award::award;
 pub(super) use campaign::{campaign, campaign_row};
+pub(super) use doctor::doctor;
 pub(super) use pages::{csv_pages, pages};
 pub(super) use secret::{SECRET_HEAD, secret_notes, secret_row};
 pub(super) use user::{OPERATION_HEAD, kept_message, operation_row, points, user};

@@ -4,6 +4,7 @@
 
 mod awards;
 mod campaigns;
+mod health;
 mod lists;
 
 use super::fixture::{Fixture, NOW};

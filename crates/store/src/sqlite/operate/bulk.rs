@@ -103,7 +103,7 @@ pub(super) fn step(
 }
 
 /// Stops it between two steps.
-pub(super) fn cancel(
+pub(in crate::sqlite) fn cancel(
     conn: &Connection,
     id: i64,
     by: &Actor,
@@ -129,7 +129,7 @@ pub(super) fn cancel(
 }
 
 /// Those that are not over.
-pub(super) fn running(conn: &Connection) -> rusqlite::Result<Vec<i64>> {
+pub(in crate::sqlite) fn running(conn: &Connection) -> rusqlite::Result<Vec<i64>> {
     conn.prepare_cached("SELECT id FROM operation WHERE state = 'running' ORDER BY id")?
         .query_map([], |row| row.get(0))?
         .collect()

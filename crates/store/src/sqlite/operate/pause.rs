@@ -7,7 +7,7 @@ use tombola_core::Timestamp;
 use tombola_core::ports::{Actor, PauseScope};
 
 /// Pauses a scope; what is paused already is paused still.
-pub(super) fn pause(
+pub(in crate::sqlite) fn pause(
     conn: &Connection,
     scope: &PauseScope,
     by: &Actor,

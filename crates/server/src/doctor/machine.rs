@@ -1,0 +1,288 @@
+//! What only this machine can say: the data directory and what is in it, the listen
+//! address; and, where nobody serves, the database's file.
+
+use super::{database, disk, not_checked, running, secrets, work};
+use crate::api::{DoctorDoc, Finding};
+use crate::client::Api;
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::secret::Secrets;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use tombola_engine::SystemClock;
+use tombola_store::SqliteStore;
+
+const DIRECTORY: &str = "directory";
+const FILES: &str = "directory.files";
+const LOCK: &str = "directory.lock";
+const SECRET_KEY: &str = "secret_key";
+const LISTEN: &str = "listen";
+
+/// Every check of a data directory that is there, by name.
+const NAMES: [&str; 3] = [FILES, LOCK, SECRET_KEY];
+
+/// Who has the data directory.
+pub(crate) enum Holder {
+    /// Nobody.
+    Nobody,
+    /// A server, which answers here.
+    Server(Api),
+    /// Nobody knows, for this reason.
+    Silent(String),
+}
+
+/// Everything that can be said on this machine of that config.
+pub(crate) async fn this_machine(config: &Config, holder: Holder) -> DoctorDoc {
+    let directory = Directory::new(config.database.directory().unwrap_or_default());
+    let file = config.database.file().unwrap_or_default();
+    let mut found = vec![root(directory.root())];
+    if !directory.root().is_dir() {
+        let why = "there is no data directory";
+        found.extend(not_checked(&NAMES, why));
+        found.extend(not_checked(&disk::NAMES, why));
+        found.push(listen(config, &Holder::Nobody).await);
+        found.extend(no_database(why));
+        return DoctorDoc::of(found);
+    }
+    found.push(files(&directory, &file));
+    found.push(lock(&directory, &holder));
+    found.push(secret_key(&directory));
+    let bytes = fs::metadata(&file).map_or(0, |file| file.len());
+    let folder = directory.root().to_path_buf();
+    let measured = tokio::task::spawn_blocking(move || disk::check(&folder, bytes)).await;
+    found.extend(measured.unwrap_or_else(|error| not_checked(&disk::NAMES, &error.to_string())));
+    found.push(listen(config, &holder).await);
+    found.extend(match holder {
+        Holder::Server(api) => asked(&api).await,
+        Holder::Silent(why) => no_database(&why),
+        Holder::Nobody if !file.exists() => no_database("there is no database yet"),
+        Holder::Nobody => unserved(config, &directory).await,
+    });
+    DoctorDoc::of(found)
+}
+
+async fn asked(api: &Api) -> Vec<Finding> {
+    match api.doctor().await {
+        Ok(document) => document.checks,
+        Err(error) => no_database(&error.to_string()),
+    }
+}
+
+fn no_database(why: &str) -> Vec<Finding> {
+    let mut found = not_checked(&database::NAMES, why);
+    found.extend(not_checked(&[secrets::USED], why));
+    found.extend(not_checked(&work::NAMES, why));
+    found.extend(not_checked(&running::NAMES, why));
+    found
+}
+
+/// The same checks as the server's, on the file itself.
+async fn unserved(config: &Config, directory: &Directory) -> Vec<Finding> {
+    let file = config.database.file().unwrap_or_default();
+    let (now, review) = (SystemClock::wall(), config.delivery.hold_review.0);
+    let read = tokio::task::spawn_blocking(move || SqliteStore::facts_of_file(&file, now, review));
+    let mut found = match read.await {
+        Ok(Ok((file, rows))) => {
+            let mut found = database::check(&file);
+            found.push(match Secrets::read(directory) {
+                Ok(Some(keys)) => secrets::used(&keys.fingerprints(), &file.secret_keys),
+                Ok(None) | Err(_) => {
+                    Finding::not_checked(secrets::USED, "secret.key cannot be read")
+                }
+            });
+            match rows {
+                Some(rows) => found.extend(work::check(&rows, now)),
+                None => found.extend(not_checked(&work::NAMES, "the database cannot be used")),
+            }
+            found
+        }
+        Ok(Err(error)) => {
+            let mut found = vec![database::unreadable(&error)];
+            found.extend(not_checked(&work::NAMES, "the database cannot be read"));
+            found
+        }
+        Err(error) => no_database(&error.to_string()),
+    };
+    found.extend(not_checked(&running::NAMES, "nobody serves"));
+    found
+}
+
+fn root(root: &Path) -> Finding {
+    let shown = root.display();
+    let metadata = match fs::metadata(root) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let what = format!("{shown} is not there");
+            let mend = "`tombola serve` makes it; set --data or database.url if it is elsewhere";
+            return Finding::warning(DIRECTORY, what, mend);
+        }
+        Err(error) => {
+            let what = format!("{shown}: {error}");
+            return Finding::fault(DIRECTORY, what, "let the server's user read and enter it");
+        }
+    };
+    let mode = metadata.permissions().mode() & 0o777;
+    if !metadata.is_dir() {
+        let mend = "set --data or database.url to a directory";
+        Finding::fault(DIRECTORY, format!("{shown} is no directory"), mend)
+    } else if metadata.uid() != rustix::process::geteuid().as_raw() {
+        let what = format!("{shown} belongs to user {}", metadata.uid());
+        let mend = "run as that user, or give it to this one with chown";
+        Finding::fault(DIRECTORY, what, mend)
+    } else if mode & 0o077 != 0 {
+        let what = format!("{shown} may be entered by others (mode {mode:03o})");
+        Finding::warning(DIRECTORY, what, format!("`chmod 700 {shown}`"))
+    } else {
+        Finding::ok(DIRECTORY, format!("{shown}, for its owner only"))
+    }
+}
+
+/// Codes, addresses and secrets are in these.
+fn files(directory: &Directory, database: &Path) -> Finding {
+    let mut log = std::ffi::OsString::from(database);
+    log.push("-wal");
+    let all = [
+        database.to_path_buf(),
+        log.into(),
+        directory.secret_key(),
+        directory.admin_key(),
+        directory.socket(),
+    ];
+    let open = all.iter().find_map(|path| {
+        let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+        (mode & 0o077 != 0).then_some((path, mode))
+    });
+    match open {
+        None => Finding::ok(FILES, "every file is for its owner only"),
+        Some((path, mode)) => Finding::fault(
+            FILES,
+            format!("{} is open to others (mode {mode:03o})", path.display()),
+            format!("`chmod 600 {}`", path.display()),
+        ),
+    }
+}
+
+fn lock(directory: &Directory, holder: &Holder) -> Finding {
+    let socket = directory.socket();
+    match holder {
+        Holder::Nobody => Finding::ok(LOCK, "free: nobody serves"),
+        Holder::Server(_) => Finding::ok(
+            LOCK,
+            format!("held by a server, which answers at {}", socket.display()),
+        ),
+        Holder::Silent(why) => Finding::fault(
+            LOCK,
+            format!("{why}; nobody answers at {}", socket.display()),
+            "it may be starting or stopping: look again; else look into its log, and end it",
+        ),
+    }
+}
+
+fn secret_key(directory: &Directory) -> Finding {
+    let path = directory.secret_key();
+    match Secrets::read(directory) {
+        Ok(Some(keys)) => Finding::ok(
+            SECRET_KEY,
+            format!(
+                "version {}; keep it with the backups, elsewhere",
+                keys.newest()
+            ),
+        ),
+        Ok(None) => Finding::warning(
+            SECRET_KEY,
+            format!("{} is not there", path.display()),
+            "unless this is a new directory, put the one that was kept there before the next start: claim \
+             tokens, and what is sealed, cannot be read under another",
+        ),
+        Err(error) => Finding::fault(
+            SECRET_KEY,
+            error.to_string(),
+            "put the one that was kept there: one line a version, its number and 32 bytes in base64url",
+        ),
+    }
+}
+
+/// Free when nobody serves; else the same server answers there as at the socket.
+async fn listen(config: &Config, holder: &Holder) -> Finding {
+    let address = &config.http.listen;
+    match holder {
+        Holder::Silent(why) => Finding::not_checked(LISTEN, why),
+        Holder::Nobody => match std::net::TcpListener::bind(address) {
+            Ok(_) => Finding::ok(LISTEN, format!("{address} is free")),
+            Err(error) => Finding::fault(
+                LISTEN,
+                format!("cannot listen on {address}: {error}"),
+                "end the program that has it, or set http.listen",
+            ),
+        },
+        Holder::Server(api) => answers(api, address).await,
+    }
+}
+
+async fn answers(api: &Api, address: &str) -> Finding {
+    let Some(url) = super::url_of(address) else {
+        return Finding::ok(LISTEN, format!("{address}: a free port at each start"));
+    };
+    let there = match Api::http(&url, None) {
+        Ok(there) => there.version().await,
+        Err(error) => Err(error),
+    };
+    let here = api.version().await;
+    match (there, here) {
+        (Ok(there), Ok(here)) if there.origin == here.origin => {
+            Finding::ok(LISTEN, format!("the server answers at {url}"))
+        }
+        (Ok(_), _) => Finding::fault(
+            LISTEN,
+            format!("another server answers at {url}"),
+            "set http.listen of one of them, and start it anew",
+        ),
+        (Err(error), _) => Finding::warning(
+            LISTEN,
+            format!("the server does not answer at {url}: {error}"),
+            "it may have been started with --listen: set http.listen instead",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::CheckState;
+    use crate::directory::write_private;
+
+    #[test]
+    fn directory_and_files_that_others_may_read_are_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = Directory::new(temp.path().join("data"));
+        assert_eq!(root(directory.root()).state, CheckState::Warning);
+        directory.create().unwrap();
+        assert_eq!(root(directory.root()).state, CheckState::Ok);
+        let database = directory.root().join("tombola.db");
+        write_private(&database, "").unwrap();
+        assert_eq!(files(&directory, &database).state, CheckState::Ok);
+        let open = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        open(&database, 0o640);
+        let found = files(&directory, &database);
+        assert_eq!(found.state, CheckState::Fault);
+        assert!(found.mend.unwrap().starts_with("`chmod 600 "));
+        open(directory.root(), 0o755);
+        assert_eq!(root(directory.root()).state, CheckState::Warning);
+        assert_eq!(root(&database).state, CheckState::Fault);
+    }
+
+    #[test]
+    fn secret_key_is_told_missing_and_broken() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = Directory::new(temp.path());
+        assert_eq!(secret_key(&directory).state, CheckState::Warning);
+        Secrets::create(&directory).unwrap();
+        assert_eq!(secret_key(&directory).state, CheckState::Ok);
+        fs::write(directory.secret_key(), "nonsense").unwrap();
+        assert_eq!(secret_key(&directory).state, CheckState::Fault);
+    }
+}

@@ -1,0 +1,24 @@
+//! What `doctor` asks of a running server. It reads the whole file, so it takes
+//! turns with the audit.
+
+use super::Route;
+use super::auth::Access;
+use crate::api::DoctorDoc;
+use crate::app::App;
+use crate::doctor;
+use axum::Json;
+use axum::extract::State;
+use tombola_core::ports::Role;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![Route::get(
+        "/v1/doctor",
+        Access::of(&[Role::Operator, Role::Auditor]),
+        look,
+    )]
+}
+
+async fn look(State(app): State<App>) -> Json<DoctorDoc> {
+    let _turn = app.audit_turn().await;
+    Json(doctor::served(&app).await)
+}
