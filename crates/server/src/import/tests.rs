@@ -85,7 +85,8 @@ fn file_has_as_many_codes_as_its_bound_and_no_more() {
 
 /// A file with so many codes.
 fn file(codes: usize) -> String {
-    (0..codes).map(|n| format!("C-{n}\n")).collect()
+    let lines: Vec<String> = (0..codes).map(|n| format!("C-{n}\n")).collect();
+    lines.concat()
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod operate;
 mod problems;
 #[cfg(test)]
 mod rates;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod secrets;

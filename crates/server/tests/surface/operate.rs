@@ -5,7 +5,9 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tombola_core::AwardId;
 use tombola_core::award::{Mark, Position};
-use tombola_core::ports::{AwardPath, Copy, MarkOf};
+use tombola_core::ports::{
+    Actor, AwardPath, BulkAction, BulkFilter, BulkSpec, Copy, MarkOf, Operate as _,
+};
 
 const POINTS: &str = r#"
 [campaign]
@@ -108,16 +110,15 @@ async fn operation_that_a_dead_process_left_is_gone_on_with_by_the_next() {
     let world = World::new().await;
     let awards = coins(&world, 3).await;
     give_up(&world, &awards, 1).await;
-    let spec = tombola_core::ports::BulkSpec {
-        action: tombola_core::ports::BulkAction::Requeue {
+    let spec = BulkSpec {
+        action: BulkAction::Requeue {
             not_delivered: false,
             over_secs: 0,
         },
-        filter: tombola_core::ports::BulkFilter::default(),
+        filter: BulkFilter::default(),
         matched: 3,
     };
-    let by = tombola_core::ports::Actor::named("ann");
-    use tombola_core::ports::Operate as _;
+    let by = Actor::named("ann");
     let begun = world.app.store().begin_operation(spec, by, world.app.now());
     let id = begun.await.unwrap().id;
     let world = world.reopen().await;

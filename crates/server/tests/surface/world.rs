@@ -245,7 +245,6 @@ impl World {
         } else {
             body.to_string()
         };
-        static REQUESTS: AtomicU64 = AtomicU64::new(0);
         let request = format!("request-of-a-key-{}", REQUESTS.fetch_add(1, Relaxed));
         let headers = [
             JSON,
@@ -258,6 +257,9 @@ impl World {
 
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
 pub(crate) const KEY: (&str, &str) = ("idempotency-key", "a-request-key");
+
+/// Requests sent with a key so far.
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 /// What a run of the binary said.
 #[derive(Debug)]

@@ -81,7 +81,7 @@ pub(super) struct Request {
 /// What is kept of a request that was no draw.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) kept: KeptRequest,
+    pub(super) request: KeptRequest,
     /// JSON of what the port answered.
     pub(super) effect: Option<String>,
     pub(super) at: Timestamp,

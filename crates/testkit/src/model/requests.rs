@@ -28,7 +28,7 @@ impl Data {
             return effect(self);
         };
         if let Some(it) = self.kept_requests.get(&place(request)) {
-            if it.kept.fingerprint != request.fingerprint {
+            if it.request.fingerprint != request.fingerprint {
                 return Err(StoreError::KeyReused);
             }
             let json = it.effect.as_ref().ok_or(StoreError::KeyReused)?;
@@ -47,7 +47,7 @@ impl Data {
     pub(super) fn kept_request(&self, request: &RequestKey) -> Option<KeptRequest> {
         self.kept_requests
             .get(&place(request))
-            .map(|it| it.kept.clone())
+            .map(|it| it.request.clone())
     }
 
     pub(super) fn keep_answer(
@@ -60,10 +60,10 @@ impl Data {
             self.keep(request, None, Some(answer.clone()), now);
             return Ok(answer);
         };
-        if it.kept.fingerprint != request.fingerprint {
+        if it.request.fingerprint != request.fingerprint {
             return Err(StoreError::KeyReused);
         }
-        Ok(it.kept.answer.get_or_insert(answer).clone())
+        Ok(it.request.answer.get_or_insert(answer).clone())
     }
 
     fn keep(
@@ -73,11 +73,16 @@ impl Data {
         answer: Option<KeptAnswer>,
         at: Timestamp,
     ) {
-        let kept = KeptRequest {
+        let place = place(request);
+        let request = KeptRequest {
             fingerprint: request.fingerprint,
             answer,
         };
-        self.kept_requests
-            .insert(place(request), Kept { kept, effect, at });
+        let kept = Kept {
+            request,
+            effect,
+            at,
+        };
+        self.kept_requests.insert(place, kept);
     }
 }

@@ -25,6 +25,17 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, Hands)> {
     [path::ALL, people::ALL].into_iter().flatten().copied()
 }
 
+/// A call that is not made, although it is answered as if it were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Omitted {
+    BeginAlone,
+    RevokeKey,
+    CancelOperation,
+    BlockUser,
+    ReversePoints,
+    WithdrawImport,
+}
+
 /// What goes in and what comes out, as it is or changed.
 #[derive(Clone, Copy)]
 pub struct Hands {
@@ -39,16 +50,12 @@ pub struct Hands {
     page: fn(DuePage) -> DuePage,
     lanes: fn(DueLanes) -> DueLanes,
     kept: fn(Vec<KeptMessage>) -> Vec<KeptMessage>,
-    begins_alone: bool,
+    omits: Option<Omitted>,
     cleanup: fn(Timestamp) -> Timestamp,
     bulk: fn(BulkSpec) -> BulkSpec,
     stepped: fn(Operation) -> Operation,
-    cancels: bool,
     running: fn(Vec<i64>) -> Vec<i64>,
-    blocks: bool,
-    reverses: bool,
     dismissed: fn(bool) -> bool,
-    withdraws: bool,
     scope: fn(PauseScope) -> PauseScope,
     resumed: fn(bool) -> bool,
     ended: fn(u64) -> u64,
@@ -59,7 +66,6 @@ pub struct Hands {
     enabled: fn(bool) -> bool,
     resealed: fn(Resealed) -> Resealed,
     key: fn(ApiKey) -> ApiKey,
-    revokes: bool,
     by: fn(Actor) -> Actor,
     approval: fn(Approval) -> Approval,
     kept_request: fn(KeptRequest) -> KeptRequest,
@@ -80,16 +86,12 @@ const SOUND: Hands = Hands {
     page: |it| it,
     lanes: |it| it,
     kept: |it| it,
-    begins_alone: true,
+    omits: None,
     cleanup: |it| it,
     bulk: |it| it,
     stepped: |it| it,
-    cancels: true,
     running: |it| it,
-    blocks: true,
-    reverses: true,
     dismissed: |it| it,
-    withdraws: true,
     scope: |it| it,
     resumed: |it| it,
     ended: |it| it,
@@ -100,7 +102,6 @@ const SOUND: Hands = Hands {
     enabled: |it| it,
     resealed: |it| it,
     key: |it| it,
-    revokes: true,
     by: |it| it,
     approval: |it| it,
     kept_request: |it| it,

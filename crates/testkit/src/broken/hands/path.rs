@@ -1,6 +1,6 @@
 //! Slips at the ports that move an award.
 
-use super::{Hands, SOUND, Slips};
+use super::{Hands, Omitted, SOUND, Slips};
 use tombola_core::award::Position;
 use tombola_core::draw::DrawRequest;
 use tombola_core::ids::IdBlock;
@@ -315,7 +315,7 @@ pub(super) const ALL: Slips = &[
     (
         "start-up waits for all graces",
         Hands {
-            begins_alone: false,
+            omits: Some(Omitted::BeginAlone),
             ..SOUND
         },
     ),

@@ -1,6 +1,6 @@
 //! Slips at the ports of operators and of what stands still.
 
-use super::{Hands, SOUND, Slips};
+use super::{Hands, Omitted, SOUND, Slips};
 use tombola_core::Timestamp;
 use tombola_core::campaign::Approval;
 use tombola_core::endpoint::EndpointSpec;
@@ -102,7 +102,7 @@ pub(super) const ALL: Slips = &[
     (
         "a bulk action is not stopped",
         Hands {
-            cancels: false,
+            omits: Some(Omitted::CancelOperation),
             ..SOUND
         },
     ),
@@ -116,14 +116,14 @@ pub(super) const ALL: Slips = &[
     (
         "a user is not blocked",
         Hands {
-            blocks: false,
+            omits: Some(Omitted::BlockUser),
             ..SOUND
         },
     ),
     (
         "points are not taken back",
         Hands {
-            reverses: false,
+            omits: Some(Omitted::ReversePoints),
             ..SOUND
         },
     ),
@@ -137,7 +137,7 @@ pub(super) const ALL: Slips = &[
     (
         "codes are not withdrawn",
         Hands {
-            withdraws: false,
+            omits: Some(Omitted::WithdrawImport),
             ..SOUND
         },
     ),
@@ -322,7 +322,7 @@ pub(super) const ALL: Slips = &[
     (
         "a revoked key goes on",
         Hands {
-            revokes: false,
+            omits: Some(Omitted::RevokeKey),
             ..SOUND
         },
     ),

@@ -1,6 +1,6 @@
 //! A store in hands that slip: the model, and what they do to what goes in and out.
 
-use super::Hands;
+use super::{Hands, Omitted};
 use crate::ModelStore;
 use async_trait::async_trait;
 use tombola_core::award::Row;
@@ -32,6 +32,10 @@ impl Sloppy {
             model: ModelStore::new(),
             hands,
         }
+    }
+
+    fn makes(&self, call: Omitted) -> bool {
+        self.hands.omits != Some(call)
     }
 
     fn copies(&self, copies: Vec<Copy>) -> Vec<Copy> {
@@ -128,7 +132,7 @@ impl AwardPath for Sloppy {
     }
 
     async fn begin_alone(&self, now: Timestamp) -> StoreResult<u64> {
-        if self.hands.begins_alone {
+        if self.makes(Omitted::BeginAlone) {
             self.model.begin_alone(now).await
         } else {
             Ok(0)
@@ -263,7 +267,7 @@ impl Catalog for Sloppy {
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<bool> {
-        if self.hands.withdraws {
+        if self.makes(Omitted::WithdrawImport) {
             self.model
                 .withdraw_import(campaign, prize, import, by, now)
                 .await
@@ -291,7 +295,7 @@ impl Catalog for Sloppy {
     }
 
     async fn revoke_key(&self, id: i64, by: Actor, now: Timestamp) -> StoreResult<bool> {
-        if self.hands.revokes {
+        if self.makes(Omitted::RevokeKey) {
             self.model.revoke_key(id, (self.hands.by)(by), now).await
         } else {
             Ok(true)
@@ -357,7 +361,7 @@ impl Operate for Sloppy {
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<Option<Operation>> {
-        if self.hands.cancels {
+        if self.makes(Omitted::CancelOperation) {
             self.model.cancel_operation(id, by, now).await
         } else {
             self.model.step_operation(id, now).await
@@ -372,14 +376,14 @@ impl Operate for Sloppy {
     }
 
     async fn block_user(&self, user: &str, by: Actor, now: Timestamp) -> StoreResult<()> {
-        if self.hands.blocks {
+        if self.makes(Omitted::BlockUser) {
             self.model.block_user(user, by, now).await?;
         }
         Ok(())
     }
 
     async fn unblock_user(&self, user: &str, by: Actor, now: Timestamp) -> StoreResult<bool> {
-        if self.hands.blocks {
+        if self.makes(Omitted::BlockUser) {
             self.model.unblock_user(user, by, now).await
         } else {
             Ok(true)
@@ -392,7 +396,7 @@ impl Operate for Sloppy {
         by: Actor,
         now: Timestamp,
     ) -> StoreResult<PointsReversed> {
-        if self.hands.reverses {
+        if self.makes(Omitted::ReversePoints) {
             self.model.reverse_points(award, by, now).await
         } else {
             Ok(PointsReversed::Before)
