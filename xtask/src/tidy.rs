@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: what the house asks for and no compiler checks.
 //!
-//! Each check is a pure function over texts or over cargo's list of dependencies, so its unit test
-//! can plant a violation. Only this file reads the tree.
+//! Each check is a pure function over files or over cargo's list of dependencies, so its unit test
+//! can plant a violation. Only `tree.rs` reads the tree.
 
 use std::fmt;
 use std::path::Path;
@@ -18,6 +18,7 @@ mod manifests;
 mod maps;
 mod sources;
 mod tree;
+mod vendored;
 mod words;
 
 /// One file of the tree as the checks see it: its path from the root, with `/`, and its text.
@@ -91,6 +92,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         &texts,
         &words::machine_paths(&workspace.root()),
     ));
+    findings.extend(vendored::check(&tree::read_vendored(&workspace.root())?));
     report(&findings, texts.len())
 }
 

@@ -1,11 +1,12 @@
 //! Reads the files that belong to the project, and nothing that a build or a run left behind.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::Text;
+use super::vendored::File;
 
 /// Folders that are not ours to judge: git's own, other people's code, data of a server run here.
 const FOREIGN: [&str; 4] = [".git", "node_modules", "vendor", "tombola-data"];
@@ -41,6 +42,58 @@ fn read_into(dir: &Path, prefix: &str, texts: &mut Vec<Text>) -> Result<()> {
     Ok(())
 }
 
+/// Where other people's files are, each project's in a folder of its own.
+const VENDOR: &str = "vendor";
+
+/// All files of the folders below every `vendor`.
+pub(super) fn read_vendored(root: &Path) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    find_vendored(root, "", &mut files)?;
+    Ok(files)
+}
+
+fn find_vendored(dir: &Path, prefix: &str, files: &mut Vec<File>) -> Result<()> {
+    for (name, path) in folders(dir)? {
+        let folder = format!("{prefix}{name}");
+        if name == VENDOR {
+            for (project, path) in folders(&path)? {
+                read_folder(&path, &format!("{folder}/{project}"), files)?;
+            }
+        } else if !FOREIGN.contains(&name.as_str()) && !path.join(BUILD_MARK).exists() {
+            find_vendored(&path, &format!("{folder}/"), files)?;
+        }
+    }
+    Ok(())
+}
+
+fn folders(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            folders.push((name, entry.path()));
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+fn read_folder(dir: &Path, folder: &str, files: &mut Vec<File>) -> Result<()> {
+    let mut names: Vec<_> = fs::read_dir(dir)?.collect::<Result<_, _>>()?;
+    names.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in names {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let bytes = fs::read(entry.path()).with_context(|| format!("reading {folder}/{name}"))?;
+        files.push(File {
+            folder: folder.to_owned(),
+            name,
+            bytes,
+        });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +117,20 @@ mod tests {
         let texts = read(root).unwrap();
         let paths: Vec<_> = texts.iter().map(|text| text.path.as_str()).collect();
         assert_eq!(paths, [".ci/run", "src/lib.rs"]);
+    }
+
+    #[test]
+    fn files_of_each_vendored_project_are_read_with_their_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("web/vendor/ui");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("ui.js"), [0xff]).unwrap();
+        fs::write(dir.path().join("web/own.js"), "ours").unwrap();
+        let files = read_vendored(dir.path()).unwrap();
+        let names: Vec<_> = files
+            .iter()
+            .map(|file| (file.folder.as_str(), file.name.as_str()))
+            .collect();
+        assert_eq!(names, [("web/vendor/ui", "ui.js")]);
     }
 }
