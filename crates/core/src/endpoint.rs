@@ -8,29 +8,36 @@ use std::time::Duration;
 
 /// What an operator says of an endpoint; the file and the API body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EndpointSpec {
     /// Unique, `[a-z0-9-]{1,40}`.
+    #[cfg_attr(feature = "schema", schemars(length(max = limits::SLUG_BYTES_MAX), regex(pattern = "^[a-z0-9-]+$")))]
     pub name: String,
     /// `http` or `https`, with a host.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^https?://")))]
     pub url: String,
     /// `whsec_…`; the CLI reads `secret_file` into it. Absent: the one kept, or a
     /// new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^whsec_")))]
     pub secret: Option<String>,
     /// Whether the service honours the delivery key. It must be said.
     pub idempotent: bool,
     /// Whether its 409 means "delivered before".
     #[serde(default)]
     pub conflict_means_delivered: bool,
-    /// Deadline of one call, such as `10s`; at most `limits::CALL_TIMEOUT_MAX`.
+    /// Deadline of one call, such as `10s`; at most 30 s.
     #[serde(default = "default_timeout")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[0-9]+(ms|s)$")))]
     pub timeout: String,
     /// Calls in flight per process.
     #[serde(default = "default_concurrency")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::ENDPOINT_CONCURRENCY_MAX)))]
     pub concurrency: u32,
     /// Calls per process and time, such as `50/s` or `100/m`; absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[0-9]+/[smh]$")))]
     pub rate: Option<String>,
     /// Whether it may resolve to a private address.
     #[serde(default)]

@@ -10,13 +10,15 @@ pub const ID_MAX: i64 = (1 << 53) - 1;
 
 /// Names one draw. Reserved in blocks from the database, known before commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
 #[serde(transparent)]
-pub struct DrawId(pub i64);
+pub struct DrawId(#[cfg_attr(feature = "schema", schemars(range(min = 1, max = ID_MAX)))] pub i64);
 
 /// Names one award; equal to the id of the draw that won it. `orderId` on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
 #[serde(transparent)]
-pub struct AwardId(pub i64);
+pub struct AwardId(#[cfg_attr(feature = "schema", schemars(range(min = 1, max = ID_MAX)))] pub i64);
 
 impl DrawId {
     /// The id of the award that this draw won, if it won one.

@@ -31,6 +31,7 @@ const OUTSIDE: &[&str] = &["tombola-testkit", "xtask"];
 const CORE_ONLY: &[&str] = &[
     "async-trait",
     "jiff",
+    "schemars", // behind the feature `schema`: docs/decisions/0007-the-openapi-document.md
     "serde",
     "serde_json",
     "thiserror",

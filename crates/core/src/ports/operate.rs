@@ -36,24 +36,35 @@ pub enum Action {
 
 /// Where a physical prize goes. Never logged, never exported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Address {
     /// Who receives it.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = crate::limits::ADDRESS_TEXT_BYTES_MAX)))]
     pub name: String,
     /// Street and house, in as many lines as needed.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(length(min = 1, max = crate::limits::ADDRESS_LINES_MAX), inner(length(min = 1, max = crate::limits::ADDRESS_TEXT_BYTES_MAX)))
+    )]
     pub lines: Vec<String>,
     /// Postal code.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = crate::limits::ADDRESS_TEXT_BYTES_MAX)))]
     pub postal_code: Option<String>,
     /// Town.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = crate::limits::ADDRESS_TEXT_BYTES_MAX)))]
     pub city: String,
     /// State or province.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = crate::limits::ADDRESS_TEXT_BYTES_MAX)))]
     pub region: Option<String>,
     /// ISO 3166-1 alpha-2.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[A-Z]{2}$")))]
     pub country: String,
     /// For the carrier.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = crate::limits::ADDRESS_TEXT_BYTES_MAX)))]
     pub phone: Option<String>,
 }
 
@@ -70,6 +81,7 @@ pub enum Acted {
 
 /// Which dead letters; an absent field matches all.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadFilter {
     /// Of this campaign.
@@ -84,6 +96,7 @@ pub struct DeadFilter {
 
 /// Which deliveries to pause; an absent field matches all.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct PauseScope {
     /// Of this campaign.
@@ -123,6 +136,7 @@ pub enum DeadLetter {
 
 /// Awards that a bulk action takes; an absent field matches all.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct BulkFilter {
     /// Of this campaign.

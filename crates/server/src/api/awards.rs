@@ -1,15 +1,17 @@
 //! Awards: which ones, what people do to them, and what a winner sees.
 
 use super::{AwardDetail, OutcomeWord};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tombola_core::award::{Row, State};
 use tombola_core::campaign::Kind;
+use tombola_core::limits;
 use tombola_core::reason::{DeadReason, HoldReason};
 use tombola_core::{AwardId, Timestamp};
 use tombola_store::read::Shipment;
 
 /// `GET /v1/awards`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AwardQuery {
     /// Of this campaign.
@@ -35,11 +37,12 @@ pub struct AwardQuery {
     pub after: Option<String>,
     /// Rows of the page.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = limits::PAGE_MAX), extend("default" = limits::PAGE_DEFAULT))]
     pub limit: Option<usize>,
 }
 
 /// An award after an action on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AwardDoc {
     /// Its id.
     pub id: AwardId,
@@ -52,8 +55,10 @@ pub struct AwardDoc {
     /// Why it was given up on, if it was.
     pub dead_reason: Option<DeadReason>,
     /// 0 not sent, 1 sent, 2 send failed.
+    #[schemars(range(max = 2))]
     pub mq_state: u8,
     /// 0 unfinished, 1 delivered, 2 dead or cancelled.
+    #[schemars(range(max = 2))]
     pub grant_state: u8,
     /// An effect may exist that was not recorded.
     pub in_doubt: bool,
@@ -78,7 +83,7 @@ impl From<&Row> for AwardDoc {
 }
 
 /// An award as its winner sees it, who shows the claim token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WinnerDoc {
     /// Its id.
     pub id: AwardId,
@@ -95,6 +100,7 @@ pub struct WinnerDoc {
     /// Why it is held, if it is.
     pub hold_reason: Option<HoldReason>,
     /// 0 unfinished, 1 delivered, 2 dead or cancelled.
+    #[schemars(range(max = 2))]
     pub grant_state: u8,
     /// When it was won.
     pub drawn_at: Timestamp,
@@ -125,35 +131,49 @@ impl From<AwardDetail> for WinnerDoc {
     }
 }
 
+/// An award, as much of it as its reader may see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AwardShown {
+    /// To the bearer of a key.
+    ToKey(Box<AwardDetail>),
+    /// To the bearer of its claim token.
+    ToWinner(WinnerDoc),
+}
+
 /// `POST /v1/awards/{id}/hold, release`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ActionBody {
     /// Why; goes into the operator log.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
 }
 
 /// `POST /v1/awards/{id}/confirm`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConfirmBody {
     /// What the other side gave as a receipt.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::RECEIPT_BYTES_MAX))]
     pub receipt: Option<String>,
     /// Why; goes into the operator log.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
 }
 
 /// `POST /v1/awards/{id}/cancel`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CancelBody {
     /// Give the unit back to the stock, also when an effect may exist.
     pub return_stock: bool,
     /// Why; goes into the operator log.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
     /// For an award whose outcome is unknown: what is known of it. `delivered`
     /// cannot be cancelled.
@@ -162,14 +182,17 @@ pub struct CancelBody {
 }
 
 /// `POST /v1/awards/{id}/shipment`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShipmentBody {
     /// Who carries it.
+    #[schemars(length(min = 1, max = limits::SHIPMENT_TEXT_BYTES_MAX))]
     pub carrier: String,
     /// The number to follow it by.
+    #[schemars(length(min = 1, max = limits::SHIPMENT_TEXT_BYTES_MAX))]
     pub tracking: String,
     /// Why; goes into the operator log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
 }

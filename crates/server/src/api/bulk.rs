@@ -1,11 +1,13 @@
 //! Bulk actions: by filter, counted first, followed by their id.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tombola_core::Timestamp;
+use tombola_core::limits;
 use tombola_core::ports::{BulkFilter, Operation, OperationState};
 
 /// `POST /v1/awards/release`: the awards that match.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BulkBody {
     /// Which; an empty one matches all.
@@ -15,11 +17,12 @@ pub struct BulkBody {
     pub dry_run: bool,
     /// Why; goes into the operator log. Needed unless it only counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
 }
 
 /// `POST /v1/awards/cancel`: the awards that match.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BulkCancelBody {
     /// Which; an empty one matches all.
@@ -32,6 +35,7 @@ pub struct BulkCancelBody {
     pub return_stock: bool,
     /// Why; goes into the operator log. Needed unless it only counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
 }
 
@@ -47,7 +51,7 @@ impl BulkCancelBody {
 }
 
 /// What a bulk action would take.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct BulkDoc {
     /// Only counted.
     pub dry_run: bool,
@@ -59,11 +63,12 @@ pub struct BulkDoc {
 }
 
 /// A bulk action under way or over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationDoc {
     /// Names it.
     pub id: i64,
     /// `requeue`, `cancel`, `release` or `erase`.
+    #[schemars(extend("enum" = ["requeue", "cancel", "release", "erase"]))]
     pub action: String,
     /// Which awards it takes.
     pub filter: BulkFilter,

@@ -1,11 +1,13 @@
 //! Campaigns, their prizes, odds, codes and stock.
 
 use super::CampaignDetail;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tombola_core::campaign::{CampaignFile, CampaignState};
+use tombola_core::limits;
 
 /// What `PUT /v1/campaigns/{campaign}` did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AppliedDoc {
     /// The campaign's slug.
     pub campaign: String,
@@ -17,8 +19,8 @@ pub struct AppliedDoc {
     pub warnings: Vec<String>,
 }
 
-/// `GET /v1/campaigns/{campaign}`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One campaign with its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CampaignShow {
     /// The campaign, its prizes and what became of them.
     #[serde(flatten)]
@@ -31,19 +33,21 @@ pub struct CampaignShow {
 }
 
 /// `POST /v1/campaigns/{campaign}/transitions`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TransitionBody {
     /// A command such as `submit`, `approve`, `start`, or the state it leads to, such
     /// as `started`.
+    #[schemars(extend("enum" = ["submit", "withdraw", "refuse", "approve", "start", "pause", "resume", "close", "reopen", "draft", "submitted", "approved", "started", "paused", "closed", "refused"]))]
     pub to: String,
     /// Why; goes into the operator log. `refuse` needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
 }
 
 /// What a transition did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TransitionDoc {
     /// The campaign's slug.
     pub campaign: String,
@@ -53,21 +57,22 @@ pub struct TransitionDoc {
     pub version: i32,
 }
 
-/// `GET /v1/campaigns/{campaign}/odds`: public.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The odds of a campaign, declared and effective.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OddsDoc {
     /// The campaign's slug.
     pub campaign: String,
     /// The version in force.
     pub version: i32,
     /// `no_win`, `spread` or `fallback`.
+    #[schemars(extend("enum" = ["no_win", "spread", "fallback"]))]
     pub on_unavailable: String,
     /// Each prize, then nothing (`prize` null).
     pub odds: Vec<OddsOf>,
 }
 
 /// The odds of one outcome, in percent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OddsOf {
     /// The prize's slug; null is nothing.
     pub prize: Option<String>,
@@ -80,7 +85,7 @@ pub struct OddsOf {
 }
 
 /// `POST …/prizes/{prize}/codes`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImportQuery {
     /// Pass by codes that the campaign has already.
@@ -88,7 +93,7 @@ pub struct ImportQuery {
 }
 
 /// What an import did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportedDoc {
     /// The campaign's slug.
     pub campaign: String,
@@ -103,7 +108,7 @@ pub struct ImportedDoc {
 }
 
 /// An import that was withdrawn.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WithdrawnDoc {
     /// The campaign's slug.
     pub campaign: String,
@@ -114,18 +119,19 @@ pub struct WithdrawnDoc {
 }
 
 /// `POST …/prizes/{prize}/stock`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StockBody {
     /// Units to add; below zero to withdraw.
     pub add: i64,
     /// Why; goes into the operator log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
 }
 
 /// What a change of stock did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StockDoc {
     /// The campaign's slug.
     pub campaign: String,

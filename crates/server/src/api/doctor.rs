@@ -1,9 +1,10 @@
 //! What `doctor` finds.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckState {
     /// As it should be.
@@ -29,7 +30,7 @@ impl CheckState {
 }
 
 /// What a check found. Several may have one name: one for each thing that is amiss.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// What was checked; stable.
     pub name: String,
@@ -42,7 +43,7 @@ pub struct Finding {
 }
 
 /// `GET /v1/doctor`, and the document of `doctor --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DoctorDoc {
     /// Whether there is no fault.
     pub ok: bool,

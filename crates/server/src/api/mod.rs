@@ -14,7 +14,7 @@ mod secrets;
 mod users;
 
 pub use awards::{
-    ActionBody, AwardDoc, AwardQuery, CancelBody, ConfirmBody, ShipmentBody, WinnerDoc,
+    ActionBody, AwardDoc, AwardQuery, AwardShown, CancelBody, ConfirmBody, ShipmentBody, WinnerDoc,
 };
 pub use bulk::{BulkBody, BulkCancelBody, BulkDoc, OperationDoc};
 pub use campaigns::{
@@ -26,7 +26,7 @@ pub use draws::{AwardStub, DrawBody, DrawDoc, DrawQuery, DrawsDoc};
 pub use keys::{KeyBody, KeyDoc, KeyMadeDoc, PlayerTokenBody, PlayerTokenDoc};
 pub use operations::{
     AuditQuery, DeadLetterQuery, DismissedDoc, EndpointPutDoc, LogQuery, PauseBody, PauseDoc,
-    RequeueBody, RequeuedDoc, VersionDoc,
+    ReadyDoc, RequeueBody, RequeuedDoc, VersionDoc,
 };
 pub use secrets::{SecretRotateBody, SecretRotatedDoc};
 pub use tombola_core::ports::{Address, BulkFilter, DeadFilter, PauseScope};
@@ -37,6 +37,7 @@ pub use tombola_store::read::{
 };
 pub use users::{PointsReversedDoc, UserBlockDoc};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tombola_core::{Timestamp, endpoint::parse_span};
 
@@ -51,7 +52,7 @@ pub fn since(text: &str, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// What an operator says that became of a call whose outcome was unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutcomeWord {
     /// It had its effect.

@@ -1,13 +1,17 @@
 //! Dead letters, pauses of deliveries, endpoints, the operator log, the audit.
 
 use super::{EndpointFact, OutcomeWord};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use tombola_core::campaign::Kind;
+use tombola_core::ids::ID_MAX;
+use tombola_core::limits;
 use tombola_core::ports::{BulkFilter, PauseScope};
 use tombola_core::reason::DeadReason;
 
 /// `GET /v1/dead-letters`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadLetterQuery {
     /// Of this campaign.
@@ -27,15 +31,17 @@ pub struct DeadLetterQuery {
     pub after: Option<String>,
     /// Rows of the page.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = limits::PAGE_MAX), extend("default" = limits::PAGE_DEFAULT))]
     pub limit: Option<usize>,
 }
 
 /// `POST /v1/dead-letters/requeue`: these awards, or all that match the filter.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequeueBody {
     /// These awards.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::STEP_ROWS_MAX), inner(range(min = 1, max = ID_MAX)))]
     pub ids: Vec<i64>,
     /// All that match: then it is an operation, to be followed by its id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,24 +50,26 @@ pub struct RequeueBody {
     pub dry_run: bool,
     /// Spread them over this time, such as `10m`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[0-9]+(ms|s|m|h|d)$"))]
     pub over: Option<String>,
     /// The word on unknown outcomes; only `not-delivered` lets them be repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<OutcomeWord>,
     /// Why; goes into the operator log.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
 }
 
 /// A dead letter that was dismissed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DismissedDoc {
     /// An award's id, or `m<number>` of a message.
     pub id: String,
 }
 
 /// What a requeue of single awards did, or what any requeue would do.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RequeuedDoc {
     /// Only counted.
     pub dry_run: bool,
@@ -76,7 +84,7 @@ pub struct RequeuedDoc {
 }
 
 /// `POST /v1/deliveries/pause, resume`; an absent field matches all.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PauseBody {
     /// Of this campaign.
@@ -90,6 +98,7 @@ pub struct PauseBody {
     pub endpoint: Option<String>,
     /// Why; goes into the operator log.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
 }
 
@@ -105,7 +114,7 @@ impl PauseBody {
 }
 
 /// What a pause or a resume did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PauseDoc {
     /// Whether deliveries of that scope are paused now.
     pub paused: bool,
@@ -116,7 +125,7 @@ pub struct PauseDoc {
 }
 
 /// What `PUT /v1/endpoints/{name}` did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndpointPutDoc {
     /// The endpoint as it is now.
     #[serde(flatten)]
@@ -127,7 +136,7 @@ pub struct EndpointPutDoc {
 }
 
 /// `GET /v1/log`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogQuery {
     /// Since then: RFC 3339, or a span such as `2h`.
@@ -138,25 +147,36 @@ pub struct LogQuery {
     pub by: Option<String>,
     /// About this award.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = ID_MAX))]
     pub award: Option<i64>,
     /// `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
     /// Rows of the page.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = limits::PAGE_MAX), extend("default" = limits::PAGE_DEFAULT))]
     pub limit: Option<usize>,
 }
 
 /// `GET /v1/audit`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditQuery {
     /// Also replay every draw from its roll and its rules.
     pub full: bool,
 }
 
-/// `GET /version`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Whether the server is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReadyDoc {
+    /// Whether all is well.
+    pub ready: bool,
+    /// Each dependency: `ok`, or what is the matter.
+    pub checks: BTreeMap<String, String>,
+}
+
+/// What the server is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VersionDoc {
     /// Of the program.
     pub version: String,

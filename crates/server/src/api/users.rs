@@ -1,9 +1,10 @@
 //! Users and their points.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Whether a user may draw.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserBlockDoc {
     /// Who.
     pub user: String,
@@ -12,7 +13,7 @@ pub struct UserBlockDoc {
 }
 
 /// Points that were taken back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PointsReversedDoc {
     /// The award that had given them.
     pub award: i64,

@@ -19,6 +19,7 @@ pub struct ReferenceArgs {
 pub(super) fn run(args: &ReferenceArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let files = [
         ("config.example.toml", crate::config::example()),
+        ("openapi.json", crate::http::openapi()),
         ("docs/reference/config.md", crate::config::page()),
         ("docs/reference/errors.md", crate::http::errors_page()),
         ("docs/reference/cli.md", commands_page()),

@@ -13,11 +13,18 @@ use tombola_core::ports::Role;
 use tombola_store::read::AuditDepth;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![Route::get(
-        "/v1/audit",
-        Access::of(&[Role::Operator, Role::Auditor]),
-        audit,
-    )]
+    vec![
+        Route::get(
+            "/v1/audit",
+            Access::of(&[Role::Operator, Role::Auditor]),
+            audit,
+        )
+        .about(
+            "Audit",
+            "Counts again from the rows what every number says, and draws a sample of the draws \
+             again from their rolls. One runs at a time; it takes seconds on a large database.",
+        ),
+    ]
 }
 
 async fn audit(

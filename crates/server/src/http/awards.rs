@@ -6,13 +6,13 @@ use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
 use super::{Route, Scope};
 use crate::api::{
-    self, ActionBody, Address, AwardDetail, AwardDoc, AwardFact, AwardQuery, CancelBody,
-    ConfirmBody, OutcomeWord, Page, PageQuery, ShipmentBody, WinnerDoc,
+    self, ActionBody, Address, AwardDetail, AwardDoc, AwardFact, AwardQuery, AwardShown,
+    CancelBody, ConfirmBody, OutcomeWord, Page, PageQuery, ShipmentBody, WinnerDoc,
 };
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use serde_json::json;
 use tombola_core::award::Refusal;
 use tombola_core::campaign::Kind;
 use tombola_core::ports::{Acted, Action, Operate, Role};
@@ -21,32 +21,117 @@ use tombola_store::read::AwardFilter;
 
 const READERS: &[Role] = &[Role::Client, Role::Deliverer, Role::Operator, Role::Auditor];
 
+/// What an action on an award may be refused with.
+const REFUSALS: &[Code] = &[
+    Code::AwardNotFound,
+    Code::AwardDelivering,
+    Code::OutcomeUnknown,
+    Code::AwardState,
+];
+
 pub(super) fn routes() -> Vec<Route> {
+    [reads(), actions(), physical()]
+        .into_iter()
+        .flatten()
+        .map(|route| route.scoped(Scope::OfHandler))
+        .chain([listed()])
+        .collect()
+}
+
+fn listed() -> Route {
+    Route::get(
+        "/v1/awards",
+        Access::of(&[Role::Deliverer, Role::Operator, Role::Auditor]),
+        list,
+    )
+    .about(
+        "List awards",
+        "Awards, newest first. A deliverer sees those of kind `external`, and no others.",
+    )
+    .scoped(Scope::Query)
+}
+
+fn reads() -> Vec<Route> {
+    vec![
+        Route::get("/v1/awards/{id}", Access::or_winner(READERS), show)
+            .about(
+                "Show award",
+                "One award with its timeline. `content`, the text or code of a delivered award, is \
+                 whole for the client that drew it and for an admin, and masked for others. With \
+                 the claim token the answer is what concerns its winner.",
+            )
+            .errors(&[Code::AwardNotFound]),
+    ]
+}
+
+fn actions() -> Vec<Route> {
     let operator = Access::of(&[Role::Operator]);
     vec![
-        Route::get(
-            "/v1/awards",
-            Access::of(&[Role::Deliverer, Role::Operator, Role::Auditor]),
-            list,
-        )
-        .scoped(Scope::Query),
-        Route::get("/v1/awards/{id}", Access::or_winner(READERS), show).scoped(Scope::OfHandler),
-        Route::post("/v1/awards/{id}/hold", operator, hold).scoped(Scope::OfHandler),
-        Route::post("/v1/awards/{id}/release", operator, release).scoped(Scope::OfHandler),
+        Route::post("/v1/awards/{id}/hold", operator, hold)
+            .about(
+                "Hold award",
+                "Holds an award that waits for its delivery, until it is released.",
+            )
+            .errors(REFUSALS)
+            .example(json!({ "reason": "the winner asked us to wait" })),
+        Route::post("/v1/awards/{id}/release", operator, release)
+            .about(
+                "Release award",
+                "Ends a hold that an operator or a date was to end: the award is delivered now.",
+            )
+            .errors(REFUSALS)
+            .example(json!({ "reason": "the winner is back" })),
         Route::post(
             "/v1/awards/{id}/confirm",
             Access::of(&[Role::Deliverer, Role::Operator]),
             confirm,
         )
-        .scoped(Scope::OfHandler),
-        Route::post("/v1/awards/{id}/cancel", operator, cancel).scoped(Scope::OfHandler),
+        .about(
+            "Confirm award",
+            "Says that the award was delivered: by another service, by a carrier, or by a call \
+             whose outcome was unknown.",
+        )
+        .errors(REFUSALS)
+        .example(json!({ "receipt": "booking 8817", "reason": "seen at the partner" })),
+        Route::post("/v1/awards/{id}/cancel", operator, cancel)
+            .about(
+                "Cancel award",
+                "Ends an award that was not delivered. Its unit goes back to the stock unless an \
+                 effect may exist, or if `return_stock` says so.",
+            )
+            .errors(REFUSALS)
+            .example(json!({ "reason": "won twice by mistake of ours", "return_stock": true })),
+    ]
+}
+
+fn physical() -> Vec<Route> {
+    vec![
         Route::post(
             "/v1/awards/{id}/address",
             Access::or_winner(&[Role::Client, Role::Operator]),
             address,
         )
-        .scoped(Scope::OfHandler),
-        Route::post("/v1/awards/{id}/shipment", operator, ship).scoped(Scope::OfHandler),
+        .about(
+            "Give address",
+            "Stores where a physical prize goes; addresses are never shown again. An award that \
+             waits for it moves on.",
+        )
+        .errors(REFUSALS)
+        .example(json!({
+            "name": "Ann Lee", "lines": ["Main street 1"], "postal_code": "5003",
+            "city": "Bergen", "country": "NO"
+        })),
+        Route::post(
+            "/v1/awards/{id}/shipment",
+            Access::of(&[Role::Operator]),
+            ship,
+        )
+        .about(
+            "Enter shipment",
+            "Says that a physical prize is on its way; confirm the award when it has come.",
+        )
+        .errors(REFUSALS)
+        .example(json!({ "carrier": "Posten", "tracking": "RB123456785NO" })),
     ]
 }
 
@@ -120,17 +205,17 @@ async fn show(
     State(app): State<App>,
     caller: Caller,
     Names(id): Names<String>,
-) -> Result<Response, ApiError> {
+) -> Result<Json<AwardShown>, ApiError> {
     let award = visible(&app, &caller, &id).await?;
     let is_own = caller.has_drawn(&award.client);
-    Ok(match caller.role() {
-        None => Json(WinnerDoc::from(award)).into_response(),
-        Some(Role::Admin) => Json(award).into_response(),
-        Some(Role::Client) if is_own => Json(award).into_response(),
+    Ok(Json(match caller.role() {
+        None => AwardShown::ToWinner(WinnerDoc::from(award)),
+        Some(Role::Admin) => AwardShown::ToKey(award.into()),
+        Some(Role::Client) if is_own => AwardShown::ToKey(award.into()),
         Some(Role::Client | Role::Deliverer | Role::Operator | Role::Auditor) => {
-            Json(award.masked()).into_response()
+            AwardShown::ToKey(award.masked().into())
         }
-    })
+    }))
 }
 
 /// One action on one award, and what the table said to it.

@@ -29,7 +29,16 @@ use tombola_store::backup;
 const CHUNK_BYTES: usize = 256 * 1024;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![Route::get("/v1/backup", Access::of(&[]), fetch)]
+    vec![
+        Route::get("/v1/backup", Access::of(&[]), fetch)
+            .about(
+                "Fetch backup",
+                "The whole database as one file of SQLite, taken beside everything that goes on. \
+                 One at a time.",
+            )
+            .answers_raw(200, "application/vnd.sqlite3")
+            .errors(&[Code::BackupInProgress, Code::NoSpace]),
+    ]
 }
 
 async fn fetch(State(app): State<App>, caller: Caller) -> Result<Response, ApiError> {

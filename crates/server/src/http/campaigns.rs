@@ -20,17 +20,78 @@ const READERS: Access = Access::of(&[Role::Operator, Role::Auditor]);
 pub(super) fn routes() -> Vec<Route> {
     let operator = Access::of(&[Role::Operator]);
     vec![
-        Route::get("/v1/campaigns", READERS, list),
-        Route::get("/v1/campaigns/{campaign}", READERS, show),
-        Route::put("/v1/campaigns/{campaign}", operator, put),
-        Route::post("/v1/campaigns/{campaign}/transitions", operator, transition),
-        Route::get("/v1/campaigns/{campaign}/odds", Access::PUBLIC, odds),
+        Route::get("/v1/campaigns", READERS, list)
+            .about("List campaigns", "Campaigns by slug, with their phase now."),
+        Route::get("/v1/campaigns/{campaign}", READERS, show)
+            .about(
+                "Show campaign",
+                "One campaign with its prizes, odds, stock and what became of its awards, and the \
+                 campaign file of each version that counts.",
+            )
+            .errors(&[Code::CampaignNotFound]),
+        Route::put("/v1/campaigns/{campaign}", operator, put)
+            .about(
+                "Put campaign",
+                "The campaign file as JSON. A file that differs from the newest version makes a \
+                 new one in draft; the version in force is never edited. Every problem of the file \
+                 is named, each with its pointer and its mend.",
+            )
+            .body::<CampaignFile>()
+            .errors(&[Code::KindChanged, Code::CampaignNotEditable])
+            .example(example_file()),
+        Route::post("/v1/campaigns/{campaign}/transitions", operator, transition)
+            .about(
+                "Move campaign",
+                "Submits, approves, starts, pauses, resumes, closes or reopens: the campaign, or \
+                 its newest version where one stands beside the version in force.",
+            )
+            .errors(&[
+                Code::CampaignNotFound,
+                Code::TransitionNotAllowed,
+                Code::SecondPersonNeeded,
+                Code::CampaignNotReady,
+            ])
+            .example(json!({ "to": "submit" })),
+        Route::get("/v1/campaigns/{campaign}/odds", Access::PUBLIC, odds)
+            .about(
+                "Show odds",
+                "The odds as declared, and as they are now with what is out of stock or over its \
+                 daily cap.",
+            )
+            .errors(&[Code::CampaignNotFound]),
         Route::get(
             "/v1/campaigns/{campaign}/users/{user}",
             Access::or_player(&[Role::Client, Role::Operator, Role::Auditor]),
             user,
-        ),
+        )
+        .about(
+            "Show allowance",
+            "What a user may still draw in a campaign, and why no more.",
+        )
+        .errors(&[Code::CampaignNotFound, Code::InvalidBody]),
     ]
+}
+
+/// One prize of each kind that needs nothing else, and a mug.
+fn example_file() -> Value {
+    json!({
+        "campaign": {
+            "slug": "autumn-fair", "name": "Autumn fair", "time_zone": "Asia/Shanghai",
+        },
+        "limits": { "per_user_total": 30, "per_user_per_day": 10 },
+        "odds": { "on_unavailable": "fallback", "fallback": "thanks" },
+        "prize": [
+            {
+                "slug": "mug", "name": "A mug", "kind": "physical", "odds": "10%", "stock": 300,
+                "per_user_wins": 1, "claim_within": "14d", "return_stock": true,
+            },
+            {
+                "slug": "coffee", "name": "Coffee voucher", "kind": "code", "odds": "20%",
+                "stock": 3,
+            },
+            { "slug": "thanks", "name": "10 points", "kind": "points", "points": 10, "odds": "60%" },
+        ],
+    })
 }
 
 async fn list(

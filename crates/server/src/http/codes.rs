@@ -13,6 +13,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 use tombola_core::ports::{
     Actor, Catalog, ImportBegun, ImportFinished, ImportId, KeptRequest, RequestKey, Role,
 };
@@ -28,17 +29,43 @@ pub(super) fn routes() -> Vec<Route> {
             Access::of(&[Role::Operator]),
             import_codes,
         )
-        .keys(KeyRule::OfHandler),
+        .about(
+            "Import codes",
+            "Codes of a prize of kind `code`, one a line in the first column, all or nothing. A \
+             first line `code` is a heading. A code is unique in its campaign.",
+        )
+        .body_raw("text/csv")
+        .answers::<ImportedDoc>(200)
+        .keys(KeyRule::OfHandler)
+        .errors(&[
+            Code::RequestInProgress,
+            Code::PrizeNotFound,
+            Code::InvalidCodes,
+            Code::ImportReplaced,
+        ])
+        .example("code\nCOFFEE-0001\nCOFFEE-0002\nCOFFEE-0003\n"),
         Route::post(
             "/v1/campaigns/{campaign}/prizes/{prize}/codes/{import}/withdraw",
             Access::of(&[Role::Operator]),
             withdraw,
-        ),
+        )
+        .about(
+            "Withdraw import",
+            "No code of the import is given from now on; those that were given stay with their \
+             awards.",
+        )
+        .errors(&[Code::ImportNotFound])
+        .example(json!({ "reason": "the partner sent last year's codes" })),
         Route::get(
             "/v1/campaigns/{campaign}/codes",
             Access::of(&[Role::Operator, Role::Auditor]),
             stats,
-        ),
+        )
+        .about(
+            "Count codes",
+            "The codes of a campaign by prize and import, counted and never shown.",
+        )
+        .errors(&[Code::CampaignNotFound]),
     ]
 }
 

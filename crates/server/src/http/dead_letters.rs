@@ -7,13 +7,14 @@ use super::input::{self, JsonBody, Names, Params};
 use super::operations::Bulk;
 use super::{Route, Scope};
 use crate::api::{
-    ActionBody, DeadFilter, DeadLetterFact, DeadLetterQuery, DismissedDoc, KeptMessageFact,
-    OutcomeWord, Page, PageQuery, RequeueBody, RequeuedDoc,
+    ActionBody, BulkDoc, DeadFilter, DeadLetterFact, DeadLetterQuery, DismissedDoc,
+    KeptMessageFact, OperationDoc, OutcomeWord, Page, PageQuery, RequeueBody, RequeuedDoc,
 };
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 use std::time::Duration;
 use tombola_core::award::Refusal;
 use tombola_core::endpoint::parse_span;
@@ -28,23 +29,53 @@ pub(super) fn routes() -> Vec<Route> {
             Access::of(&[Role::Operator, Role::Auditor]),
             list,
         )
+        .about(
+            "List dead letters",
+            "Awards that were given up on, newest first, and after them messages that changed no \
+             award. A filter that names a campaign, a kind or an award's reason leaves messages out.",
+        )
         .scoped(Scope::Query),
         Route::post(
             "/v1/dead-letters/requeue",
             Access::of(&[Role::Operator]),
             requeue,
         )
-        .scoped(Scope::OfHandler),
+        .about(
+            "Requeue dead letters",
+            "Puts awards back on the path: those of `ids` at once, or all that match `filter` as an \
+             operation. One whose outcome is unknown is left, unless `outcome` says \
+             `not-delivered`.",
+        )
+        .scoped(Scope::OfHandler)
+        .answers::<RequeuedDoc>(200)
+        .answers::<BulkDoc>(200)
+        .answers::<OperationDoc>(202)
+        .errors(&[Code::OutcomeUnknown, Code::AwardNotFound])
+        .example(json!({
+            "filter": { "campaign": "autumn-fair", "reason": "exhausted" }, "dry_run": true
+        })),
         Route::get(
             "/v1/dead-letters/{id}",
             Access::of(&[Role::Operator, Role::Auditor]),
             show_message,
-        ),
+        )
+        .about(
+            "Show dead message",
+            "A kept message whole, by `m` and its number; a dead award is shown by \
+             `/v1/awards/{id}`.",
+        )
+        .errors(&[Code::DeadLetterNotFound]),
         Route::post(
             "/v1/dead-letters/{id}/dismiss",
             Access::of(&[Role::Operator]),
             dismiss,
-        ),
+        )
+        .about(
+            "Dismiss dead letter",
+            "Takes a dead letter off the list: nothing more is to be done about it.",
+        )
+        .errors(&[Code::DeadLetterNotFound])
+        .example(json!({ "reason": "settled with the winner by phone" })),
     ]
 }
 

@@ -8,14 +8,36 @@ use crate::api::{PauseBody, PauseDoc, PauseScope};
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
+use serde_json::json;
 use tombola_core::ports::{Operate, Role};
 use tombola_core::reason::HoldReason;
 
 pub(super) fn routes() -> Vec<Route> {
     let operator = Access::of(&[Role::Operator]);
     vec![
-        Route::post("/v1/deliveries/pause", operator, pause).scoped(Scope::OfHandler),
-        Route::post("/v1/deliveries/resume", operator, resume).scoped(Scope::OfHandler),
+        Route::post("/v1/deliveries/pause", operator, pause)
+            .about(
+                "Pause deliveries",
+                "Holds awards of that scope instead of delivering them, as when the wrong codes \
+                 went up. Draws go on.",
+            )
+            .scoped(Scope::OfHandler)
+            .errors(&[
+                Code::CampaignNotFound,
+                Code::PrizeNotFound,
+                Code::EndpointNotFound,
+            ])
+            .example(json!({
+                "campaign": "autumn-fair", "prize": "coffee", "reason": "wrong codes went up"
+            })),
+        Route::post("/v1/deliveries/resume", operator, resume)
+            .about(
+                "Resume deliveries",
+                "Ends the pause of exactly that scope; what was held goes on.",
+            )
+            .scoped(Scope::OfHandler)
+            .errors(&[Code::NotPaused])
+            .example(json!({ "campaign": "autumn-fair", "prize": "coffee" })),
     ]
 }
 

@@ -11,11 +11,18 @@ use axum::extract::State;
 use tombola_core::ports::Role;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![Route::get(
-        "/v1/doctor",
-        Access::of(&[Role::Operator, Role::Auditor]),
-        look,
-    )]
+    vec![
+        Route::get(
+            "/v1/doctor",
+            Access::of(&[Role::Operator, Role::Auditor]),
+            look,
+        )
+        .about(
+            "Doctor",
+            "Looks at the database, the disk, the clock, the settings and what waits, and says what \
+             to do about each thing that is amiss. It reads the whole file.",
+        ),
+    ]
 }
 
 async fn look(State(app): State<App>) -> Json<DoctorDoc> {

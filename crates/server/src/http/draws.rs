@@ -12,6 +12,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tombola_core::draw::{DrawFact, DrawRefusal};
@@ -27,19 +28,42 @@ pub(super) fn routes() -> Vec<Route> {
             Access::or_player(&[Role::Client]),
             draw,
         )
-        .keys(KeyRule::OfHandler),
+        .about(
+            "Draw",
+            "Draws once, or `count` times in one transaction, all or none. The answer is committed \
+             with the award and the message that asks for its delivery. Send the request again with \
+             the same key and body whenever an answer is lost: it is answered with the same bytes.",
+        )
+        .answers::<DrawsDoc>(201)
+        .keys(KeyRule::OfHandler)
+        .errors(&[
+            Code::CampaignNotFound,
+            Code::CampaignNotRunning,
+            Code::AllowanceExhausted,
+            Code::UserBlocked,
+            Code::UserErased,
+            Code::CountTooLarge,
+        ])
+        .example(json!({ "user": "u1", "count": 2 })),
         Route::get(
             "/v1/draws",
             Access::of(&[Role::Operator, Role::Auditor]),
             list,
         )
+        .about("List draws", "Draws, newest first, those that won nothing too.")
         .scoped(Scope::Query),
         Route::get(
             "/v1/draws/{id}",
             Access::of(&[Role::Client, Role::Operator, Role::Auditor]),
             show,
         )
-        .scoped(Scope::OfHandler),
+        .about(
+            "Show draw",
+            "One draw; the state of its award is today's. A client sees what it drew, with the \
+             claim token; others see it without.",
+        )
+        .scoped(Scope::OfHandler)
+        .errors(&[Code::DrawNotFound]),
     ]
 }
 

@@ -23,19 +23,47 @@ const SECRET_PREFIX: &str = "whsec_";
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get("/v1/endpoints", READERS, list),
-        Route::get("/v1/endpoints/{name}", READERS, show),
-        Route::put("/v1/endpoints/{name}", Access::of(&[]), put),
+        Route::get("/v1/endpoints", READERS, list).about(
+            "List endpoints",
+            "All endpoints by name, without their secrets.",
+        ),
+        Route::get("/v1/endpoints/{name}", READERS, show)
+            .about("Show endpoint", "One endpoint, without its secrets.")
+            .errors(&[Code::EndpointNotFound]),
+        Route::put("/v1/endpoints/{name}", Access::of(&[]), put)
+            .about(
+                "Put endpoint",
+                "Makes or changes an endpoint. Without `secret` the one that is kept stays, or one \
+                 is made and shown this once.",
+            )
+            .errors(&[Code::InvalidEndpoint])
+            .example(json!({
+                "name": "coupon-service", "url": "https://coupons.example/awards",
+                "idempotent": true, "conflict_means_delivered": true, "timeout": "10s",
+                "concurrency": 16, "rate": "50/s"
+            })),
         Route::post(
             "/v1/endpoints/{name}/enable",
             Access::of(&[Role::Operator]),
             enable,
-        ),
+        )
+        .about(
+            "Enable endpoint",
+            "It is called again, and awards that were held meanwhile go on.",
+        )
+        .errors(&[Code::EndpointNotFound])
+        .example(json!({ "reason": "they are back" })),
         Route::post(
             "/v1/endpoints/{name}/disable",
             Access::of(&[Role::Operator]),
             disable,
-        ),
+        )
+        .about(
+            "Disable endpoint",
+            "It is not called any more; its awards are held.",
+        )
+        .errors(&[Code::EndpointNotFound])
+        .example(json!({ "reason": "they asked for it" })),
     ]
 }
 

@@ -2,23 +2,35 @@
 
 use super::Route;
 use super::auth::Access;
-use crate::api::VersionDoc;
+use crate::api::{ReadyDoc, VersionDoc};
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use axum::response::{IntoResponse, Response};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get("/livez", Access::PUBLIC, async || "ok\n"),
-        Route::get("/readyz", Access::PUBLIC, ready),
-        Route::get("/version", Access::PUBLIC, version),
+        Route::get("/livez", Access::PUBLIC, async || "ok\n").about(
+            "Alive",
+            "Whether the process answers; it looks at nothing else.",
+        ),
+        Route::get("/readyz", Access::PUBLIC, ready)
+            .about(
+                "Ready",
+                "Each dependency by name: `ok`, or what is the matter. 503 if any is not ok.",
+            )
+            .answers::<ReadyDoc>(200)
+            .answers::<ReadyDoc>(503),
+        Route::get("/version", Access::PUBLIC, version).about(
+            "Version",
+            "The program's version, and the name that its messages carry as `origin`.",
+        ),
     ]
 }
 
 /// Each dependency by name: `ok`, or what is the matter. 503 if any is not ok.
-async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
+async fn ready(State(app): State<App>) -> Response {
     let checks = app.readiness().await;
     let is_ready = checks.iter().all(|(_, state)| state == "ok");
     let status = if is_ready {
@@ -26,11 +38,12 @@ async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let checks: serde_json::Map<String, Value> = checks
+    let checks = checks
         .into_iter()
-        .map(|(name, state)| (name.to_owned(), state.into()))
+        .map(|(name, state)| (name.to_owned(), state))
         .collect();
-    (status, Json(json!({ "ready": is_ready, "checks": checks })))
+    let ready = is_ready;
+    (status, Json(ReadyDoc { ready, checks })).into_response()
 }
 
 async fn version(State(app): State<App>) -> Json<VersionDoc> {

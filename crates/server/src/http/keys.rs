@@ -11,15 +11,29 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use serde_json::json;
 use tombola_core::limits;
 use tombola_core::ports::{ApiKey, Catalog};
 
 pub(super) fn routes() -> Vec<Route> {
     let admin = Access::of(&[]);
     vec![
-        Route::get("/v1/keys", admin, list),
-        Route::post("/v1/keys", admin, create),
-        Route::post("/v1/keys/{id}/revoke", admin, revoke),
+        Route::get("/v1/keys", admin, list).about(
+            "List keys",
+            "All keys, those that are revoked too; never the keys themselves.",
+        ),
+        Route::post("/v1/keys", admin, create)
+            .about(
+                "Create key",
+                "Makes a key and shows it this once. Several keys may have one client name: a \
+                 rotation then keeps the scope of request keys.",
+            )
+            .answers::<KeyMadeDoc>(201)
+            .example(json!({ "role": "client", "client": "app" })),
+        Route::post("/v1/keys/{id}/revoke", admin, revoke)
+            .about("Revoke key", "Ends a key at once.")
+            .errors(&[Code::KeyNotFound])
+            .example(json!({ "reason": "it was in a log" })),
     ]
 }
 

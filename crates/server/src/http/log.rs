@@ -14,11 +14,17 @@ use tombola_core::ports::Role;
 use tombola_store::read::LogFilter;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![Route::get(
-        "/v1/log",
-        Access::of(&[Role::Operator, Role::Auditor]),
-        list,
-    )]
+    vec![
+        Route::get(
+            "/v1/log",
+            Access::of(&[Role::Operator, Role::Auditor]),
+            list,
+        )
+        .about(
+            "Read log",
+            "What operators did, newest first: who, when, to what and why.",
+        ),
+    ]
 }
 
 async fn list(

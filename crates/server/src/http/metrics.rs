@@ -19,11 +19,11 @@ use tombola_engine::meters::Histogram;
 use tombola_store::read::Gauges;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![Route::get(
-        "/metrics",
-        Access::of(&[Role::Auditor]),
-        metrics,
-    )]
+    vec![
+        Route::get("/metrics", Access::of(&[Role::Auditor]), metrics)
+            .about("Read metrics", "Metrics as Prometheus text.")
+            .answers_raw(200, "text/plain; version=0.0.4"),
+    ]
 }
 
 async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {

@@ -10,6 +10,7 @@ mod campaigns;
 mod codes;
 mod dead_letters;
 mod deliveries;
+mod docs;
 mod doctor;
 mod draws;
 mod endpoints;
@@ -20,14 +21,17 @@ mod keys;
 pub(crate) mod listen;
 mod log;
 mod metrics;
+mod openapi;
 mod operations;
 mod player_tokens;
 mod rates;
 mod replay;
 mod request;
 mod room;
+mod route;
 mod seats;
 mod secrets;
+mod signature;
 mod stock;
 mod stream;
 mod tls;
@@ -42,113 +46,93 @@ pub(crate) use tls::Tls;
 use crate::app::App;
 use auth::Access;
 use axum::Router;
-use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
-use axum::routing::MethodRouter;
 use error::{ApiError, Code};
-use replay::KeyRule;
+pub(crate) use route::{Route, Scope};
 
-/// One route: its address, what it asks of its caller, and its handler.
-pub(crate) struct Route {
-    method: Method,
-    path: &'static str,
-    access: Access,
-    scope: Scope,
-    keys: KeyRule,
-    handler: MethodRouter<App>,
+/// Routes that belong together, as the document shows them.
+struct Group {
+    name: &'static str,
+    about: &'static str,
+    routes: fn() -> Vec<Route>,
 }
 
-/// How a route tells which campaign it speaks of: a key may be for some only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    /// It tells everybody the same.
-    Public,
-    /// By the slug in its address.
-    Path,
-    /// By `?campaign=`.
-    Query,
-    /// The handler knows.
-    OfHandler,
-    /// It speaks of all campaigns.
-    All,
-}
-
-impl Route {
-    fn new(method: Method, path: &'static str, access: Access, handler: MethodRouter<App>) -> Self {
-        let is_act = method == Method::POST;
-        let scope = match () {
-            () if access.is_public => Scope::Public,
-            () if path.contains("{campaign}") => Scope::Path,
-            () => Scope::All,
-        };
-        Self {
-            method,
-            path,
-            access,
-            scope,
-            keys: if is_act {
-                KeyRule::Optional
-            } else {
-                KeyRule::None
-            },
-            handler,
-        }
-    }
-
-    fn get<H: Handler<T, App>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
-        Self::new(Method::GET, path, access, axum::routing::get(handler))
-    }
-
-    fn post<H: Handler<T, App>, T: 'static>(
-        path: &'static str,
-        access: Access,
-        handler: H,
-    ) -> Self {
-        Self::new(Method::POST, path, access, axum::routing::post(handler))
-    }
-
-    fn put<H: Handler<T, App>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
-        Self::new(Method::PUT, path, access, axum::routing::put(handler))
-    }
-
-    /// How it tells which campaign it speaks of.
-    fn scoped(self, scope: Scope) -> Self {
-        Self { scope, ..self }
-    }
-
-    /// What it does about `Idempotency-Key`; a POST may have one unless said here.
-    fn keys(self, keys: KeyRule) -> Self {
-        Self { keys, ..self }
+const fn group(name: &'static str, about: &'static str, routes: fn() -> Vec<Route>) -> Group {
+    Group {
+        name,
+        about,
+        routes,
     }
 }
 
-/// Every route.
+/// Every route there is.
+const GROUPS: &[Group] = &[
+    group(
+        "Draws",
+        "One try of one user, and what came of it.",
+        draws::routes,
+    ),
+    group(
+        "Awards",
+        "What winners are owed, and what people do about it.",
+        awards::routes,
+    ),
+    group(
+        "Campaigns",
+        "Rules, odds and periods, as versions.",
+        campaigns::routes,
+    ),
+    group("Codes", "The pool of prizes of kind `code`.", codes::routes),
+    group("Stock", "Units of a prize.", stock::routes),
+    group(
+        "Endpoints",
+        "Outside services that deliver prizes of kind `webhook`.",
+        endpoints::routes,
+    ),
+    group(
+        "Dead letters",
+        "What was given up on, and its way back.",
+        dead_letters::routes,
+    ),
+    group("Deliveries", "Stopped for a while.", deliveries::routes),
+    group(
+        "Operations",
+        "Bulk actions, which go on behind their answer.",
+        operations::routes,
+    ),
+    group("Users", "One user over all campaigns.", users::routes),
+    group("Keys", "Who may call.", keys::routes),
+    group(
+        "Player tokens",
+        "Who may draw for one user.",
+        player_tokens::routes,
+    ),
+    group(
+        "Secrets",
+        "What signs tokens and seals codes and addresses.",
+        secrets::routes,
+    ),
+    group("Log", "What operators did.", log::routes),
+    group("Audit", "Proof that every number is right.", audit::routes),
+    group("Backup", "The database as one file.", backup::routes),
+    group("Doctor", "What is amiss, and its mend.", doctor::routes),
+    group("Metrics", "For Prometheus.", metrics::routes),
+    group(
+        "Server",
+        "Whether it lives, and what it is.",
+        health::routes,
+    ),
+    group("Documents", "What this API is, by itself.", docs::routes),
+];
+
 fn table() -> Vec<Route> {
-    [
-        health::routes(),
-        draws::routes(),
-        awards::routes(),
-        campaigns::routes(),
-        codes::routes(),
-        stock::routes(),
-        endpoints::routes(),
-        dead_letters::routes(),
-        deliveries::routes(),
-        operations::routes(),
-        users::routes(),
-        keys::routes(),
-        player_tokens::routes(),
-        secrets::routes(),
-        log::routes(),
-        audit::routes(),
-        backup::routes(),
-        doctor::routes(),
-        metrics::routes(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    GROUPS.iter().flat_map(|group| (group.routes)()).collect()
+}
+
+/// The OpenAPI document, as it is committed.
+pub fn openapi() -> String {
+    openapi::text()
 }
 
 /// Every route with what it asks of its caller: method, path, access. The tests of

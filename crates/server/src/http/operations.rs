@@ -13,6 +13,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 use tombola_core::ports::{Actor, BulkAction, BulkSpec, Operate, Operation, Role};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -21,11 +22,42 @@ pub(super) fn routes() -> Vec<Route> {
         Access::of(&[Role::Operator, Role::Auditor]),
     );
     vec![
-        Route::post("/v1/awards/cancel", operator, cancel_awards).scoped(Scope::OfHandler),
-        Route::post("/v1/awards/release", operator, release_awards).scoped(Scope::OfHandler),
-        Route::get("/v1/operations", readers, list),
-        Route::get("/v1/operations/{id}", readers, show),
-        Route::post("/v1/operations/{id}/cancel", operator, cancel),
+        Route::post("/v1/awards/cancel", operator, cancel_awards)
+            .about(
+                "Cancel awards",
+                "Ends all awards that match and were not delivered, as an operation.",
+            )
+            .scoped(Scope::OfHandler)
+            .answers::<BulkDoc>(200)
+            .answers::<OperationDoc>(202)
+            .example(json!({
+                "filter": { "campaign": "autumn-fair", "prize": "mug", "state": "held" },
+                "reason": "the mugs broke", "return_stock": true, "dry_run": true
+            })),
+        Route::post("/v1/awards/release", operator, release_awards)
+            .about(
+                "Release awards",
+                "Ends the holds of all awards that match, as an operation.",
+            )
+            .scoped(Scope::OfHandler)
+            .answers::<BulkDoc>(200)
+            .answers::<OperationDoc>(202)
+            .example(json!({
+                "filter": { "campaign": "autumn-fair", "hold_reason": "manual" },
+                "reason": "all were checked"
+            })),
+        Route::get("/v1/operations", readers, list)
+            .about("List operations", "Bulk actions, newest first."),
+        Route::get("/v1/operations/{id}", readers, show)
+            .about("Show operation", "How far a bulk action is.")
+            .errors(&[Code::OperationNotFound]),
+        Route::post("/v1/operations/{id}/cancel", operator, cancel)
+            .about(
+                "Cancel operation",
+                "Stops a bulk action after its present step; what was done stays done.",
+            )
+            .errors(&[Code::OperationNotFound])
+            .example(json!({ "reason": "the filter was too wide" })),
     ]
 }
 

@@ -4,13 +4,13 @@
 use super::auth::{Access, Caller};
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody};
+use super::signature::Created;
 use super::{Route, Scope};
 use crate::api::{PlayerTokenBody, PlayerTokenDoc};
 use crate::app::App;
 use crate::player::{self, Player};
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use serde_json::json;
 use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::endpoint::parse_span;
@@ -20,7 +20,14 @@ use tombola_core::ports::Role;
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::post("/v1/player-tokens", Access::of(&[Role::Client]), create)
-            .scoped(Scope::OfHandler),
+            .about(
+                "Create player token",
+                "A token for the page of one user in one campaign, for a short time: with it the \
+                 page draws and sees what was won, without a key of the client.",
+            )
+            .scoped(Scope::OfHandler)
+            .errors(&[Code::CampaignNotFound])
+            .example(json!({ "campaign": "autumn-fair", "user": "u1", "ttl": "15m" })),
     ]
 }
 
@@ -28,7 +35,7 @@ async fn create(
     State(app): State<App>,
     caller: Caller,
     JsonBody(body): JsonBody<PlayerTokenBody>,
-) -> Result<(StatusCode, Json<PlayerTokenDoc>), ApiError> {
+) -> Result<Created<PlayerTokenDoc>, ApiError> {
     input::user(&body.user)?;
     caller.check_campaign(Some(&body.campaign))?;
     let life = life(body.ttl.as_deref())?;
@@ -52,7 +59,7 @@ async fn create(
         user: body.user,
         expires_at,
     };
-    Ok((StatusCode::CREATED, Json(made)))
+    Ok(Created(made))
 }
 
 fn life(text: Option<&str>) -> Result<Duration, ApiError> {

@@ -9,12 +9,22 @@ use crate::api::{SealFact, SecretRotateBody, SecretRotatedDoc};
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
+use serde_json::json;
 use tombola_core::ports::Role;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get("/v1/secrets", Access::of(&[Role::Auditor]), show),
-        Route::post("/v1/secrets/rotate", Access::of(&[]), rotate),
+        Route::get("/v1/secrets", Access::of(&[Role::Auditor]), show).about(
+            "Show secrets",
+            "Which version of the secret seals how many rows; no secret is shown.",
+        ),
+        Route::post("/v1/secrets/rotate", Access::of(&[]), rotate)
+            .about(
+                "Rotate secret",
+                "Makes a new version, which signs and seals from now on; older rows are sealed anew \
+                 behind the answer.",
+            )
+            .example(json!({ "reason": "once a year" })),
     ]
 }
 

@@ -9,6 +9,7 @@ use crate::api::{StockBody, StockDoc};
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
+use serde_json::json;
 use tombola_core::ports::{Catalog, Role, StockChanged};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -18,7 +19,17 @@ pub(super) fn routes() -> Vec<Route> {
             Access::of(&[Role::Operator]),
             change,
         )
-        .keys(KeyRule::Demanded),
+        .about(
+            "Change stock",
+            "Adds units to a prize, or takes away some that are left. It is in force at once.",
+        )
+        .keys(KeyRule::Demanded)
+        .errors(&[
+            Code::PrizeNotFound,
+            Code::NotEnoughStock,
+            Code::StockUnlimited,
+        ])
+        .example(json!({ "add": 50, "reason": "another box came" })),
     ]
 }
 

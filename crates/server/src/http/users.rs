@@ -6,28 +6,71 @@ use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
 use super::operations::Bulk;
 use crate::api::{
-    ActionBody, BulkFilter, PageQuery, PointsFact, PointsReversedDoc, UserBlockDoc, UserDetail,
+    ActionBody, BulkFilter, OperationDoc, PageQuery, PointsFact, PointsReversedDoc, UserBlockDoc,
+    UserDetail,
 };
 use crate::app::App;
 use crate::random;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use serde_json::json;
 use tombola_core::AwardId;
 use tombola_core::ports::{BulkAction, Operate, PointsReversed, Role};
 
 pub(super) fn routes() -> Vec<Route> {
-    let (operator, readers) = (
-        Access::of(&[Role::Operator]),
-        Access::of(&[Role::Operator, Role::Auditor]),
-    );
+    [of_users(), of_points()].into_iter().flatten().collect()
+}
+
+const READERS: Access = Access::of(&[Role::Operator, Role::Auditor]);
+
+fn of_users() -> Vec<Route> {
+    let operator = Access::of(&[Role::Operator]);
     vec![
-        Route::get("/v1/users/{user}", readers, show),
-        Route::post("/v1/users/{user}/block", operator, block),
-        Route::post("/v1/users/{user}/unblock", operator, unblock),
-        Route::post("/v1/users/{user}/erase", Access::of(&[]), erase),
-        Route::get("/v1/users/{user}/points", readers, points),
-        Route::post("/v1/awards/{id}/reverse-points", operator, reverse),
+        Route::get("/v1/users/{user}", READERS, show)
+            .about(
+                "Show user",
+                "A user over all campaigns: draws, awards by state, points, and whether blocked.",
+            )
+            .errors(&[Code::UserNotFound, Code::InvalidBody]),
+        Route::post("/v1/users/{user}/block", operator, block)
+            .about("Block user", "The user draws no more, in no campaign.")
+            .example(json!({ "reason": "draws by a program" })),
+        Route::post("/v1/users/{user}/unblock", operator, unblock)
+            .about("Unblock user", "The user may draw again.")
+            .errors(&[Code::UserNotBlocked])
+            .example(json!({ "reason": "it was somebody else" })),
+        Route::post("/v1/users/{user}/erase", Access::of(&[]), erase)
+            .about(
+                "Erase user",
+                "Another name takes the user's place in every row, as an operation; nobody can \
+                 lead it back.",
+            )
+            .answers::<OperationDoc>(202)
+            .errors(&[Code::UserUnfinished])
+            .example(json!({ "reason": "asked for by the user" })),
+    ]
+}
+
+fn of_points() -> Vec<Route> {
+    vec![
+        Route::get("/v1/users/{user}/points", READERS, points)
+            .about(
+                "Show points",
+                "A user's balance, and the entries that it is the sum of, newest first.",
+            )
+            .errors(&[Code::InvalidBody]),
+        Route::post(
+            "/v1/awards/{id}/reverse-points",
+            Access::of(&[Role::Operator]),
+            reverse,
+        )
+        .about(
+            "Reverse points",
+            "Takes the points of one award back; the award stays delivered.",
+        )
+        .errors(&[Code::AwardNotFound, Code::PointsReversed])
+        .example(json!({ "reason": "the purchase was returned" })),
     ]
 }
 

@@ -12,6 +12,9 @@ const TABLE: &str = "
 GET  /livez                                          *
 GET  /readyz                                         *
 GET  /version                                        *
+GET  /openapi.json                                   *
+GET  /docs                                           *
+GET  /docs/{file}                                    *
 GET  /metrics                                        auditor
 POST /v1/campaigns/{campaign}/draws                  client
 GET  /v1/draws                                       operator auditor

@@ -19,9 +19,15 @@ mod commands;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod document;
+#[cfg(test)]
 mod draws;
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
@@ -32,6 +38,8 @@ mod problems;
 mod rates;
 #[cfg(test)]
 mod requests;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]

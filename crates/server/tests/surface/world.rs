@@ -1,5 +1,6 @@
 //! Worlds of these tests: a router over a fresh directory, and the real binary.
 
+use crate::document;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -189,11 +190,13 @@ impl World {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
-        Answer {
+        let answer = Answer {
             status: parts.status,
             headers: parts.headers,
             body,
-        }
+        };
+        document::hold(method, path, &answer);
+        answer
     }
 
     /// As admin `local`, the body not read yet.

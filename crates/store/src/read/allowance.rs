@@ -13,15 +13,17 @@ use tombola_core::ports::StoreResult;
 
 /// A user in a campaign.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UserFact {
     /// The campaign's slug.
     pub campaign: String,
     /// Who.
     pub user: String,
-    /// Draws left now; `None` is no limit.
+    /// Draws left now; null is no limit.
     pub left: Option<u64>,
     /// The limit that is nearest: `per_user_total`, `per_user_per_day` or
     /// `campaign_total`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["per_user_total", "per_user_per_day", "campaign_total", null])))]
     pub limit: Option<String>,
     /// When there is more, if time gives it.
     pub resets_at: Option<Timestamp>,

@@ -14,6 +14,7 @@ use tombola_core::{AwardId, Timestamp};
 
 /// One award as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AwardFact {
     /// Its id; that of its draw too.
     pub id: AwardId,
@@ -32,8 +33,10 @@ pub struct AwardFact {
     /// Why it was given up on, if it is dead.
     pub dead_reason: Option<DeadReason>,
     /// 0 not sent, 1 sent, 2 send failed.
+    #[cfg_attr(feature = "schema", schemars(range(max = 2)))]
     pub mq_state: u8,
     /// 0 unfinished, 1 delivered, 2 dead or cancelled.
+    #[cfg_attr(feature = "schema", schemars(range(max = 2)))]
     pub grant_state: u8,
     /// Whether an effect may exist that was not recorded.
     pub in_doubt: bool,

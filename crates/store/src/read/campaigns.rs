@@ -15,6 +15,7 @@ use tombola_core::ports::StoreResult;
 
 /// One line of the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CampaignFact {
     /// Its slug.
     pub campaign: String,
@@ -46,6 +47,7 @@ pub struct CampaignFact {
 
 /// One campaign with its prizes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CampaignDetail {
     /// What the list shows.
     #[serde(flatten)]
@@ -61,6 +63,7 @@ pub struct CampaignDetail {
 
 /// One prize and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PrizeFact {
     /// Its slug.
     pub prize: String,
@@ -68,15 +71,15 @@ pub struct PrizeFact {
     pub name: String,
     /// How it is delivered.
     pub kind: Kind,
-    /// What the file says, in percent; `None` if it is not in this version.
+    /// What the file says, in percent; null if it is not in this version.
     pub odds: Option<String>,
     /// What a draw gets now, by stock and daily cap; limits by user are not in it.
     pub effective: Option<String>,
-    /// Units to give in all; `None` is unlimited.
+    /// Units to give in all; null is unlimited.
     pub stock: Option<u64>,
     /// Units given and not returned.
     pub spent: u64,
-    /// Units left; `None` is unlimited.
+    /// Units left; null is unlimited.
     pub left: Option<u64>,
     /// Units given on the present civil day.
     pub today: u64,

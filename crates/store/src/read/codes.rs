@@ -10,6 +10,7 @@ use tombola_core::ports::StoreResult;
 
 /// The codes of one prize.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CodeFact {
     /// The prize's slug.
     pub prize: String,
@@ -27,10 +28,12 @@ pub struct CodeFact {
 
 /// One import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ImportFact {
     /// Names it in `code withdraw`.
     pub import: i64,
     /// `running`, `ready` or `withdrawn`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["running", "ready", "withdrawn"])))]
     pub state: String,
     /// Its codes that are there.
     pub total: u64,

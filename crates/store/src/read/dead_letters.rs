@@ -13,6 +13,7 @@ use tombola_core::reason::{DeadReason, KeptReason};
 
 /// One dead letter. Fields that its sort has not are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeadLetterFact {
     /// An award's id, or `m<number>` of a message.
     pub id: String,
@@ -83,6 +84,7 @@ impl SqliteStore {
 
 /// A kept message whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeptMessageFact {
     /// `m<number>`.
     pub id: String,

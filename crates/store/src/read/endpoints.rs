@@ -10,6 +10,7 @@ use tombola_core::ports::{StoreError, StoreResult};
 
 /// One endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EndpointFact {
     /// Its name.
     pub name: String,
@@ -18,6 +19,10 @@ pub struct EndpointFact {
     /// Whether it may be called.
     pub is_enabled: bool,
     /// The file, without its secret.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "tombola_core::endpoint::EndpointSpec")
+    )]
     pub spec: serde_json::Value,
     /// Secrets that sign now: two during a rotation.
     pub secrets: u64,

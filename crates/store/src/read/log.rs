@@ -11,6 +11,7 @@ use tombola_core::{AwardId, Timestamp};
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogFact {
     /// Its number.
     pub id: i64,

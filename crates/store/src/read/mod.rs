@@ -50,20 +50,27 @@ use tombola_core::limits::{PAGE_DEFAULT, PAGE_MAX};
 
 /// One page of a list, newest first unless it says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "PageOf{T}")
+)]
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
-    /// Give this as `after` for the next page; `None` on the last one.
+    /// Give this as `after` for the next page; null on the last one.
     pub next: Option<String>,
 }
 
 /// Which page.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct PageQuery {
     /// Where the page before ended; a cursor that is none of ours begins anew.
     pub after: Option<String>,
-    /// Rows at most, `limits::PAGE_DEFAULT` unless said; never above `limits::PAGE_MAX`.
+    /// Rows of the page.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = PAGE_MAX), extend("default" = PAGE_DEFAULT)))]
     pub limit: Option<usize>,
 }
 

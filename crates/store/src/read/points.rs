@@ -12,6 +12,7 @@ use tombola_core::{AwardId, Timestamp};
 
 /// What a user has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PointsFact {
     /// Who.
     pub user: String,
@@ -23,6 +24,7 @@ pub struct PointsFact {
 
 /// One credit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PointsEntry {
     /// The award that it delivered.
     pub award: AwardId,

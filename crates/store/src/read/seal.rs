@@ -13,6 +13,7 @@ const ROWS_PER_READ: i64 = 100_000;
 
 /// How the sealing stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SealFact {
     /// The version that seals new rows; 0 where nothing is sealed.
     pub newest: i32,
@@ -26,6 +27,7 @@ pub struct SealFact {
 
 /// One version of the secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SealVersionFact {
     /// Its number.
     pub version: i32,

@@ -15,6 +15,7 @@ use tombola_core::{AwardId, Timestamp};
 
 /// One award with its timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AwardDetail {
     /// What lists show.
     #[serde(flatten)]
@@ -37,8 +38,8 @@ pub struct AwardDetail {
     pub endpoint: Option<String>,
     /// When a scheduled award is released.
     pub release_at: Option<Timestamp>,
-    /// The text or code of a delivered award: for the client that drew and for the
-    /// claim token, otherwise [`masked`](Self::masked).
+    /// The text or code of a delivered award: whole for the client that drew and for the
+    /// claim token, otherwise masked.
     pub content: Option<String>,
     /// Why the code of a delivered award cannot be shown, where it does not open.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -55,6 +56,7 @@ pub struct AwardDetail {
 
 /// A shipment as an operator entered it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Shipment {
     /// Who carries it.
     pub carrier: String,
@@ -66,11 +68,13 @@ pub struct Shipment {
 
 /// One thing that happened. Absent fields say nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TimelineEntry {
     /// When; unknown for a first publish that went well, which the row itself tells.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub at: Option<Timestamp>,
     /// `drawn, published, publish, deliver, rescue, operator`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["drawn", "published", "publish", "deliver", "rescue", "operator"])))]
     pub what: String,
     /// What was decided: a distributor's decision, the broker's word, an operator's act.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -12,6 +12,7 @@ use tombola_core::ports::StoreResult;
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UserDetail {
     /// Who.
     pub user: String,
@@ -31,6 +32,7 @@ pub struct UserDetail {
 
 /// A user in one campaign.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UserCampaign {
     /// The campaign's slug.
     pub campaign: String,
@@ -40,6 +42,7 @@ pub struct UserCampaign {
 
 /// A user's awards in one state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UserAwards {
     /// The state.
     pub state: State,

@@ -1,6 +1,7 @@
 //! A campaign as people write it: the TOML of a campaign file, and the same
 //! shape as JSON for the API and for storage. What it says is kept as written
-//! here; what it means is [`Rules`](super::Rules), made by
+//! here (absent keys are `None` and are not written, a required text that is
+//! missing is empty); what it means is [`Rules`](super::Rules), made by
 //! [`CampaignFile::check`]. Reading collects every problem, each with its place,
 //! so that a file is mended in one go.
 
@@ -13,34 +14,40 @@ pub use nearest::nearest;
 pub use problem::Problem;
 pub(in crate::campaign) use problem::quoted;
 
-use crate::limits::{CAMPAIGN_FILE_BYTES_MAX, CAMPAIGN_PROBLEMS_MAX};
+use crate::limits;
 use node::Node;
 use serde::{Deserialize, Serialize};
 
-/// Everything a campaign file may say. Absent keys are `None` and are not
-/// written; a required text that is missing is empty, and `check` says so.
+/// Everything a campaign file may say.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(!default))]
 #[serde(deny_unknown_fields, default)]
 pub struct CampaignFile {
     /// `[campaign]`
     pub campaign: CampaignSection,
     /// `[limits]`
     #[serde(skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub limits: LimitsSection,
     /// `[odds]`
     #[serde(skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub odds: OddsSection,
     /// `[[prize]]`, 1 to 200 of them.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = limits::PRIZES_MAX)))]
     pub prize: Vec<PrizeSection>,
 }
 
 /// `[campaign]`: what it is called and when it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(!default))]
 #[serde(deny_unknown_fields, default)]
 pub struct CampaignSection {
     /// Names it in addresses and commands, `[a-z0-9-]{1,40}`.
+    #[cfg_attr(feature = "schema", schemars(length(max = limits::SLUG_BYTES_MAX), regex(pattern = "^[a-z0-9-]+$")))]
     pub slug: String,
     /// Shown to people, 1 to 256 bytes.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = limits::AWARD_NAME_BYTES_MAX)))]
     pub name: String,
     /// IANA name of the zone of its days and times; UTC if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,58 +62,74 @@ pub struct CampaignSection {
 
 /// `[limits]`: how often users may draw, each at least 1; absent is no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(!default))]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSection {
     /// Draws of one user over the campaign's life.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::WEIGHT_TOTAL_MAX)))]
     pub per_user_total: Option<i64>,
     /// Draws of one user per civil day.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::WEIGHT_TOTAL_MAX)))]
     pub per_user_per_day: Option<i64>,
     /// Draws of all users.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::WEIGHT_TOTAL_MAX)))]
     pub campaign_total: Option<i64>,
 }
 
 /// `[odds]`: what belongs to all prizes together.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(!default))]
 #[serde(deny_unknown_fields, default)]
 pub struct OddsSection {
     /// `no_win`, `spread` or `fallback`; `no_win` if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["no_win", "spread", "fallback", null])))]
     pub on_unavailable: Option<String>,
     /// The slug of an unlimited prize, with `on_unavailable = "fallback"` only.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = limits::SLUG_BYTES_MAX), regex(pattern = "^[a-z0-9-]+$")))]
     pub fallback: Option<String>,
     /// The weight of winning nothing, beside `weight` on every prize; 0 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = limits::WEIGHT_TOTAL_MAX)))]
     pub nothing_weight: Option<i64>,
 }
 
 /// One `[[prize]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(!default))]
 #[serde(deny_unknown_fields, default)]
 pub struct PrizeSection {
     /// Unique in the campaign, `[a-z0-9-]{1,40}`.
+    #[cfg_attr(feature = "schema", schemars(length(max = limits::SLUG_BYTES_MAX), regex(pattern = "^[a-z0-9-]+$")))]
     pub slug: String,
     /// Shown to people, 1 to 256 bytes.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = limits::AWARD_NAME_BYTES_MAX)))]
     pub name: String,
-    /// One of [`Kind`](super::Kind)'s names.
+    /// How it is delivered.
+    #[cfg_attr(feature = "schema", schemars(with = "super::Kind"))]
     pub kind: String,
     /// In percent, as `0.01%`, at most 7 decimals; on every prize, or `weight` on every prize.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub odds: Option<String>,
     /// Its share of the sum of all weights.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::WEIGHT_TOTAL_MAX)))]
     pub weight: Option<i64>,
     /// Units to give in all, at least 0; unlimited if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = limits::WEIGHT_TOTAL_MAX)))]
     pub stock: Option<i64>,
     /// Units to give per civil day, at least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::WEIGHT_TOTAL_MAX)))]
     pub daily_cap: Option<i64>,
     /// Units one user may win, at least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::WEIGHT_TOTAL_MAX)))]
     pub per_user_wins: Option<i64>,
     /// `immediate`, `manual`, an instant or a local time; `immediate` if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,24 +139,31 @@ pub struct PrizeSection {
     pub return_stock: Option<bool>,
     /// `awardId` on the wire, 1 to 64 visible ASCII characters.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = limits::AWARD_ID_BYTES_MAX)))]
     pub award_id: Option<String>,
     /// `awardType` on the wire, a positive 32-bit integer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = i32::MAX)))]
     pub award_type: Option<i64>,
     /// Kind text: what is delivered, 1 to 4,096 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = limits::AWARD_CONTENT_BYTES_MAX)))]
     pub text: Option<String>,
     /// Kind code: a file of codes beside the campaign file.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = limits::FILE_NAME_BYTES_MAX)))]
     pub codes: Option<String>,
     /// Kind points: how many, 1 to 10^9.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::POINTS_MAX)))]
     pub points: Option<i64>,
     /// Kind webhook: the endpoint's name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = limits::SLUG_BYTES_MAX), regex(pattern = "^[a-z0-9-]+$")))]
     pub endpoint: Option<String>,
     /// Kinds webhook and external: sent along, at most 4,096 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = limits::AWARD_CONTENT_BYTES_MAX)))]
     pub content: Option<String>,
     /// Kind physical: time to give an address, as `14d`, which is the default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,14 +212,15 @@ impl CampaignFile {
 }
 
 fn is_small_enough(name: &str, text: &str) -> Result<(), Vec<Problem>> {
-    if text.len() <= CAMPAIGN_FILE_BYTES_MAX {
+    if text.len() <= limits::CAMPAIGN_FILE_BYTES_MAX {
         return Ok(());
     }
     Err(vec![Problem::new(
         "",
         format!(
-            "{name} holds {} bytes, more than {CAMPAIGN_FILE_BYTES_MAX}",
-            text.len()
+            "{name} holds {} bytes, more than {}",
+            text.len(),
+            limits::CAMPAIGN_FILE_BYTES_MAX
         ),
         "move long content out of the file",
     )])
@@ -221,10 +252,10 @@ fn checked(root: &Node, text: &str) -> Result<CampaignFile, Vec<Problem>> {
 /// In the order of the file, with line and column for each byte offset.
 fn finish(mut found: Vec<(Problem, Option<usize>)>, text: &str) -> Vec<Problem> {
     found.sort_by_key(|(_, offset)| *offset);
-    let left_out = found.len().saturating_sub(CAMPAIGN_PROBLEMS_MAX);
+    let left_out = found.len().saturating_sub(limits::CAMPAIGN_PROBLEMS_MAX);
     let mut problems: Vec<Problem> = found
         .into_iter()
-        .take(CAMPAIGN_PROBLEMS_MAX)
+        .take(limits::CAMPAIGN_PROBLEMS_MAX)
         .map(|(problem, offset)| match offset {
             Some(offset) => problem.at(problem::place_of(text, offset)),
             None => problem,

@@ -41,6 +41,7 @@ pub enum AuditDepth {
 
 /// What the audit found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AuditReport {
     /// Whether no check found anything.
     pub ok: bool,
@@ -52,6 +53,7 @@ pub struct AuditReport {
 
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Check {
     /// The invariant and what is looked at.
     pub name: String,
@@ -64,6 +66,7 @@ pub struct Check {
 /// One campaign, counted from its rows:
 /// wins = delivered + unfinished + dead + cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CampaignCount {
     /// Its slug.
     pub campaign: String,
