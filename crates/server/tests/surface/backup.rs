@@ -151,6 +151,8 @@ fn drawn_in(taken: &Value, desk: &Desk) -> usize {
     let url = format!("sqlite://{}", desk.path("probe/tombola.db").display());
     std::fs::create_dir_all(desk.path("probe")).unwrap();
     std::fs::copy(file, desk.path("probe/tombola.db")).unwrap();
+    let secret = desk.data().join("secret.key");
+    std::fs::copy(secret, desk.path("probe/secret.key")).unwrap();
     let mut command = desk.command(&LIST);
     command.env("TOMBOLA_DATABASE__URL", url);
     crate::world::said(command).stdout.lines().count()

@@ -33,6 +33,8 @@ const NOT_REACHED: &[(Code, &str)] = &[
         Code::SecondPersonNeeded,
         "a setting, see `second_person_has_to_approve_where_the_config_says_so`",
     ),
+    (Code::BackupInProgress, "two backups at the same time"),
+    (Code::NoSpace, "a disk that is nearly full"),
     (
         Code::ImportReplaced,
         "two imports of one prize at the same time",

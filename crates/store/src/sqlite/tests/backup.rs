@@ -175,10 +175,10 @@ async fn what_is_no_database_of_ours_and_what_is_damaged_is_told_apart() {
     let taken = dir.path().join("taken.db");
     take(&fixture, &taken);
     let mut bytes = std::fs::read(&taken).unwrap();
-    let middle = bytes.len() / 2 / 4096 * 4096;
-    bytes[middle..middle + 4096].fill(0x5a);
+    let last = bytes.len() - 4096;
+    bytes[last..].fill(0x5a);
     std::fs::write(&taken, bytes).unwrap();
-    assert!(backup::fact(&taken).is_ok(), "its first page is whole");
+    assert!(backup::fact(&taken).is_ok(), "its first pages are whole");
     let faults = backup::faults(&taken);
     assert!(faults.is_err() || !faults.unwrap().is_empty());
 }
