@@ -5,7 +5,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Where a command writes to.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,11 @@ impl Out {
         out.write_all(b"\n")
     }
 
+    /// Data as it is.
+    pub fn bytes(self, data: &[u8]) -> io::Result<()> {
+        io::stdout().lock().write_all(data)
+    }
+
     /// A document of data as one line of JSON.
     pub fn json(self, document: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string(document).map_err(io::Error::other)?;
@@ -50,25 +55,36 @@ impl Out {
         }
     }
 
-    /// A table of data; the last column is not padded.
+    /// A table of data, columns by importance; the last is not padded. On a terminal
+    /// that is too narrow the columns that do not fit are left out, and stderr says
+    /// which; elsewhere all are there.
     pub fn table(self, head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-        let widths: Vec<usize> = (0..head.len())
-            .map(|column| {
-                let cells = rows
-                    .iter()
-                    .filter_map(|row| row.get(column))
-                    .map(|cell| cell.width());
-                cells
-                    .chain([head[column].width()])
-                    .max()
-                    .unwrap_or_default()
-            })
-            .collect();
+        let widest = |column: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            let cells = cells.map(|cell| cell.width());
+            cells
+                .chain([head[column].width()])
+                .max()
+                .unwrap_or_default()
+        };
+        let widths: Vec<usize> = (0..head.len()).map(widest).collect();
+        let widths = match terminal_width() {
+            Some(room) => fitting(&widths, room),
+            None => widths,
+        };
         self.line(&table_line(&widths, head))?;
         rows.iter().try_for_each(|row| {
             let cells: Vec<&str> = row.iter().map(String::as_str).collect();
             self.line(&table_line(&widths, &cells))
-        })
+        })?;
+        let missing = head.get(widths.len()..).unwrap_or_default();
+        if !missing.is_empty() {
+            self.note(&format!(
+                "the terminal has no room for {}",
+                missing.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     /// A word to the person, on stderr.
@@ -117,17 +133,70 @@ impl Out {
     }
 }
 
+/// Cells between two columns.
+const GAP: usize = 2;
+/// A column is cut rather than left out if it keeps so many cells: an instant is
+/// never cut.
+const CUT_MIN: usize = 21;
+
+/// How many cells the terminal has in a line, if stdout is one.
+fn terminal_width() -> Option<usize> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(stdout).ok()?;
+    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
+}
+
+/// The widths of the columns, from the first, that fit into `room`.
+fn fitting(widths: &[usize], room: usize) -> Vec<usize> {
+    let (mut fit, mut used) = (Vec::new(), 0);
+    for width in widths {
+        let left = room.saturating_sub(used);
+        if fit.is_empty() || *width <= left {
+            fit.push(*width);
+        } else if left >= CUT_MIN {
+            fit.push(left);
+            break;
+        } else {
+            break;
+        }
+        used += width + GAP;
+    }
+    fit
+}
+
+/// A line of a table. Control characters, which a terminal would obey, are shown as
+/// spaces.
 fn table_line(widths: &[usize], cells: &[&str]) -> String {
     let mut line = String::new();
     for (cell, width) in cells.iter().zip(widths) {
-        line.push_str(cell);
+        let shown = cut(&cell.replace(char::is_control, " "), *width);
+        line.push_str(&shown);
         line.extend(std::iter::repeat_n(
             ' ',
-            width.saturating_sub(cell.width()) + 2,
+            width.saturating_sub(shown.width()) + GAP,
         ));
     }
     line.truncate(line.trim_end().len());
     line
+}
+
+/// A text in at most `width` cells.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for c in text.chars() {
+        if short.width() + c.width().unwrap_or_default() + 1 > width {
+            break;
+        }
+        short.push(c);
+    }
+    short.push('…');
+    short
 }
 
 /// There is nobody left to tell that stderr is gone.
@@ -167,5 +236,22 @@ mod tests {
         let widths = [6, 3];
         assert_eq!(table_line(&widths, &["奖品", "a"]), "奖品    a");
         assert_eq!(table_line(&widths, &["prize", "abc"]), "prize   abc");
+    }
+
+    #[test]
+    fn columns_that_do_not_fit_are_left_out_or_cut_from_the_right() {
+        assert_eq!(fitting(&[5, 20, 8], 40), [5, 20, 8]);
+        assert_eq!(fitting(&[5, 20, 8], 36), [5, 20]);
+        assert_eq!(fitting(&[5, 20, 80], 60), [5, 20, 31], "a long text is cut");
+        assert_eq!(fitting(&[5, 20, 80], 49), [5, 20], "but not to a stump");
+        assert_eq!(fitting(&[50, 20], 40), [50], "the first is always there");
+        assert_eq!(cut("customs held it", 9), "customs …");
+        assert_eq!(cut("奖品奖品", 5), "奖品…");
+        assert_eq!(cut("short", 5), "short");
+    }
+
+    #[test]
+    fn a_cell_cannot_command_the_terminal() {
+        assert_eq!(table_line(&[4, 1], &["a\u{1b}[1m\nb", "c"]), "a [… c");
     }
 }

@@ -1,10 +1,9 @@
 //! Dead letters, pauses of deliveries, endpoints, the operator log, the audit.
 
-use super::{EndpointFact, OutcomeWord};
+use super::{EndpointFact, LetterReason, OutcomeWord};
 use serde::{Deserialize, Serialize};
 use tombola_core::campaign::Kind;
 use tombola_core::ports::{BulkFilter, PauseScope};
-use tombola_core::reason::DeadReason;
 
 /// `GET /v1/dead-letters`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -16,12 +15,15 @@ pub struct DeadLetterQuery {
     /// Of this kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
-    /// Given up on for this reason.
+    /// Given up on, or kept, for this reason.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<DeadReason>,
+    pub reason: Option<LetterReason>,
     /// Drawn, or kept, since then: RFC 3339, or a span such as `2h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+    /// Drawn, or kept, before then: RFC 3339, or a span such as `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
@@ -133,12 +135,18 @@ pub struct LogQuery {
     /// Since then: RFC 3339, or a span such as `2h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+    /// Before then: RFC 3339, or a span such as `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// By this client name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// About this award.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub award: Option<i64>,
+    /// Whose action begins like that, such as `award` or `award hold`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
     /// `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,

@@ -1,5 +1,6 @@
 //! Users and their points.
 
+use super::{Page, PointsEntry};
 use serde::{Deserialize, Serialize};
 
 /// Whether a user may draw.
@@ -9,6 +10,17 @@ pub struct UserBlockDoc {
     pub user: String,
     /// Whether an operator keeps the user from drawing.
     pub is_blocked: bool,
+}
+
+/// What a user has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PointsDoc {
+    /// Who.
+    pub user: String,
+    /// The sum of all entries that were not taken back.
+    pub balance: i64,
+    /// One page of them, newest first.
+    pub entries: Page<PointsEntry>,
 }
 
 /// Points that were taken back.

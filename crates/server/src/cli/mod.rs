@@ -14,6 +14,7 @@ mod demo;
 mod diff;
 mod draw;
 mod endpoint;
+mod extent;
 mod files;
 mod key;
 mod log;

@@ -5,11 +5,11 @@ use crate::api::{
     ActionBody, Address, AppliedDoc, AuditQuery, AuditReport, AwardDetail, AwardDoc, AwardFact,
     AwardQuery, BulkCancelBody, BulkDoc, CampaignFact, CampaignShow, CancelBody, CodeFact,
     ConfirmBody, DeadLetterFact, DeadLetterQuery, DismissedDoc, DrawBody, DrawDoc, DrawQuery,
-    DrawsDoc, EndpointFact, EndpointPutDoc, ImportQuery, ImportedDoc, KeptMessageFact, KeyBody,
-    KeyDoc, KeyMadeDoc, LogFact, LogQuery, OddsDoc, OperationDoc, Page, PageQuery, PauseBody,
-    PauseDoc, PointsFact, PointsReversedDoc, RequeueBody, RequeuedDoc, ShipmentBody, StockBody,
-    StockDoc, TransitionBody, TransitionDoc, UserBlockDoc, UserDetail, UserFact, VersionDoc,
-    WithdrawnDoc,
+    DrawsDoc, EndpointFact, EndpointPutDoc, ExportQuery, Format, ImportQuery, ImportedDoc,
+    KeptMessageFact, KeyBody, KeyDoc, KeyMadeDoc, LogFact, LogQuery, OddsDoc, OperationDoc, Page,
+    PageQuery, PauseBody, PauseDoc, PointsDoc, PointsReversedDoc, RequeueBody, RequeuedDoc,
+    ShipmentBody, StockBody, StockDoc, TransitionBody, TransitionDoc, UserBlockDoc, UserDetail,
+    UserFact, VersionDoc, WithdrawnDoc,
 };
 use axum::body::Body;
 use serde::Serialize;
@@ -51,6 +51,17 @@ impl Api {
     /// A page of awards.
     pub async fn awards(&self, query: &AwardQuery) -> Answered<Page<AwardFact>> {
         self.call(Call::get("/v1/awards").query(query)).await
+    }
+
+    /// A whole list as it comes: `awards`, `draws`, `dead-letters` or `log`.
+    pub async fn export(
+        &self,
+        list: &str,
+        query: &impl Serialize,
+        format: Format,
+    ) -> Answered<Body> {
+        let call = Call::get(format!("/v1/{list}/export")).query(query);
+        self.stream(call.query(&ExportQuery { format })).await
     }
 
     /// One award with its timeline.
@@ -298,7 +309,7 @@ impl Api {
     }
 
     /// The points of a user.
-    pub async fn points(&self, user: &str, query: &PageQuery) -> Answered<PointsFact> {
+    pub async fn points(&self, user: &str, query: &PageQuery) -> Answered<PointsDoc> {
         let path = format!("/v1/users/{}/points", escape(user));
         self.call(Call::get(path).query(query)).await
     }

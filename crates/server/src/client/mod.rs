@@ -144,7 +144,7 @@ impl Call {
         else {
             return self;
         };
-        let mut separator = '?';
+        let mut separator = if self.path.contains('?') { '&' } else { '?' };
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
             let text = value
                 .as_str()
@@ -157,6 +157,31 @@ impl Call {
         }
         self
     }
+}
+
+impl Call {
+    fn into_request(self) -> Result<Request<Body>, ClientError> {
+        let mut request = Request::builder().method(self.method).uri(&self.path);
+        if let Some(content_type) = self.content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        if let Some(key) = &self.request_key {
+            request = request.header("idempotency-key", key);
+        }
+        if let Some(token) = &self.claim_token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        request.body(self.body).map_err(|error| {
+            ClientError::NotUnderstood(format!("the request cannot be sent: {error}"))
+        })
+    }
+}
+
+/// As admin `local`: this process has the directory open.
+async fn in_process(router: &Router, mut request: Request<Body>) -> Response<Body> {
+    request.extensions_mut().insert(Who::Local);
+    let answered = router.clone().oneshot(request).await;
+    answered.unwrap_or_else(|never| match never {})
 }
 
 /// A name as one part of a path, or as a parameter's value.
@@ -222,29 +247,30 @@ impl Api {
         })
     }
 
+    /// Sends a call and gives a good answer's body as it comes. One that is not whole
+    /// ends with an error.
+    pub async fn stream(&self, call: Call) -> Result<Body, ClientError> {
+        let request = call.into_request()?;
+        let response = match self {
+            Self::InProcess(router) => in_process(router, request).await,
+            Self::Socket(pool) | Self::Http(pool) => pool.stream(request).await?,
+        };
+        let (parts, body) = response.into_parts();
+        if parts.status.is_success() {
+            return Ok(body);
+        }
+        let body = body.collect().await;
+        let body = body.map_err(|error| ClientError::unknown(&error))?;
+        Err(ClientError::of_answer(
+            parts.status.as_u16(),
+            &body.to_bytes(),
+        ))
+    }
+
     async fn send(&self, call: Call) -> Result<Response<Body>, ClientError> {
-        let mut request = Request::builder().method(call.method).uri(&call.path);
-        if let Some(content_type) = call.content_type {
-            request = request.header(header::CONTENT_TYPE, content_type);
-        }
-        if let Some(key) = &call.request_key {
-            request = request.header("idempotency-key", key);
-        }
-        if let Some(token) = &call.claim_token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let mut request = request.body(call.body).map_err(|error| {
-            ClientError::NotUnderstood(format!("the request cannot be sent: {error}"))
-        })?;
+        let request = call.into_request()?;
         match self {
-            Self::InProcess(router) => {
-                request.extensions_mut().insert(Who::Local);
-                router
-                    .clone()
-                    .oneshot(request)
-                    .await
-                    .map_err(|never| match never {})
-            }
+            Self::InProcess(router) => Ok(in_process(router, request).await),
             Self::Socket(pool) | Self::Http(pool) => pool.send(request).await,
         }
     }

@@ -3,6 +3,7 @@
 use super::ClientError;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
@@ -116,10 +117,30 @@ impl Pool {
         })
     }
 
-    pub(super) async fn send(
+    /// The whole answer.
+    pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, ClientError> {
+        let (response, connection) = self.ask(request).await?;
+        let (parts, body) = response.into_parts();
+        let bytes = http_body_util::BodyExt::collect(body)
+            .await
+            .map_err(|error| ClientError::unknown(&error))?;
+        self.keep(connection);
+        Ok(Response::from_parts(parts, Body::from(bytes.to_bytes())))
+    }
+
+    /// The answer as it comes; its connection is for it alone.
+    pub(super) async fn stream(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, ClientError> {
+        let (response, _) = self.ask(request).await?;
+        Ok(response.map(Body::new))
+    }
+
+    async fn ask(
         &self,
         mut request: Request<Body>,
-    ) -> Result<Response<Body>, ClientError> {
+    ) -> Result<(Response<Incoming>, SendRequest<Body>), ClientError> {
         request
             .headers_mut()
             .insert(header::HOST, self.host.clone());
@@ -147,12 +168,7 @@ impl Pool {
                 None => return Err(ClientError::unknown(error.error())),
             },
         };
-        let (parts, body) = response.into_parts();
-        let bytes = http_body_util::BodyExt::collect(body)
-            .await
-            .map_err(|error| ClientError::unknown(&error))?;
-        self.keep(connection);
-        Ok(Response::from_parts(parts, Body::from(bytes.to_bytes())))
+        Ok((response, connection))
     }
 
     fn idle_one(&self) -> Option<SendRequest<Body>> {

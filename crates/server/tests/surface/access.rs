@@ -15,8 +15,10 @@ GET  /version                                        *
 GET  /metrics                                        auditor
 POST /v1/campaigns/{campaign}/draws                  client
 GET  /v1/draws                                       operator auditor
+GET  /v1/draws/export                                operator auditor
 GET  /v1/draws/{id}                                  client operator auditor
 GET  /v1/awards                                      deliverer operator auditor
+GET  /v1/awards/export                               deliverer operator auditor
 GET  /v1/awards/{id}                                 client deliverer operator auditor winner
 POST /v1/awards/{id}/hold                            operator
 POST /v1/awards/{id}/release                         operator
@@ -39,6 +41,7 @@ PUT  /v1/endpoints/{name}
 POST /v1/endpoints/{name}/enable                     operator
 POST /v1/endpoints/{name}/disable                    operator
 GET  /v1/dead-letters                                operator auditor
+GET  /v1/dead-letters/export                         operator auditor
 POST /v1/dead-letters/requeue                        operator
 POST /v1/deliveries/pause                            operator
 POST /v1/deliveries/resume                           operator
@@ -61,6 +64,7 @@ GET  /v1/dead-letters/{id}                           operator auditor
 POST /v1/dead-letters/{id}/dismiss                   operator
 POST /v1/campaigns/{campaign}/prizes/{prize}/codes/{import}/withdraw operator
 GET  /v1/log                                         operator auditor
+GET  /v1/log/export                                  operator auditor
 GET  /v1/audit                                       operator auditor
 ";
 

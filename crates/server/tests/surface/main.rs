@@ -19,6 +19,8 @@ mod config;
 #[cfg(test)]
 mod draws;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod operate;

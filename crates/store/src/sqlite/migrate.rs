@@ -4,6 +4,7 @@
 
 use super::error::OrStoreError as _;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::collections::BTreeSet;
 use std::path::Path;
 use tombola_core::ports::{StoreError, StoreResult};
 
@@ -26,6 +27,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/sqlite/0002_requests.sql"),
     },
     Migration {
+        version: 3,
+        name: "lists",
+        sql: include_str!("../../migrations/sqlite/0003_lists.sql"),
+    },
+    Migration {
         version: 5,
         name: "operate",
         sql: include_str!("../../migrations/sqlite/0005_operate.sql"),
@@ -35,7 +41,7 @@ const MIGRATIONS: &[Migration] = &[
 /// The schema of a file beside the one that this version knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schema {
-    /// The version that the file has; 0 if it has none.
+    /// The version that the file has whole; 0 if it has none.
     pub present: i64,
     /// The newest version that this program knows.
     pub newest: i64,
@@ -44,81 +50,89 @@ pub struct Schema {
 /// Reads the schema of the file at `path` without changing it.
 pub(super) fn schema(path: &Path) -> StoreResult<Schema> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).or_store()?;
-    let has_table: bool = conn
-        .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration')", [], |row| {
-            row.get(0)
-        })
-        .or_store()?;
-    let newest = MIGRATIONS.last().map_or(0, |it| it.version);
-    if !has_table {
-        return Ok(Schema { present: 0, newest });
-    }
-    let present = conn
-        .query_row(
-            "SELECT COALESCE(MAX(version), 0) FROM migration",
-            [],
-            |row| row.get(0),
-        )
-        .or_store()?;
-    Ok(Schema { present, newest })
+    let applied = if has_table(&conn, "migration")? {
+        applied(&conn)?
+    } else {
+        BTreeSet::new()
+    };
+    let whole = MIGRATIONS
+        .iter()
+        .take_while(|it| applied.contains(&it.version))
+        .last();
+    Ok(Schema {
+        present: whole.map_or(0, |it| it.version),
+        newest: newest(),
+    })
 }
 
-/// Applies what is missing; gives the versions applied now.
+fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |it| it.version)
+}
+
+/// Applies what is missing, also below what is there: numbers are given out before
+/// their migrations are written. Gives the versions applied now.
 pub(crate) fn migrate(conn: &mut Connection) -> StoreResult<Vec<i64>> {
-    let mut applied = Vec::new();
     // Immediate: two processes that open the same new file go one after the other.
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .or_store()?;
-    let present = present_version(&tx)?;
-    let newest = MIGRATIONS.last().map_or(0, |it| it.version);
-    if present > newest {
+    make_table(&tx)?;
+    let present = applied(&tx)?;
+    if let Some(later) = present.last().filter(|version| **version > newest()) {
         return Err(StoreError::Schema(format!(
-            "the file has version {present}, this program knows versions up to {newest}: use the newer program"
+            "the file has version {later}, this program knows versions up to {}: use the newer program",
+            newest()
         )));
     }
-    for it in MIGRATIONS.iter().filter(|it| it.version > present) {
+    let mut done = Vec::new();
+    for it in MIGRATIONS
+        .iter()
+        .filter(|it| !present.contains(&it.version))
+    {
         tx.execute_batch(it.sql).or_store()?;
         tx.execute(
             "INSERT INTO migration (version, name) VALUES (?1, ?2)",
             (it.version, it.name),
         )
         .or_store()?;
-        applied.push(it.version);
+        done.push(it.version);
     }
     tx.commit().or_store()?;
-    Ok(applied)
+    Ok(done)
 }
 
-/// The version of the file, 0 if it is new.
-fn present_version(conn: &Connection) -> StoreResult<i64> {
-    let has_table = |name: &str| {
-        conn.query_row(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND (?1 = '' OR name = ?1))",
-            [name],
-            |row| row.get::<_, bool>(0),
-        )
-        .or_store()
-    };
-    if !has_table("migration")? {
-        if has_table("")? {
-            return Err(StoreError::Schema(
-                "the file belongs to another program".to_owned(),
-            ));
-        }
-        conn.execute_batch(
-            "CREATE TABLE migration (
-               version    INTEGER PRIMARY KEY,
-               name       TEXT NOT NULL,
-               applied_at TEXT NOT NULL DEFAULT (strftime('%FT%TZ', 'now'))
-             ) STRICT",
-        )
-        .or_store()?;
-    }
+fn has_table(conn: &Connection, name: &str) -> StoreResult<bool> {
     conn.query_row(
-        "SELECT COALESCE(MAX(version), 0) FROM migration",
-        [],
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND (?1 = '' OR name = ?1))",
+        [name],
         |row| row.get(0),
     )
     .or_store()
+}
+
+/// Makes the table of versions in a new file.
+fn make_table(conn: &Connection) -> StoreResult<()> {
+    if has_table(conn, "migration")? {
+        return Ok(());
+    }
+    if has_table(conn, "")? {
+        return Err(StoreError::Schema(
+            "the file belongs to another program".to_owned(),
+        ));
+    }
+    conn.execute_batch(
+        "CREATE TABLE migration (
+           version    INTEGER PRIMARY KEY,
+           name       TEXT NOT NULL,
+           applied_at TEXT NOT NULL DEFAULT (strftime('%FT%TZ', 'now'))
+         ) STRICT",
+    )
+    .or_store()
+}
+
+/// The versions that the file has.
+fn applied(conn: &Connection) -> StoreResult<BTreeSet<i64>> {
+    conn.prepare("SELECT version FROM migration")
+        .and_then(|mut it| it.query_map([], |row| row.get(0))?.collect())
+        .or_store()
 }

@@ -9,7 +9,7 @@ mod user;
 pub(crate) use audit::audit;
 pub(super) use award::award;
 pub(super) use campaign::{campaign, campaign_row};
-pub(super) use pages::{csv_pages, pages};
+pub(super) use pages::{export, pages};
 pub(super) use user::{OPERATION_HEAD, kept_message, operation_row, points, user};
 
 use crate::api::{
@@ -23,14 +23,13 @@ pub(super) const CAMPAIGN_HEAD: &[&str] = &[
     "CAMPAIGN", "PHASE", "VERSION", "NEXT", "DRAWS", "STARTS", "ENDS", "NAME",
 ];
 pub(super) const DRAW_HEAD: &[&str] = &[
-    "DRAW", "DRAWN AT", "CAMPAIGN", "USER", "PRIZE", "KIND", "STATE",
+    "DRAW", "DRAWN AT", "USER", "PRIZE", "STATE", "KIND", "CLIENT",
 ];
 pub(super) const AWARD_HEAD: &[&str] = &[
-    "AWARD", "DRAWN AT", "CAMPAIGN", "PRIZE", "USER", "KIND", "STATE", "REASON", "ATTEMPTS",
-    "DUE AT",
+    "AWARD", "DRAWN AT", "USER", "PRIZE", "STATE", "CAMPAIGN", "KIND", "DUE AT", "ATTEMPTS",
 ];
 pub(super) const DEAD_HEAD: &[&str] = &[
-    "ID", "AT", "REASON", "CAMPAIGN", "PRIZE", "USER", "KIND", "IN DOUBT", "DETAIL",
+    "ID", "AT", "REASON", "USER", "PRIZE", "IN DOUBT", "CAMPAIGN", "KIND", "DETAIL",
 ];
 pub(super) const CODE_HEAD: &[&str] = &["PRIZE", "TOTAL", "FREE", "GIVEN", "VOID", "IMPORTS"];
 pub(super) const ENDPOINT_HEAD: &[&str] =
@@ -83,11 +82,11 @@ pub(super) fn draw_row(it: &DrawDoc) -> Vec<String> {
     vec![
         it.id.to_string(),
         short(it.drawn_at),
-        it.campaign.clone(),
         it.user.clone(),
         text(it.prize.as_deref()),
-        text(it.award.as_ref().map(|award| award.kind.as_str())),
         text(it.award.as_ref().map(|award| award.state.as_str())),
+        text(it.award.as_ref().map(|award| award.kind.as_str())),
+        text(it.client.as_deref()),
     ]
 }
 
@@ -97,17 +96,19 @@ fn reason(it: &AwardFact) -> String {
 }
 
 pub(super) fn award_row(it: &AwardFact) -> Vec<String> {
+    let why = it.hold_reason.map(HoldReason::name);
+    let why = why.or(it.dead_reason.map(DeadReason::name));
+    let why = why.map_or_else(String::new, |why| format!(" ({why})"));
     vec![
         it.id.to_string(),
         short(it.drawn_at),
-        it.campaign.clone(),
-        it.prize.clone(),
         it.user.clone(),
+        it.prize.clone(),
+        format!("{}{why}", it.state),
+        it.campaign.clone(),
         it.kind.to_string(),
-        it.state.to_string(),
-        reason(it),
-        it.attempts.to_string(),
         instant(it.due_at),
+        it.attempts.to_string(),
     ]
 }
 
@@ -132,11 +133,11 @@ pub(super) fn dead_row(it: &DeadLetterFact) -> Vec<String> {
         it.id.clone(),
         short(it.at),
         it.reason.clone(),
-        text(it.campaign.as_deref()),
-        text(it.prize.as_deref()),
         text(it.user.as_deref()),
-        text(it.kind.map(Kind::name)),
+        text(it.prize.as_deref()),
         it.in_doubt.map_or_else(|| "-".to_owned(), yes),
+        text(it.campaign.as_deref()),
+        text(it.kind.map(Kind::name)),
         text(it.detail.clone().or(place).as_deref()),
     ]
 }

@@ -62,8 +62,13 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
-    pub(crate) async fn start(dir: &Path) -> Result<Self> {
-        let store = SqliteStore::open(&dir.join("tombola.db"), StoreOptions::default())?;
+    /// `without` names an index that is dropped, to see what it costs.
+    pub(crate) async fn start(dir: &Path, without: Option<&str>) -> Result<Self> {
+        let path = dir.join("tombola.db");
+        let store = SqliteStore::open(&path, StoreOptions::default())?;
+        if let Some(index) = without {
+            rusqlite::Connection::open(&path)?.execute_batch(&format!("DROP INDEX {index}"))?;
+        }
         let clock = Arc::new(SystemClock::new());
         let file = parse_toml("bench.toml", CAMPAIGN)
             .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
