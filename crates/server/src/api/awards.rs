@@ -151,6 +151,16 @@ pub struct ActionBody {
     pub reason: Option<String>,
 }
 
+/// What [`ActionBody`] has to say where a person loses something by the action: the
+/// document asks for it, and so does the handler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReasonBody {
+    /// Why; goes into the operator log.
+    #[schemars(length(min = 1, max = limits::REASON_BYTES_MAX))]
+    pub reason: String,
+}
+
 /// `POST /v1/awards/{id}/confirm`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -6,7 +6,9 @@ use super::auth::{Access, Caller};
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
 use super::replay::{self, KeyRule};
-use crate::api::{self, ActionBody, CodeFact, ImportQuery, ImportedDoc, Page, WithdrawnDoc};
+use crate::api::{
+    self, ActionBody, CodeFact, ImportQuery, ImportedDoc, Page, ReasonBody, WithdrawnDoc,
+};
 use crate::app::App;
 use crate::import::{self, Asked, Wrong};
 use axum::Json;
@@ -54,6 +56,7 @@ pub(super) fn routes() -> Vec<Route> {
             "No code of the import is given from now on; those that were given stay with their \
              awards.",
         )
+        .body::<ReasonBody>()
         .errors(&[Code::ImportNotFound])
         .example(json!({ "reason": "the partner sent last year's codes" })),
         Route::get(

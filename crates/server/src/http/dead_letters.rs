@@ -8,7 +8,8 @@ use super::operations::Bulk;
 use super::{Route, Scope};
 use crate::api::{
     ActionBody, BulkDoc, DeadFilter, DeadLetterFact, DeadLetterQuery, DismissedDoc,
-    KeptMessageFact, OperationDoc, OutcomeWord, Page, PageQuery, RequeueBody, RequeuedDoc,
+    KeptMessageFact, OperationDoc, OutcomeWord, Page, PageQuery, ReasonBody, RequeueBody,
+    RequeuedDoc,
 };
 use crate::app::App;
 use axum::Json;
@@ -74,6 +75,7 @@ pub(super) fn routes() -> Vec<Route> {
             "Dismiss dead letter",
             "Takes a dead letter off the list: nothing more is to be done about it.",
         )
+            .body::<ReasonBody>()
         .errors(&[Code::DeadLetterNotFound])
         .example(json!({ "reason": "settled with the winner by phone" })),
     ]

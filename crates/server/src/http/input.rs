@@ -4,6 +4,7 @@
 
 use super::auth::{Caller, Who};
 use super::error::{ApiError, Code};
+use super::lists;
 use super::room::Room;
 use crate::app::App;
 use axum::body::{Body, HttpBody as _};
@@ -12,6 +13,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tombola_core::ids::ID_MAX;
@@ -25,7 +27,7 @@ const NUL_ESCAPE: &str = "\\u0000";
 #[derive(Debug)]
 pub(super) struct JsonBody<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
+impl<T: DeserializeOwned + JsonSchema> FromRequest<App> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
@@ -40,7 +42,9 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
                 "send application/json",
             ));
         }
-        parse(&text).map(Self)
+        let value = parse(&text)?;
+        lists::refuse_misplaced::<T>(&text)?;
+        Ok(Self(value))
     }
 }
 

@@ -19,6 +19,7 @@ mod health;
 mod input;
 mod keys;
 pub(crate) mod listen;
+mod lists;
 mod log;
 mod metrics;
 mod openapi;

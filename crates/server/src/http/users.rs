@@ -6,8 +6,8 @@ use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
 use super::operations::Bulk;
 use crate::api::{
-    ActionBody, BulkFilter, OperationDoc, PageQuery, PointsFact, PointsReversedDoc, UserBlockDoc,
-    UserDetail,
+    ActionBody, BulkFilter, OperationDoc, PageQuery, PointsFact, PointsReversedDoc, ReasonBody,
+    UserBlockDoc, UserDetail,
 };
 use crate::app::App;
 use crate::random;
@@ -35,6 +35,7 @@ fn of_users() -> Vec<Route> {
             .errors(&[Code::UserNotFound, Code::InvalidBody]),
         Route::post("/v1/users/{user}/block", operator, block)
             .about("Block user", "The user draws no more, in no campaign.")
+            .body::<ReasonBody>()
             .example(json!({ "reason": "draws by a program" })),
         Route::post("/v1/users/{user}/unblock", operator, unblock)
             .about("Unblock user", "The user may draw again.")
@@ -46,6 +47,7 @@ fn of_users() -> Vec<Route> {
                 "Another name takes the user's place in every row, as an operation; nobody can \
                  lead it back.",
             )
+            .body::<ReasonBody>()
             .answers::<OperationDoc>(202)
             .errors(&[Code::UserUnfinished])
             .example(json!({ "reason": "asked for by the user" })),
@@ -69,6 +71,7 @@ fn of_points() -> Vec<Route> {
             "Reverse points",
             "Takes the points of one award back; the award stays delivered.",
         )
+        .body::<ReasonBody>()
         .errors(&[Code::AwardNotFound, Code::PointsReversed])
         .example(json!({ "reason": "the purchase was returned" })),
     ]
