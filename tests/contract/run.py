@@ -1,4 +1,4 @@
-"""Requests made up from the OpenAPI document, against a server: `run.py URL KEY-FILE SEED`.
+"""Requests made up from the OpenAPI document, against a server: `run.py URL SEED KEY-FILE`.
 No 5xx, and no status, header or body that the document does not know."""
 
 import json
@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 import sys
 
-from world import CAMPAIGN, ENDPOINT, PRIZES, USERS, World
+from world import World
 
 HERE = pathlib.Path(__file__).parent
 CHECKS = [
@@ -16,22 +16,21 @@ CHECKS = [
     "content_type_conformance",
     "response_headers_conformance",
     "response_schema_conformance",
+    # What the document forbids is refused, also a method that it does not name.
+    "negative_data_rejection",
+    "unsupported_method",
+    "allow_header_conformance",
 ]
+# Requests made up for each operation, beside those at the edges of its schemas.
+EXAMPLES = 30
 
 
-def main(url, key_file, seed):
+def main(url, seed, key_file):
     world = World(url, pathlib.Path(key_file).read_text().strip())
     world.make()
-    names = {
-        "campaign": [CAMPAIGN, "spring-fair"],
-        "prize": [prize["slug"] for prize in PRIZES],
-        "name": [ENDPOINT],
-        "user": USERS,
-    }
-    known = {"keys": world.keys, "names": names, "awards": world.awards()}
     environment = os.environ | {
         "SCHEMATHESIS_HOOKS": "hooks",
-        "TOMBOLA_CONTRACT_WORLD": json.dumps(known),
+        "TOMBOLA_CONTRACT_WORLD": json.dumps(world.known()),
         "PYTHONPATH": str(HERE),
     }
     command = [
@@ -39,11 +38,14 @@ def main(url, key_file, seed):
         "run",
         f"{url}/openapi.json",
         f"--seed={seed}",
+        f"--max-examples={EXAMPLES}",
         f"--checks={','.join(CHECKS)}",
-        *sys.argv[4:],
+        "--continue-on-failure",
+        "--no-color",
+        "--warnings=off",
     ]
-    return subprocess.run(command, env=environment, cwd=HERE).returncode
+    return subprocess.run(command, env=environment).returncode
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:4]))
+    sys.exit(main(*sys.argv[1:]))

@@ -74,8 +74,17 @@ class World:
         for command in commands:
             self.call("POST", f"/v1/campaigns/{slug}/transitions", {"to": command})
 
-    def awards(self):
-        """The ids of some awards of each state."""
+    def known(self):
+        """What requests are to be about, and who sends them."""
         states = ["pending", "retryable", "held", "delivered", "dead", "cancelled"]
         pages = (self.call("GET", f"/v1/awards?state={state}&limit=20") for state in states)
-        return [award["id"] for page in pages for award in page["items"]]
+        return {
+            "keys": self.keys,
+            "awards": [award["id"] for page in pages for award in page["items"]],
+            "names": {
+                "campaign": [CAMPAIGN, "spring-fair"],
+                "prize": [prize["slug"] for prize in PRIZES],
+                "name": [ENDPOINT],
+                "user": USERS,
+            },
+        }

@@ -72,7 +72,7 @@ impl Round {
 }
 
 /// A new seed for each round; it is printed, and `--seed` brings the round back.
-fn fresh_seed() -> u64 {
+pub(crate) fn fresh_seed() -> u64 {
     RandomState::new().build_hasher().finish() % 1_000_000_000
 }
 

@@ -1,16 +1,18 @@
 //! `cargo xtask test`: every test of the project behind one command and one closing line.
 //!
-//! Steps: cargo's own tests, then the demo of the release binary, whole and with crashes.
+//! Steps: cargo's own tests, then of the release binary requests made up from its document, and the
+//! demo, whole and with crashes.
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::demo;
 use crate::shell::{self, Workspace};
 use crate::tally::Tally;
+use crate::{contract, demo};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TestArgs {
@@ -29,6 +31,8 @@ pub(crate) struct TestArgs {
 pub(crate) enum Step {
     /// `cargo test` for the whole workspace, doc tests included
     Cargo,
+    /// Requests made up from the OpenAPI document, where Python is
+    Contract,
     /// `tombola demo`, whose document must say that nothing was lost or doubled
     Demo,
     /// `tombola demo --crash`, the same under SIGKILL
@@ -57,7 +61,21 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
     if args.wants(Step::Cargo) {
         cargo_tests(workspace, &args.cargo_args, &mut tally)?;
     }
-    demo_rounds(workspace, &args.rounds(), &mut tally)?;
+    let (rounds, has_contract) = (args.rounds(), args.wants(Step::Contract));
+    if rounds.is_empty() && !has_contract {
+        return Ok(tally);
+    }
+    let Some(binary) = release_binary(workspace, &mut tally) else {
+        let demos = rounds.iter().map(|round| round.name.as_str());
+        for name in demos.chain(has_contract.then_some("contract")) {
+            tally.skip(format!("{name}: no release binary"));
+        }
+        return Ok(tally);
+    };
+    if has_contract {
+        contract(workspace, &binary, &mut tally);
+    }
+    demo_rounds(workspace, &binary, &rounds, &mut tally)?;
     Ok(tally)
 }
 
@@ -85,10 +103,8 @@ fn cargo_tests(workspace: &Workspace, args: &[String], tally: &mut Tally) -> Res
     Ok(())
 }
 
-fn demo_rounds(workspace: &Workspace, rounds: &[demo::Round], tally: &mut Tally) -> Result<()> {
-    if rounds.is_empty() {
-        return Ok(());
-    }
+/// The binary as it is shipped; without it what needs it fails or is skipped.
+fn release_binary(workspace: &Workspace, tally: &mut Tally) -> Option<PathBuf> {
     let build = [
         "build",
         "--release",
@@ -97,17 +113,24 @@ fn demo_rounds(workspace: &Workspace, rounds: &[demo::Round], tally: &mut Tally)
         "--bin",
         "tombola",
     ];
-    if let Err(error) = shell::run(&mut workspace.cargo(build)) {
-        tally.fail(format!("the release binary: {error:#}"));
-        for round in rounds {
-            tally.skip(format!("{}: no release binary", round.name));
+    match shell::run(&mut workspace.cargo(build)) {
+        Ok(()) => Some(workspace.target().join("release").join("tombola")),
+        Err(error) => {
+            tally.fail(format!("the release binary: {error:#}"));
+            None
         }
-        return Ok(());
     }
+}
+
+fn demo_rounds(
+    workspace: &Workspace,
+    binary: &Path,
+    rounds: &[demo::Round],
+    tally: &mut Tally,
+) -> Result<()> {
     let logs = workspace.scratch("demo")?;
-    let binary = workspace.target().join("release").join("tombola");
     for round in rounds {
-        match round.run(&binary, &logs) {
+        match round.run(binary, &logs) {
             Ok(summary) => {
                 println!("{} ... ok: {summary}", round.name);
                 tally.pass();
@@ -116,6 +139,20 @@ fn demo_rounds(workspace: &Workspace, rounds: &[demo::Round], tally: &mut Tally)
         }
     }
     Ok(())
+}
+
+fn contract(workspace: &Workspace, binary: &Path, tally: &mut Tally) {
+    match contract::run(workspace, binary) {
+        Ok(contract::Ended::Passed(summary)) => {
+            println!("contract ... ok: {summary}");
+            tally.pass();
+        }
+        Ok(contract::Ended::Skipped(why)) => {
+            println!("tombola-skip: contract: {why}");
+            tally.skip(format!("contract: {why}"));
+        }
+        Err(error) => tally.fail(format!("contract: {error:#}")),
+    }
 }
 
 #[cfg(test)]
