@@ -238,7 +238,7 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long the handshake of TLS may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may stand still because nobody reads it.
-pub const ANSWER_STALL_MAX: Duration = Duration::from_secs(30);
+pub const ANSWER_STALL_MAX: Duration = Duration::from_secs(90);
 /// How long a connection that is closed before its request was read whole is read on,
 /// so that the client sees its answer.
 pub const LINGER_MAX: Duration = Duration::from_secs(2);
@@ -306,7 +306,7 @@ pub const COMMAND_DIRECTORY_WAIT_MAX: Duration = Duration::from_secs(10);
 pub const COMMAND_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages that a backup takes in one step (1 MiB), each made durable before the next:
 /// a commit of draws never waits for more of a backup than this.
-pub const BACKUP_STEP_PAGES: i32 = 256;
+pub const BACKUP_STEP_PAGES: i32 = 512;
 /// Pieces of a backup that are read ahead of whoever fetches it.
 pub const BACKUP_CHUNKS_AHEAD_MAX: usize = 4;
 /// How long whoever fetches a backup may take none of it before it is broken off.
@@ -345,5 +345,7 @@ const _: () = assert!(ENDPOINT_CONCURRENCY_MAX as usize <= CALLS_IN_FLIGHT_MAX);
 const _: () = assert!(URI_BYTES_MAX + HEADERS_BYTES_MAX + 1024 <= HEAD_BYTES_MAX);
 // A body that is late is told so before its request is.
 const _: () = assert!(BODY_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());
+// A backup that is not taken off is broken off by its own bound.
+const _: () = assert!(BACKUP_STALL_MAX.as_secs() < ANSWER_STALL_MAX.as_secs());
 // A connection always stands behind a request: the bound on requests is reached first.
 const _: () = assert!(REQUESTS_MAX < CONNECTIONS_MAX);

@@ -12,8 +12,6 @@ use crate::directory::{Directory, replace_private};
 use crate::random;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -97,20 +95,6 @@ impl Secrets {
         self.versions.get(&version)
     }
 
-    /// What tells one secret from another and nothing else, by version.
-    pub fn fingerprints(&self) -> BTreeMap<i32, String> {
-        let fingerprint = |secret: &[u8; 32]| {
-            let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
-            mac.update(b"tombola key fingerprint\0");
-            let bytes = mac.finalize().into_bytes();
-            Some(URL_SAFE_NO_PAD.encode(&bytes[..12]))
-        };
-        self.versions
-            .iter()
-            .filter_map(|(version, secret)| Some((*version, fingerprint(secret)?)))
-            .collect()
-    }
-
     /// For the store.
     pub fn seal_keys(&self) -> SealKeys {
         SealKeys::new(self.path.display().to_string(), self.versions.clone())
@@ -148,19 +132,6 @@ mod tests {
             1,
             "nothing is left"
         );
-    }
-
-    #[test]
-    fn fingerprint_tells_secrets_apart_and_is_no_part_of_them() {
-        let (temp, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let directory = Directory::new(temp.path());
-        let ours = Secrets::create(&directory).unwrap();
-        let theirs = Secrets::create(&Directory::new(other.path())).unwrap();
-        let again = Secrets::read(&directory).unwrap().unwrap();
-        assert_eq!(ours.fingerprints(), again.fingerprints());
-        assert_ne!(ours.fingerprints(), theirs.fingerprints());
-        let text = fs::read_to_string(directory.secret_key()).unwrap();
-        assert!(!text.contains(&ours.fingerprints()[&1]));
     }
 
     #[test]

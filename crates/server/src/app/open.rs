@@ -70,7 +70,6 @@ impl App {
         let store = tokio::task::spawn_blocking(move || SqliteStore::open(&file, options))
             .await
             .map_err(io::Error::other)??;
-        store.note_secret_keys(secrets.fingerprints()).await?;
         let keys = KeyRing::default();
         keys.replace(store.keys().await?);
         let topic = MemoryTopic::new(MemoryOptions {

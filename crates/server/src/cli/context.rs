@@ -3,7 +3,7 @@
 
 use super::Global;
 use crate::app::{App, OpenError};
-use crate::client::Api;
+use crate::client::{Api, ClientError};
 use crate::config::{self, Config, ConfigError, Flag, Loaded, Origin, Sources};
 use crate::directory::DirectoryLock;
 use crate::print::{Out, begin_logging};
@@ -138,10 +138,15 @@ impl Context {
             return Ok(None);
         };
         let key = self.api_key()?;
-        Ok(Some(match &self.global.ca_file {
-            Some(path) => Api::http_trusting(url, key, path)?,
-            None => Api::http(url, key)?,
-        }))
+        Ok(Some(self.at(url, key)?))
+    }
+
+    /// The way to the server at `url`, under the authorities of `--ca-file`.
+    pub(super) fn at(&self, url: &str, key: Option<String>) -> Result<Api, ClientError> {
+        match &self.global.ca_file {
+            Some(path) => Api::http_trusting(url, key, path),
+            None => Api::http(url, key),
+        }
     }
 
     /// The settings of a command that works on this machine, and its quiet log.

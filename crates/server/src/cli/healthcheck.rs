@@ -84,7 +84,7 @@ async fn whom(url: Option<&str>, context: &Context) -> anyhow::Result<(Api, Stri
     if let Some(url) = url {
         let (server, path) = split(url);
         let usage = |error: ClientError| Usage(error.to_string());
-        return Ok((Api::http(server, None).map_err(usage)?, path));
+        return Ok((context.at(server, None).map_err(usage)?, path));
     }
     let path = "/readyz".to_owned();
     if let Some(api) = context.afar()? {
@@ -95,8 +95,8 @@ async fn whom(url: Option<&str>, context: &Context) -> anyhow::Result<(Api, Stri
     if let Some(api) = server_of(&directory).await {
         return Ok((api, path));
     }
-    Ok(match url_of(&config.http.listen) {
-        Some(url) => (Api::http(&url, None)?, path),
+    Ok(match url_of(&config.http) {
+        Some(url) => (context.at(&url, None)?, path),
         None => (Api::socket(directory.socket()), path),
     })
 }

@@ -147,9 +147,9 @@ fn secret_key(directory: &Directory, fact: &BackupFact) -> anyhow::Result<Secret
     let Some(secrets) = Secrets::read(directory)? else {
         return Ok(SecretKey::Missing);
     };
-    let there = secrets.fingerprints();
-    match difference(&there, &fact.secret_keys) {
-        None if fact.secret_keys.is_empty() => Ok(SecretKey::Unknown),
+    let there = secrets.seal_keys().marks();
+    match difference(&there, &fact.secrets) {
+        None if fact.secrets.is_empty() => Ok(SecretKey::Unknown),
         None => Ok(SecretKey::Matches),
         Some(Difference::Missing(_)) => Ok(SecretKey::Lacks),
         Some(another @ Difference::Another(_)) => bail!(

@@ -43,7 +43,7 @@ pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Resul
     begin_logging(&config.log.filter, config.log.format == "json");
     raise_files_max(&config.http);
     // Before anything is opened: a signal from here on is a graceful stop.
-    let mut signals = Signals::listen(!config.http.tls_certificate.is_empty())?;
+    let mut signals = Signals::listen(config.http.has_tls())?;
     let app = match App::open(config).await {
         Err(OpenError::Locked(directory)) => {
             return Err(anyhow!(

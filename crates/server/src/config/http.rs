@@ -39,8 +39,8 @@ section! {
         idle_timeout: Span = Span(limits::IDLE_TIMEOUT),
         /// How long a body may take to come, code files aside.
         body_timeout: Span = Span(limits::BODY_TIMEOUT),
-        /// How long a request may take; the import of codes, the audit, and what ends
-        /// many holds take as long as they need.
+        /// How long a request may take; the import of codes, the audit, a backup, and
+        /// what ends many holds take as long as they need.
         request_timeout: Span = Span(limits::REQUEST_TIMEOUT),
         /// Requests of one client name, whichever of its keys they come with. No limit
         /// unless set: its keys are your own programs', a campaign that begins is no
@@ -62,6 +62,11 @@ section! {
 }
 
 impl Http {
+    /// Whether the API speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        !self.tls_certificate.is_empty()
+    }
+
     pub(super) fn validate(&self) -> Vec<Complaint> {
         let mut found = self.wrong_addresses();
         found.extend(self.wrong_origins());

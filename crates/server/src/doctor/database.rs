@@ -116,7 +116,7 @@ mod tests {
             journal_mode: "wal".to_owned(),
             synchronous: Some(FULL),
             faults: Vec::new(),
-            secret_keys: BTreeMap::new(),
+            secrets: BTreeMap::new(),
         }
     }
 

@@ -4,13 +4,15 @@
 use super::{database, disk, not_checked, running, secrets, work};
 use crate::api::{DoctorDoc, Finding};
 use crate::client::Api;
-use crate::config::Config;
+use crate::config::{Config, Http};
 use crate::directory::Directory;
+use crate::http::Tls;
 use crate::secret::Secrets;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tombola_engine::SystemClock;
 use tombola_store::SqliteStore;
 
@@ -19,6 +21,7 @@ const FILES: &str = "directory.files";
 const LOCK: &str = "directory.lock";
 const SECRET_KEY: &str = "secret_key";
 const LISTEN: &str = "listen";
+const TLS: &str = "listen.tls";
 
 /// Every check of a data directory that is there, by name.
 const NAMES: [&str; 3] = [FILES, LOCK, SECRET_KEY];
@@ -43,10 +46,12 @@ pub(crate) async fn this_machine(config: &Config, holder: Holder) -> DoctorDoc {
         found.extend(not_checked(&NAMES, why));
         found.extend(not_checked(&disk::NAMES, why));
         found.push(listen(config, &Holder::Nobody).await);
+        found.push(tls(&config.http));
         found.extend(no_database(why));
         return DoctorDoc::of(found);
     }
-    found.push(files(&directory, &file));
+    let key = PathBuf::from(&config.http.tls_key_file);
+    found.push(files(&directory, &file, &key));
     found.push(lock(&directory, &holder));
     found.push(secret_key(&directory));
     let bytes = fs::metadata(&file).map_or(0, |file| file.len());
@@ -54,6 +59,7 @@ pub(crate) async fn this_machine(config: &Config, holder: Holder) -> DoctorDoc {
     let measured = tokio::task::spawn_blocking(move || disk::check(&folder, bytes)).await;
     found.extend(measured.unwrap_or_else(|error| not_checked(&disk::NAMES, &error.to_string())));
     found.push(listen(config, &holder).await);
+    found.push(tls(&config.http));
     found.extend(match holder {
         Holder::Server(api) => asked(&api).await,
         Holder::Silent(why) => no_database(&why),
@@ -87,7 +93,7 @@ async fn unserved(config: &Config, directory: &Directory) -> Vec<Finding> {
         Ok(Ok((file, rows))) => {
             let mut found = database::check(&file);
             found.push(match Secrets::read(directory) {
-                Ok(Some(keys)) => secrets::used(&keys.fingerprints(), &file.secret_keys),
+                Ok(Some(keys)) => secrets::used(&keys.seal_keys().marks(), &file.secrets),
                 Ok(None) | Err(_) => {
                     Finding::not_checked(secrets::USED, "secret.key cannot be read")
                 }
@@ -140,7 +146,7 @@ fn root(root: &Path) -> Finding {
 }
 
 /// Codes, addresses and secrets are in these.
-fn files(directory: &Directory, database: &Path) -> Finding {
+fn files(directory: &Directory, database: &Path, tls_key: &Path) -> Finding {
     let mut log = std::ffi::OsString::from(database);
     log.push("-wal");
     let all = [
@@ -149,6 +155,7 @@ fn files(directory: &Directory, database: &Path) -> Finding {
         directory.secret_key(),
         directory.admin_key(),
         directory.socket(),
+        tls_key.to_path_buf(),
     ];
     let open = all.iter().find_map(|path| {
         let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
@@ -217,14 +224,18 @@ async fn listen(config: &Config, holder: &Holder) -> Finding {
                 "end the program that has it, or set http.listen",
             ),
         },
-        Holder::Server(api) => answers(api, address).await,
+        Holder::Server(api) => answers(api, &config.http).await,
     }
 }
 
-async fn answers(api: &Api, address: &str) -> Finding {
-    let Some(url) = super::url_of(address) else {
-        return Finding::ok(LISTEN, format!("{address}: a free port at each start"));
+async fn answers(api: &Api, http: &Http) -> Finding {
+    let Some(url) = super::url_of(http) else {
+        let what = format!("{}: a free port at each start", http.listen);
+        return Finding::ok(LISTEN, what);
     };
+    if http.has_tls() {
+        return accepts(&url).await;
+    }
     let there = match Api::http(&url, None) {
         Ok(there) => there.version().await,
         Err(error) => Err(error),
@@ -239,11 +250,36 @@ async fn answers(api: &Api, address: &str) -> Finding {
             format!("another server answers at {url}"),
             "set http.listen of one of them, and start it anew",
         ),
-        (Err(error), _) => Finding::warning(
-            LISTEN,
-            format!("the server does not answer at {url}: {error}"),
-            "it may have been started with --listen: set http.listen instead",
-        ),
+        (Err(error), _) => silent(&url, &error),
+    }
+}
+
+/// The certificate speaks for a name that this machine does not know, so nobody is
+/// asked who he is.
+async fn accepts(url: &str) -> Finding {
+    let address = url.trim_start_matches("https://");
+    match tokio::net::TcpStream::connect(address).await {
+        Ok(_) => Finding::ok(LISTEN, format!("connections are taken at {url}")),
+        Err(error) => silent(url, &error),
+    }
+}
+
+fn silent(url: &str, error: &dyn Display) -> Finding {
+    Finding::warning(
+        LISTEN,
+        format!("the server does not answer at {url}: {error}"),
+        "it may have been started with --listen: set http.listen instead",
+    )
+}
+
+fn tls(http: &Http) -> Finding {
+    match Tls::open(http) {
+        Ok(None) => Finding::ok(TLS, "the API speaks in clear"),
+        Ok(Some(_)) => Finding::ok(TLS, "the certificate and its key can be used"),
+        Err(error) => {
+            let mend = "mend the file; SIGHUP has a running server read it anew";
+            Finding::fault(TLS, format!("{error:#}"), mend)
+        }
     }
 }
 
@@ -262,14 +298,19 @@ mod tests {
         assert_eq!(root(directory.root()).state, CheckState::Ok);
         let database = directory.root().join("tombola.db");
         write_private(&database, "").unwrap();
-        assert_eq!(files(&directory, &database).state, CheckState::Ok);
+        let key = temp.path().join("key.pem");
+        let found = || files(&directory, &database, &key);
+        assert_eq!(found().state, CheckState::Ok);
         let open = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         };
         open(&database, 0o640);
-        let found = files(&directory, &database);
-        assert_eq!(found.state, CheckState::Fault);
-        assert!(found.mend.unwrap().starts_with("`chmod 600 "));
+        assert_eq!(found().state, CheckState::Fault);
+        assert!(found().mend.unwrap().starts_with("`chmod 600 "));
+        open(&database, 0o600);
+        fs::write(&key, "").unwrap();
+        open(&key, 0o644);
+        assert_eq!(found().state, CheckState::Fault);
         open(directory.root(), 0o755);
         assert_eq!(root(directory.root()).state, CheckState::Warning);
         assert_eq!(root(&database).state, CheckState::Fault);

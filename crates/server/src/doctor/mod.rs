@@ -18,21 +18,23 @@ pub(crate) use running::served;
 pub(crate) use secrets::{Difference, difference};
 
 use crate::api::Finding;
+use crate::config::Http;
 use indicatif::HumanBytes;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// Where a server that listens on `address` answers on its own machine; `None` where
-/// each start has another port.
-pub(crate) fn url_of(address: &str) -> Option<String> {
-    let address: SocketAddr = address.parse().ok()?;
+/// Where a server with these settings answers on its own machine; `None` where each
+/// start has another port.
+pub(crate) fn url_of(http: &Http) -> Option<String> {
+    let address: SocketAddr = http.listen.parse().ok()?;
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         IpAddr::V4(_) | IpAddr::V6(_) => address.ip(),
     };
-    (address.port() != 0).then(|| format!("http://{}", SocketAddr::new(ip, address.port())))
+    let scheme = if http.has_tls() { "https" } else { "http" };
+    (address.port() != 0).then(|| format!("{scheme}://{}", SocketAddr::new(ip, address.port())))
 }
 
 fn not_checked(names: &[&str], why: &str) -> Vec<Finding> {
@@ -71,11 +73,18 @@ mod tests {
 
     #[test]
     fn server_that_listens_everywhere_answers_on_its_own_machine() {
-        let url = |address| url_of(address).unwrap_or_default();
+        let http = |listen: &str, certificate: &str| Http {
+            listen: listen.to_owned(),
+            tls_certificate: certificate.to_owned(),
+            ..Http::default()
+        };
+        let url = |address| url_of(&http(address, "")).unwrap_or_default();
         assert_eq!(url("0.0.0.0:8080"), "http://127.0.0.1:8080");
         assert_eq!(url("[::]:80"), "http://[::1]:80");
         assert_eq!(url("10.0.0.7:80"), "http://10.0.0.7:80");
         assert_eq!(url("127.0.0.1:0"), "");
+        let under_tls = url_of(&http("0.0.0.0:8443", "cert.pem"));
+        assert_eq!(under_tls.as_deref(), Some("https://127.0.0.1:8443"));
     }
 
     #[test]

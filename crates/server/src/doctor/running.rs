@@ -19,8 +19,8 @@ pub(crate) async fn served(app: &App) -> DoctorDoc {
     let mut found = match app.store().database_fact().await {
         Ok(file) => {
             let mut found = database::check(&file);
-            let ours = app.claims().secrets().fingerprints();
-            found.push(secrets::used(&ours, &file.secret_keys));
+            let ours = app.claims().secrets().seal_keys().marks();
+            found.push(secrets::used(&ours, &file.secrets));
             found
         }
         Err(error) => vec![database::unreadable(&error)],

@@ -8,6 +8,9 @@ use std::fmt;
 /// Whether the secrets of this directory are those of its database.
 pub(super) const USED: &str = "secret_key.used";
 
+/// What tells one secret from another, by version.
+type Marks = BTreeMap<i32, [u8; 16]>;
+
 /// How the secrets of a file differ from those that its database was used with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Difference {
@@ -32,8 +35,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Fingerprints of the file beside those that the database was used with.
-pub(super) fn used(file: &BTreeMap<i32, String>, database: &BTreeMap<i32, String>) -> Finding {
+/// Marks of the file beside those that the database was used with.
+pub(super) fn used(file: &Marks, database: &Marks) -> Finding {
     let mend = "put the line of the right secret.key back; a new secret gets a version of its own";
     match difference(file, database) {
         None => Finding::ok(USED, "the database was used with these secrets"),
@@ -43,10 +46,7 @@ pub(super) fn used(file: &BTreeMap<i32, String>, database: &BTreeMap<i32, String
 }
 
 /// The worst difference, if there is one.
-pub(crate) fn difference(
-    file: &BTreeMap<i32, String>,
-    database: &BTreeMap<i32, String>,
-) -> Option<Difference> {
+pub(crate) fn difference(file: &Marks, database: &Marks) -> Option<Difference> {
     let another = database
         .iter()
         .find(|(version, used)| file.get(version).is_some_and(|there| there != *used));
@@ -61,19 +61,20 @@ mod tests {
     use super::*;
     use crate::api::CheckState;
 
-    fn keys(keys: &[(i32, &str)]) -> BTreeMap<i32, String> {
-        keys.iter()
-            .map(|(version, text)| (*version, (*text).to_owned()))
+    fn marks(marks: &[(i32, u8)]) -> Marks {
+        marks
+            .iter()
+            .map(|(version, byte)| (*version, [*byte; 16]))
             .collect()
     }
 
     #[test]
     fn secret_that_passes_for_another_is_a_fault_and_a_missing_one_a_warning() {
-        let database = keys(&[(1, "a"), (2, "b")]);
-        let state = |file| used(&keys(file), &database).state;
-        assert_eq!(state(&[(1, "a"), (2, "b"), (3, "c")]), CheckState::Ok);
-        assert_eq!(state(&[(1, "a")]), CheckState::Warning);
-        assert_eq!(state(&[(2, "x")]), CheckState::Fault);
-        assert_eq!(difference(&keys(&[(1, "a")]), &keys(&[])), None);
+        let database = marks(&[(1, 7), (2, 8)]);
+        let state = |file| used(&marks(file), &database).state;
+        assert_eq!(state(&[(1, 7), (2, 8), (3, 9)]), CheckState::Ok);
+        assert_eq!(state(&[(1, 7)]), CheckState::Warning);
+        assert_eq!(state(&[(2, 0)]), CheckState::Fault);
+        assert_eq!(difference(&marks(&[(1, 7)]), &marks(&[])), None);
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn put_safe_headers(headers: &mut HeaderMap, http: &Http) {
     for (name, value) in SAFE {
         headers.entry(name).or_insert(value);
     }
-    if !http.tls_certificate.is_empty() {
+    if http.has_tls() {
         headers
             .entry(header::STRICT_TRANSPORT_SECURITY)
             .or_insert(TLS_ONLY);

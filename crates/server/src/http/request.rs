@@ -35,6 +35,7 @@ const LIVENESS: &str = "/livez";
 const WITHOUT_DEADLINE: &[&str] = &[
     "/v1/campaigns/{campaign}/prizes/{prize}/codes",
     "/v1/audit",
+    "/v1/backup",
     "/v1/deliveries/resume",
     "/v1/endpoints/{name}/enable",
 ];

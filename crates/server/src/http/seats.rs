@@ -1,8 +1,8 @@
 //! The seats of one listener's connections. When all are taken, those connections
 //! that have been idle longest are closed for new ones: whoever opens many and says
 //! nothing takes seats from itself first, and a client that has just connected is
-//! the last to lose its own. A connection with a request under way is never closed
-//! for another.
+//! the last to lose its own. Where none is idle, those go whose answer nobody reads.
+//! A connection whose request is being worked on is never closed for another.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,6 +44,9 @@ impl Seats {
             Self::shed(&mut open, self.part());
         }
         if open.len() >= self.max {
+            open.retain(|_, seat| !seat.shed_if_stalled());
+        }
+        if open.len() >= self.max {
             return None;
         }
         let number = self.turns.fetch_add(1, Ordering::Relaxed);
@@ -51,6 +54,7 @@ impl Seats {
             first_turn: number,
             state: AtomicU64::new(number),
             is_body_left: AtomicBool::new(false),
+            is_stalled: AtomicBool::new(false),
             turns: Arc::clone(&self.turns),
             shed: Notify::new(),
         });
@@ -115,6 +119,7 @@ pub(super) struct Seat {
     first_turn: u64,
     state: AtomicU64,
     is_body_left: AtomicBool,
+    is_stalled: AtomicBool,
     turns: Arc<AtomicU64>,
     shed: Notify,
 }
@@ -167,6 +172,11 @@ impl Seat {
         self.is_body_left.load(Ordering::Relaxed)
     }
 
+    /// Whether its answer has begun and waits for its reader.
+    pub(super) fn stalls(&self, is_stalled: bool) {
+        self.is_stalled.store(is_stalled, Ordering::Relaxed);
+    }
+
     /// Ends when the connection is to be closed.
     pub(super) async fn is_shed(&self) {
         self.shed.notified().await;
@@ -178,6 +188,11 @@ impl Seat {
             self.shed.notify_one();
         }
         is_shed
+    }
+
+    /// A stream that is not read is still being answered.
+    fn shed_if_stalled(&self) -> bool {
+        self.is_stalled.load(Ordering::Relaxed) && (self.shed_at(ANSWERED) || self.shed_at(BUSY))
     }
 
     fn pass(&self, from: u64, to: u64) -> bool {
@@ -213,6 +228,22 @@ mod tests {
         assert!(seats.take().is_none(), "all have a request under way");
         drop(busy);
         assert!(seats.take().is_some());
+    }
+
+    #[test]
+    fn answers_that_nobody_reads_make_room_where_nothing_is_idle() {
+        let seats = Seats::new(3);
+        let [stalled, read, idle] = [0; 3].map(|_| seats.take().unwrap());
+        for owned in [&stalled, &read] {
+            assert!(owned.seat.begin());
+            owned.seat.answered();
+        }
+        stalled.seat.stalls(true);
+        let fourth = seats.take().unwrap();
+        assert!(is_shed(&idle) && !is_shed(&stalled));
+        assert!(fourth.seat.begin());
+        assert!(seats.take().is_some());
+        assert!(is_shed(&stalled) && !is_shed(&read) && !is_shed(&fourth));
     }
 
     #[test]

@@ -101,9 +101,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stall = None;
+            if self.stall.take().is_some() {
+                self.seat.stalls(false);
+            }
             return written;
         }
+        self.seat.stalls(true);
         let stall = self
             .stall
             .get_or_insert_with(|| Box::pin(sleep(limits::ANSWER_STALL_MAX)));

@@ -20,7 +20,7 @@ pub(crate) struct Tls {
 impl Tls {
     /// From the files that the settings name; none, where they name none.
     pub(crate) fn open(http: &Http) -> anyhow::Result<Option<Self>> {
-        if http.tls_certificate.is_empty() {
+        if !http.has_tls() {
             return Ok(None);
         }
         let certificate = PathBuf::from(&http.tls_certificate);

@@ -65,6 +65,28 @@ fn command_reaches_the_server_by_the_certificate_that_it_is_told_to_trust() {
 }
 
 #[test]
+fn health_is_asked_under_tls_and_doctor_looks_at_the_certificate() {
+    let house = house();
+    let url = format!("https://{}", house.address);
+    house.ok(&["healthcheck", &url, "--ca-file", "cert.pem"]);
+    assert_eq!(
+        house.run(&["healthcheck", &url], &[]).status.code(),
+        Some(1)
+    );
+    let doctor = |house: &House| {
+        let output = house.run(&["doctor", "--json"], &[]);
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = document["checks"].as_array().unwrap().clone();
+        let mut checks = checks.into_iter();
+        checks.find(|check| check["name"] == "listen.tls").unwrap()
+    };
+    assert_eq!(doctor(&house)["state"], "ok");
+    std::fs::write(house.path("key.pem"), "no key").unwrap();
+    let found = doctor(&house);
+    assert_eq!(found["state"], "fault", "{found}");
+}
+
+#[test]
 fn words_in_clear_are_not_taken_under_tls() {
     let house = house();
     let mut clear = house.connect();

@@ -34,7 +34,7 @@ fn desk() -> Desk {
     desk
 }
 
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "config",
     "directory",
     "directory.files",
@@ -44,6 +44,7 @@ const NAMES: [&str; 23] = [
     "directory.file_system",
     "directory.fsync",
     "listen",
+    "listen.tls",
     "database.schema",
     "database.pages",
     "database.settings",

@@ -32,8 +32,8 @@ pub struct DatabaseFact {
     pub synchronous: Option<i64>,
     /// What is broken in it.
     pub faults: Vec<String>,
-    /// Fingerprints of the secret keys that it was used with, by version.
-    pub secret_keys: BTreeMap<i32, String>,
+    /// Marks of the secrets that it was used with, by version.
+    pub secrets: BTreeMap<i32, [u8; 16]>,
 }
 
 /// What of its rows needs a person.
@@ -150,7 +150,6 @@ fn database_fact(conn: &Connection) -> StoreResult<DatabaseFact> {
     let log = conn
         .path()
         .and_then(|path| std::fs::metadata(format!("{path}-wal")).ok());
-    let schema = schema_of(conn)?;
     Ok(DatabaseFact {
         bytes: number("page_count")? * number("page_size")?,
         log_bytes: log.map_or(0, |log| log.len()),
@@ -159,12 +158,8 @@ fn database_fact(conn: &Connection) -> StoreResult<DatabaseFact> {
             .or_store()?,
         synchronous: None,
         faults: backup::faults_of(conn)?,
-        secret_keys: if schema.present == 0 {
-            BTreeMap::new()
-        } else {
-            backup::secret_keys(conn)?
-        },
-        schema,
+        secrets: backup::secret_marks(conn)?,
+        schema: schema_of(conn)?,
     })
 }
 

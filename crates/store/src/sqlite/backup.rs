@@ -21,8 +21,6 @@ use tombola_core::ports::{StoreError, StoreResult};
 
 /// In `meta`: when the backup was taken, in microseconds.
 pub(super) const TAKEN_AT: &str = "backup_taken_at";
-/// In `meta`, before a version: the fingerprint of that secret key.
-const SECRET_KEY: &str = "secret_key.";
 /// Memory for pages on the way, in KiB; beyond it they go to the file.
 const CACHE_KIB: i64 = 4096;
 
@@ -44,8 +42,8 @@ pub struct BackupFact {
     pub origin: String,
     /// When it was taken; `None` of a file that `backup` did not write.
     pub taken_at: Option<Timestamp>,
-    /// Fingerprints of the secret keys that the database was used with, by version.
-    pub secret_keys: BTreeMap<i32, String>,
+    /// Marks of the secrets that the database was used with, by version.
+    pub secrets: BTreeMap<i32, [u8; 16]>,
 }
 
 /// Takes a backup of the database at `from` into the new file `to`, as it is at one
@@ -129,7 +127,7 @@ pub fn fact(path: &Path) -> StoreResult<BackupFact> {
         schema,
         origin,
         taken_at: taken_at(&conn)?,
-        secret_keys: secret_keys(&conn)?,
+        secrets: secret_marks(&conn)?,
     })
 }
 
@@ -161,32 +159,25 @@ pub(crate) fn faults_of(conn: &Connection) -> StoreResult<Vec<String>> {
     Ok(faults)
 }
 
-/// Fingerprints of the secret keys that a database was used with.
-pub(crate) fn secret_keys(conn: &Connection) -> StoreResult<BTreeMap<i32, String>> {
-    let rows: Vec<(String, String)> = conn
-        .prepare_cached("SELECT name, value FROM meta WHERE name GLOB ?1 || '*'")
+/// Marks of the secrets that a database was used with; none where its schema is
+/// older than they are.
+pub(crate) fn secret_marks(conn: &Connection) -> StoreResult<BTreeMap<i32, [u8; 16]>> {
+    let has_table: bool = conn
+        .query_row(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'seal_key')",
+            [],
+            |row| row.get(0),
+        )
+        .or_store()?;
+    if !has_table {
+        return Ok(BTreeMap::new());
+    }
+    conn.prepare_cached("SELECT version, mark FROM seal_key")
         .and_then(|mut it| {
-            it.query_map([SECRET_KEY], |row| Ok((row.get(0)?, row.get(1)?)))?
+            it.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         })
-        .or_store()?;
-    let version = |name: &str| name.strip_prefix(SECRET_KEY)?.parse().ok();
-    Ok(rows
-        .into_iter()
-        .filter_map(|(name, value)| Some((version(&name)?, value)))
-        .collect())
-}
-
-/// Notes the fingerprints of secret keys. What was noted of a version stays.
-pub(super) fn note_secret_keys(conn: &Connection, keys: &BTreeMap<i32, String>) -> StoreResult<()> {
-    for (version, fingerprint) in keys {
-        conn.prepare_cached(
-            "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-        )
-        .and_then(|mut it| it.execute((format!("{SECRET_KEY}{version}"), fingerprint)))
-        .or_store()?;
-    }
-    Ok(())
+        .or_store()
 }
 
 /// When the backup was taken, if it is one.

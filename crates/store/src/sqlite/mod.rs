@@ -35,7 +35,6 @@ use crate::seal::SealKeys;
 use error::OrStoreError as _;
 use readers::Reads;
 use rusqlite::Connection;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -127,19 +126,6 @@ impl SqliteStore {
     /// The database's own uuid: `origin` of every message.
     pub fn origin(&self) -> &str {
         &self.shared.origin
-    }
-
-    /// Notes which secret keys the database is used with, by version. What was noted
-    /// of a version before stays, so that another key under its number shows.
-    pub async fn note_secret_keys(&self, keys: BTreeMap<i32, String>) -> StoreResult<()> {
-        let noted = self.read(backup::secret_keys).await?;
-        if keys.keys().all(|version| noted.contains_key(version)) {
-            return Ok(());
-        }
-        self.write(Priority::Other, keys.len(), move |conn| {
-            backup::note_secret_keys(conn, &keys)
-        })
-        .await
     }
 
     /// Puts a line into the operator log that a backup was taken, and by whom.

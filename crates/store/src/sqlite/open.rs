@@ -18,6 +18,10 @@ use tombola_core::ports::{StoreError, StoreResult};
 
 /// Statements kept ready by each connection.
 const STATEMENTS: usize = 256;
+/// Bytes of a page of a new database. Each draw writes to a page of its request key and
+/// one of its user that nothing else of its transaction writes to: half as large as
+/// usual, half as much goes to the log (`docs/decisions/0011-small-pages.md`).
+const PAGE_BYTES: u32 = 2048;
 /// How long a statement waits for another process that has the file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -61,7 +65,10 @@ fn start(
     readers: usize,
     cache_kib: u32,
 ) -> StoreResult<()> {
-    let wal = Wal::default();
+    let page_bytes = conn
+        .query_row("PRAGMA page_size", [], |row| row.get(0))
+        .or_store()?;
+    let wal = Wal::of(page_bytes);
     let told = wal.watch(&mut conn)?;
     let checkpointer = connect(path, 64)?;
     let mut threads = Vec::new();
@@ -132,6 +139,9 @@ fn connect(path: &Path, cache_kib: u32) -> StoreResult<Connection> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .or_store()?;
     conn.busy_timeout(BUSY_TIMEOUT).or_store()?;
+    // Only a file without a page yet takes it.
+    conn.pragma_update(None, "page_size", PAGE_BYTES)
+        .or_store()?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.pragma_update(None, "cache_size", -i64::from(cache_kib))
         .or_store()?;

@@ -105,21 +105,7 @@ impl SqliteStore {
         }
         let conn =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).or_store()?;
-        let has_table: bool = conn
-            .query_row(
-                "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'seal_key')",
-                [],
-                |row| row.get(0),
-            )
-            .or_store()?;
-        if !has_table {
-            return Ok(Vec::new());
-        }
-        let mut versions = conn
-            .prepare("SELECT version FROM seal_key ORDER BY version")
-            .or_store()?;
-        let versions = versions.query_map([], |row| row.get(0)).or_store()?;
-        versions.collect::<Result<_, _>>().or_store()
+        Ok(super::backup::secret_marks(&conn)?.into_keys().collect())
     }
 
     /// What codes are unique by, in the order of the index that says so.

@@ -13,28 +13,39 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tombola_core::ports::StoreResult;
 
-/// Pages by which the log grows between two checkpoints of the thread (4 MiB). With
+/// Bytes by which the log grows between two checkpoints of the thread: 4 MiB. With
 /// four times as many, pages written often are copied once and draws gain a tenth,
 /// but the slowest hundredth of them waits twice as long for the disk.
-const STEP_PAGES: u32 = 1024;
-/// Pages of the log from which the writer itself helps (64 MiB).
-const WRITER_HELPS_PAGES: u32 = 16 * 1024;
+const STEP_BYTES: u32 = 4 << 20;
+/// Bytes of the log from which the writer itself helps: 64 MiB.
+const WRITER_HELPS_BYTES: u32 = 64 << 20;
 
 /// How long the log is, as the writer knows.
-#[derive(Default)]
 pub(super) struct Wal {
     pages: std::sync::Arc<AtomicU32>,
     /// Length at which the writer tries again to end the log.
     helps_at: AtomicU32,
+    step: u32,
+    writer_helps: u32,
 }
 
 impl Wal {
+    /// Of a database with pages of so many bytes: it keeps those it was made with.
+    pub(super) fn of(page_bytes: u32) -> Self {
+        let writer_helps = WRITER_HELPS_BYTES / page_bytes;
+        Self {
+            pages: std::sync::Arc::default(),
+            helps_at: AtomicU32::new(writer_helps),
+            step: STEP_BYTES / page_bytes,
+            writer_helps,
+        }
+    }
+
     /// Watches the commits of `conn`; what it gives is told of each step.
     pub(super) fn watch(&self, conn: &mut Connection) -> StoreResult<Receiver<()>> {
         let (tell, told): (SyncSender<()>, _) = sync_channel(1);
         let pages = std::sync::Arc::clone(&self.pages);
-        self.helps_at.store(WRITER_HELPS_PAGES, Ordering::Relaxed);
-        let mut told_at = 0;
+        let (step, mut told_at) = (self.step, 0);
         conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, length: i32| {
             let length = length.unsigned_abs();
             pages.store(length, Ordering::Relaxed);
@@ -42,7 +53,7 @@ impl Wal {
                 told_at = 0; // the log was begun anew
             }
             // Full: the thread has not yet come to the last telling.
-            if length - told_at >= STEP_PAGES && tell.try_send(()).is_ok() {
+            if length - told_at >= step && tell.try_send(()).is_ok() {
                 told_at = length;
             }
             Ok(())
@@ -54,11 +65,11 @@ impl Wal {
     /// Called by the writer between two transactions.
     pub(super) fn keep_bounded(&self, conn: &Connection) {
         let pages = self.pages.load(Ordering::Relaxed);
-        if pages < WRITER_HELPS_PAGES {
-            self.helps_at.store(WRITER_HELPS_PAGES, Ordering::Relaxed);
+        if pages < self.writer_helps {
+            self.helps_at.store(self.writer_helps, Ordering::Relaxed);
         } else if pages >= self.helps_at.load(Ordering::Relaxed) && checkpoint(conn) {
             // Tried; where a reader holds it back, not again at each transaction.
-            self.helps_at.store(pages + STEP_PAGES, Ordering::Relaxed);
+            self.helps_at.store(pages + self.step, Ordering::Relaxed);
         }
     }
 }

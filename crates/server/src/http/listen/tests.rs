@@ -273,6 +273,18 @@ async fn when_all_places_are_taken_the_oldest_idle_connection_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answer_that_nobody_reads_gives_its_seat_to_another() {
+    let listener = Listener::new(1);
+    let mut stalled = listener.connect().await;
+    ask(&mut stalled, "/large").await;
+    settle().await;
+    let mut other = listener.connect().await;
+    ask(&mut other, "/").await;
+    read_to(&mut other, "ok").await;
+    assert!(read_all(&mut stalled).await.len() <= PIPE);
+}
+
+#[tokio::test(start_paused = true)]
 async fn connection_with_a_request_under_way_is_never_closed_for_another() {
     let listener = Listener::new(1);
     let mut busy = listener.connect().await;

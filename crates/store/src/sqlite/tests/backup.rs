@@ -4,7 +4,7 @@
 use super::insert;
 use crate::read::AuditDepth;
 use crate::read::fixture::{
-    COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, PHONE, actor, endpoint,
+    COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, PHONE, actor, endpoint, seal_keys,
 };
 use crate::sqlite::Priority::Other;
 use crate::{SqliteStore, StoreOptions, backup, restore};
@@ -113,11 +113,8 @@ async fn backup_is_the_state_at_its_beginning_whatever_is_written_between_its_st
 
 #[tokio::test]
 async fn backup_is_one_plain_file_for_its_owner_that_says_when_it_was_taken() {
-    let fixture = Fixture::new();
-    let keys = [(1, "one".to_owned()), (2, "two".to_owned())].into();
-    fixture.store.note_secret_keys(keys).await.unwrap();
-    let other = [(1, "another".to_owned())].into();
-    fixture.store.note_secret_keys(other).await.unwrap();
+    let mut fixture = Fixture::new();
+    fixture.reopen_with(&[1, 2]).unwrap();
     let (dir, path) = backup_path();
     take(&fixture, &path);
     let beside = || std::fs::read_dir(dir.path()).unwrap().count();
@@ -128,8 +125,7 @@ async fn backup_is_one_plain_file_for_its_owner_that_says_when_it_was_taken() {
     assert_eq!(fact.taken_at, Some(NOW));
     assert_eq!(fact.origin, fixture.store.origin());
     assert_eq!(fact.schema.present, fact.schema.newest);
-    let noted: Vec<_> = fact.secret_keys.into_iter().collect();
-    assert_eq!(noted, [(1, "one".to_owned()), (2, "two".to_owned())]);
+    assert_eq!(fact.secrets, seal_keys(&[1, 2]).marks());
     assert_eq!(backup::faults(&path).unwrap(), Vec::<String>::new());
     assert_eq!(beside(), 1, "reading it leaves nothing beside it");
     assert_eq!(backup::fact(&fixture.path()).unwrap().taken_at, None);
