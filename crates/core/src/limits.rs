@@ -226,8 +226,9 @@ pub const CONNECTIONS_MAX: u32 = 4096;
 /// Of the connections at a listener that is full, the part that is closed at a time:
 /// the search for those idle longest is paid once for them all.
 pub const CONNECTIONS_SHED_PART: usize = 64;
-/// Requests being worked on in one process; beyond it 503.
-pub const REQUESTS_MAX: u32 = 2048;
+/// Requests being worked on in one process; beyond it 503. Four times as many as give
+/// the desk its full rate on two cores (`bench http`): more would only wait longer.
+pub const REQUESTS_MAX: u32 = 512;
 /// How long a request may take, long work of operators aside.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long the head of a request may take to come.

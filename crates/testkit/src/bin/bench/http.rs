@@ -214,7 +214,6 @@ impl Served {
         let log = std::fs::File::create(home.join("serve.log"))?;
         let mut child = of_data()?
             .args(["serve", "--listen", "127.0.0.1:0", "--json"])
-            .envs(NO_RATES.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()?;
@@ -242,9 +241,6 @@ impl Served {
         audit["campaigns"][0]["draws"].as_u64().context("draws")
     }
 }
-
-/// One client draws for everybody here.
-const NO_RATES: &[(&str, &str)] = &[];
 
 /// Every connection asks, waits for its answer and asks again.
 async fn closed_loop(
