@@ -36,6 +36,27 @@ pub struct KeptAnswer {
     pub status: u16,
     /// The body, byte for byte.
     pub body: Vec<u8>,
+    /// The user that it speaks of, who may have to be forgotten.
+    pub user: Option<String>,
+}
+
+impl KeptAnswer {
+    /// No answer that is kept has it: only those that went well are.
+    const GONE: u16 = 410;
+
+    /// What stands in the place of an answer whose user was erased.
+    pub fn erased() -> Self {
+        Self {
+            status: Self::GONE,
+            body: Vec::new(),
+            user: None,
+        }
+    }
+
+    /// Whether its user was erased.
+    pub fn is_erased(&self) -> bool {
+        self.status == Self::GONE
+    }
 }
 
 /// What a port answers to a request that may come again. It is kept as JSON beside

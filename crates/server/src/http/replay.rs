@@ -16,6 +16,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tombola_core::limits;
 use tombola_core::ports::{Catalog, KeptAnswer, KeptRequest, RequestKey};
@@ -103,10 +104,12 @@ pub(super) fn of_kept(
     kept: &KeptRequest,
     request: &RequestKey,
 ) -> Result<Option<KeptAnswer>, ApiError> {
-    if kept.fingerprint == request.fingerprint {
-        Ok(kept.answer.clone())
-    } else {
-        Err(Code::RequestKeyReused.into())
+    if kept.fingerprint != request.fingerprint {
+        return Err(Code::RequestKeyReused.into());
+    }
+    match &kept.answer {
+        Some(answer) if answer.is_erased() => Err(Code::UserErased.into()),
+        answer => Ok(answer.clone()),
     }
 }
 
@@ -131,6 +134,7 @@ pub(super) async fn keep(
     let mine = KeptAnswer {
         status: parts.status.as_u16(),
         body: body.to_vec(),
+        user: user_of(&body),
     };
     let stands = app
         .store()
@@ -143,6 +147,16 @@ pub(super) async fn keep(
         Response::from_parts(parts, body.into()),
         is_repeated,
     ))
+}
+
+/// The user that an answer speaks of.
+fn user_of(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        user: Option<String>,
+    }
+    let named: Named = serde_json::from_slice(body).ok()?;
+    named.user
 }
 
 fn marked(mut response: Response, is_repeated: bool) -> Response {

@@ -222,8 +222,27 @@ async fn traces(world: &World) {
         let path = format!("/v1/awards/{id}/address");
         world.post(&path, &address).await;
     }
-    let block = format!("/v1/users/{ERIKA}/block");
-    world.post(&block, &json!({ "reason": "asked" })).await;
+    for (path, body) in &answered_once() {
+        let answer = keyed(world, path, body).await;
+        assert!(answer.status.is_success(), "{path}: {answer:?}");
+    }
+}
+
+/// Requests whose answers name her.
+fn answered_once() -> [(String, Value); 2] {
+    let token = json!({ "campaign": "fair", "user": ERIKA });
+    [
+        (
+            format!("/v1/users/{ERIKA}/block"),
+            json!({ "reason": "asked" }),
+        ),
+        ("/v1/player-tokens".to_owned(), token),
+    ]
+}
+
+async fn keyed(world: &World, path: &str, body: &Value) -> Answer {
+    let headers = [JSON, ("idempotency-key", "once-0001")];
+    world.send("POST", path, &headers, &body.to_string()).await
 }
 
 #[tokio::test]
@@ -252,6 +271,10 @@ async fn erased_user_is_in_no_answer_and_in_no_row_and_the_audit_holds() {
         (replay.status, replay.code().as_str()),
         (StatusCode::GONE, "user_erased")
     );
+    for (path, body) in &answered_once() {
+        let again = keyed(&world, path, body).await;
+        assert_eq!(again.code(), "user_erased", "{path}");
+    }
     assert_eq!(world.get(&user).await.code(), "user_not_found");
     for path in ["/v1/awards", "/v1/draws", "/v1/log", "/v1/operations"] {
         let said = world.get(&format!("{path}?limit=500")).await;

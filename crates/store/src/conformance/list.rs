@@ -229,6 +229,7 @@ macro_rules! conformance_list {
                 codes_that_were_withdrawn_are_given_no_more
                 an_erased_user_has_another_name_and_its_sums_stay
                 a_replay_of_an_erased_user_says_so
+                an_answer_about_an_erased_user_is_kept_no_longer
                 what_was_given_to_an_erased_user_is_given_to_nobody_else
                 an_erased_user_of_many_draws_is_erased_in_steps
                 an_erasure_is_not_stopped_half_way

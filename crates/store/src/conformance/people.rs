@@ -8,8 +8,8 @@ use tombola_core::award::{Mark, Position, State};
 use tombola_core::draw::DrawRefusal;
 use tombola_core::limits::STEP_ROWS_MAX;
 use tombola_core::ports::{
-    Action, BulkAction, BulkFilter, BulkSpec, CopyAnswer, DeadLetter, DrawAnswer, KeptMessage,
-    Operation, OperationState, PointsReversed,
+    Action, BulkAction, BulkFilter, BulkSpec, CopyAnswer, DeadLetter, DrawAnswer, KeptAnswer,
+    KeptMessage, Operation, OperationState, PointsReversed, RequestKey,
 };
 use tombola_core::reason::KeptReason;
 
@@ -163,6 +163,39 @@ pub(super) async fn a_replay_of_an_erased_user_says_so(w: &World) {
     let again = w.draw("fair", ask()).await;
     assert_eq!(again, DrawAnswer::Refused(DrawRefusal::UserErased));
     assert_eq!(replayed(w.draw("fair", other).await), of_other);
+}
+
+pub(super) async fn an_answer_about_an_erased_user_is_kept_no_longer(w: &World) {
+    w.start("fair", &one_prize("fair", TEXT)).await;
+    for user in ["u1", "u2"] {
+        drawn(
+            w.draw("fair", Ask::new(user, &format!("key-of-{user}")))
+                .await,
+        );
+        let answer = KeptAnswer {
+            status: 201,
+            body: user.into(),
+            user: Some(user.to_owned()),
+        };
+        ok(w.store().keep_answer(token_of(user), answer, w.now()).await);
+    }
+    erase(w, "u1", "erased-1").await;
+    let kept = async |user| {
+        let kept = ok(w.store().kept_request(&token_of(user)).await);
+        kept.and_then(|it| it.answer).expect("an answer is kept")
+    };
+    assert_eq!(kept("u1").await, KeptAnswer::erased());
+    assert!(kept("u1").await.is_erased());
+    assert_eq!(kept("u2").await.body, b"u2");
+}
+
+fn token_of(user: &str) -> RequestKey {
+    RequestKey {
+        client: "shop".to_owned(),
+        operation: "POST token".to_owned(),
+        key: format!("token-of-{user}"),
+        fingerprint: [1; 32],
+    }
 }
 
 pub(super) async fn what_was_given_to_an_erased_user_is_given_to_nobody_else(w: &World) {

@@ -28,6 +28,7 @@ fn answer(body: &str) -> KeptAnswer {
     KeptAnswer {
         status: 200,
         body: body.as_bytes().to_vec(),
+        user: None,
     }
 }
 

@@ -35,6 +35,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "operate",
         sql: include_str!("../../migrations/sqlite/0005_operate.sql"),
     },
+    Migration {
+        version: 8,
+        name: "kept_users",
+        sql: include_str!("../../migrations/sqlite/0008_kept_users.sql"),
+    },
 ];
 
 /// The schema of a file beside the one that this version knows.

@@ -88,10 +88,10 @@ fn write_answer(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "INSERT INTO kept_request (client, operation, request_key, fingerprint, status, body, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO kept_request (client, operation, request_key, fingerprint, status, body, user, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (request_key, operation, client)
-         DO UPDATE SET status = excluded.status, body = excluded.body",
+         DO UPDATE SET status = excluded.status, body = excluded.body, user = excluded.user",
     )?
     .execute(params![
         request.client,
@@ -100,9 +100,21 @@ fn write_answer(
         request.fingerprint,
         answer.status,
         answer.body,
+        answer.user,
         now.0
     ])
     .map(drop)
+}
+
+/// One step of forgetting what was answered about a user; gives the rows.
+pub(super) fn erase(conn: &Connection, user: &str) -> rusqlite::Result<usize> {
+    let KeptAnswer { status, body, .. } = KeptAnswer::erased();
+    conn.prepare_cached(
+        "UPDATE kept_request SET effect = NULL, status = ?1, body = ?2, user = NULL
+         WHERE (request_key, operation, client) IN
+           (SELECT request_key, operation, client FROM kept_request WHERE user = ?3 LIMIT ?4)",
+    )?
+    .execute(params![status, body, user, as_column(STEP_ROWS_MAX as u64)])
 }
 
 /// Removes one step of what is older than its retention.
@@ -119,11 +131,11 @@ fn load(
     request: &RequestKey,
 ) -> rusqlite::Result<Option<(KeptRequest, Option<String>)>> {
     conn.prepare_cached(
-        "SELECT fingerprint, status, body, effect FROM kept_request
+        "SELECT fingerprint, status, body, user, effect FROM kept_request
          WHERE request_key = ?1 AND operation = ?2 AND client = ?3",
     )?
     .query_row([&request.key, &request.operation, &request.client], |row| {
-        Ok((read(row)?, row.get(3)?))
+        Ok((read(row)?, row.get(4)?))
     })
     .optional()
 }
@@ -134,6 +146,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<KeptRequest> {
         Some(status) => Some(KeptAnswer {
             status,
             body: row.get(2)?,
+            user: row.get(3)?,
         }),
         None => None,
     };

@@ -116,6 +116,7 @@ impl Data {
             if self.blocked.remove(user) {
                 self.blocked.insert(pseudonym.into());
             }
+            self.erase_answers(user);
             self.kept.retain(|_, it| it.key.as_deref() != Some(user));
             for it in &mut self.operations {
                 let of = &mut it.spec.filter.user;

@@ -66,6 +66,18 @@ impl Data {
         Ok(it.request.answer.get_or_insert(answer).clone())
     }
 
+    /// Forgets what was answered about a user.
+    pub(super) fn erase_answers(&mut self, user: &str) {
+        for it in self.kept_requests.values_mut() {
+            if let Some(answer) = &mut it.request.answer
+                && answer.user.as_deref() == Some(user)
+            {
+                *answer = KeptAnswer::erased();
+                it.effect = None;
+            }
+        }
+    }
+
     fn keep(
         &mut self,
         request: &RequestKey,

@@ -79,7 +79,11 @@ fn codes(route: &Route) -> Vec<Code> {
         codes.push(Code::Forbidden);
     }
     if route.keys != KeyRule::None {
-        codes.extend([Code::RequestKeyInvalid, Code::RequestKeyReused]);
+        codes.extend([
+            Code::RequestKeyInvalid,
+            Code::RequestKeyReused,
+            Code::UserErased,
+        ]);
     }
     if is_key_demanded(route) {
         codes.push(Code::RequestKeyMissing);

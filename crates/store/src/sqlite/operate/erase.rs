@@ -7,6 +7,7 @@
 //! audit which two names are one.
 
 use crate::read::column::as_column;
+use crate::sqlite::requests;
 use rusqlite::{Connection, OptionalExtension, params};
 use tombola_core::limits::STEP_ROWS_MAX;
 
@@ -38,7 +39,7 @@ pub(super) fn step(conn: &Connection, pseudonym: &str) -> rusqlite::Result<(u64,
     for draw in &draws {
         erase_draw(conn, *draw, pseudonym)?;
     }
-    let is_over = draws.len() < STEP_ROWS_MAX;
+    let is_over = draws.len() < STEP_ROWS_MAX && requests::erase(conn, &user)? < STEP_ROWS_MAX;
     if is_over {
         finish(conn, &user, pseudonym)?;
     }
