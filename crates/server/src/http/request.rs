@@ -225,9 +225,30 @@ impl Guard {
         self.check_scope(&Caller::new(who.clone()), &mut request)
             .await?;
         self.app.rates().caller(&who)?;
-        let _taken = self.room_for(&who)?;
-        self.in_time(replay::once(&self.app, who, self.keys, request, next))
-            .await
+        let taken = self.room_for(&who)?;
+        let goes_on = !request.method().is_safe() && self.keys != KeyRule::OfHandler;
+        let (app, keys) = (self.app.clone(), self.keys);
+        let handler = async move {
+            let _taken = taken;
+            replay::once(&app, who, keys, request, next).await
+        };
+        if goes_on {
+            self.in_time(self.to_its_end(handler)).await
+        } else {
+            self.in_time(handler).await
+        }
+    }
+
+    /// Runs the handler in a task of its own. What follows its commit, such as that this
+    /// process no longer takes a revoked key, comes to pass also when the client hangs up
+    /// or the deadline passes.
+    async fn to_its_end(
+        &self,
+        handler: impl Future<Output = Result<Response, ApiError>> + Send + 'static,
+    ) -> Result<Response, ApiError> {
+        let task = self.app.tasks().spawn(handler.in_current_span());
+        task.await
+            .unwrap_or_else(|error| Err(ApiError::internal(&error)))
     }
 
     /// Whether a key for some campaigns may ask here: the one place that says so,
@@ -261,8 +282,7 @@ impl Guard {
         self.app.room().request().map(Some)
     }
 
-    /// Runs the handler until its deadline. Work that it handed on, as a draw to the
-    /// desk, goes on to its end.
+    /// Waits for the handler until its deadline.
     async fn in_time(
         &self,
         handler: impl Future<Output = Result<Response, ApiError>>,

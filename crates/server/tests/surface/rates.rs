@@ -1,10 +1,12 @@
 //! How often somebody may ask, and how long an answer may take.
 
-use crate::world::{JSON, World};
+use crate::world::{FAIR, JSON, World, until_some};
 use axum::http::StatusCode;
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tombola_core::endpoint::parse_rate;
+use tombola_core::ports::Catalog as _;
 use tombola_server::app::ServeRoles;
 use tombola_server::config::{Config, Rate, Span};
 use tombola_store::read::{DrawFilter, PageQuery};
@@ -159,4 +161,32 @@ async fn backup_takes_longer_than_other_requests_may() {
     let world = World::set(tempfile::tempdir().unwrap(), late).await;
     let backup = world.response("GET", "/v1/backup").await;
     assert_eq!(backup.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn revoked_key_is_good_no_more_though_the_client_did_not_wait() {
+    let world = World::new().await;
+    let key = world.key("auditor", "lost").await;
+    let lost = async || {
+        let keys = world.app.store().keys().await.unwrap();
+        keys.into_iter().find(|it| it.client == "lost").unwrap()
+    };
+    let id = lost().await.id;
+    let revoke = format!("/v1/keys/{id}/revoke");
+    let why = json!({ "reason": "lost" });
+    let mut asked = Box::pin(world.post(&revoke, &why));
+    assert!(asked.as_mut().now_or_never().is_none());
+    until_some("the key is revoked", async || {
+        // A write waits for those before it.
+        world.apply(FAIR).await;
+        lost().await.revoked_at
+    })
+    .await;
+    drop(asked);
+    until_some("the key is good no more", async || {
+        world.apply(FAIR).await;
+        let answer = world.send_with(&key, "GET", "/v1/log", &Value::Null).await;
+        (answer.status == StatusCode::UNAUTHORIZED).then_some(())
+    })
+    .await;
 }
