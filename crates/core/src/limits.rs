@@ -266,14 +266,16 @@ pub const PAGE_MAX: usize = 500;
 pub const PAGE_DEFAULT: usize = 50;
 /// Ids of one span, the stretch of draws that a list reads or passes by as a whole.
 /// It is in the database, so it never changes.
-pub const SPAN_IDS: i64 = 1 << 14;
+pub const SPAN_IDS: i64 = 1 << 12;
 /// Grain of the instants that are kept of a span; it never changes either.
 pub const SPAN_GRAIN: Duration = Duration::from_mins(10);
 /// Rows next to each other that one page of a list reads at most; a page that found
 /// too little by then is short, and the next goes on behind it.
-pub const PAGE_READ_MAX: i64 = 4 * SPAN_IDS;
+pub const PAGE_READ_MAX: i64 = 16 * SPAN_IDS;
 /// The same of rows that lie apart: an index leads to each of them.
 pub const PAGE_SEEK_MAX: i64 = 1 << 14;
+/// Spans that one page of a list looks into for the draws of a user.
+pub const PAGE_SPANS_MAX: i64 = 1 << 12;
 /// Unfinished awards that one page of a list puts in order by itself; where there
 /// are more, they are found among all awards.
 pub const PAGE_SORT_MAX: i64 = 1 << 13;

@@ -2,7 +2,7 @@
 
 use super::column::{award_id, count, instant, instant_or_null, odd, text, word, word_or_null};
 use super::page::{Cuts, Page, PageQuery};
-use super::walk::{Conditions, Index, Reach, page_of, spans};
+use super::walk::{Conditions, Index, Reach, Within, of_user, page_of, spans, spans_of_user};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::error::OrStoreError as _;
 use rusqlite::types::Value;
@@ -108,6 +108,8 @@ const JOINS_OF_DRAW: &str = "CROSS JOIN delivery v ON v.award_id = d.id
 pub(super) enum Way {
     /// Along an index that has them in order.
     Index(Index),
+    /// A user's draws, span by span.
+    User,
     /// All that are unfinished, put in order: they are few.
     Due,
     /// All awards from the newest, past the spans that hold none of them.
@@ -120,6 +122,10 @@ impl Way {
         filter: &AwardFilter,
         reach: Reach,
     ) -> rusqlite::Result<Self> {
+        // A user's come first: those are the fewest.
+        if filter.user.is_some() {
+            return Ok(Self::User);
+        }
         if let Some(index) = index_of(filter) {
             return Ok(Self::Index(index));
         }
@@ -138,13 +144,15 @@ impl Way {
         below: i64,
         reach: Reach,
     ) -> rusqlite::Result<Cuts> {
-        match self {
-            Self::Index(index) => index.cuts(conn, below, reach),
-            Self::Due => Ok(Cuts::one(i64::MIN, below, false)),
-            Self::Table => {
-                let period = (filter.since, filter.until);
-                spans(conn, filter.campaign.as_deref(), period, below, reach)
-            }
+        let within = Within {
+            campaign: filter.campaign.as_deref(),
+            period: (filter.since, filter.until),
+        };
+        match (self, &filter.user) {
+            (Self::Index(index), _) => index.cuts(conn, below, reach),
+            (Self::Due, _) => Ok(Cuts::one(i64::MIN, below, false)),
+            (Self::User, Some(user)) => spans_of_user(conn, user, within, below, reach),
+            (Self::User, None) | (Self::Table, _) => spans(conn, within, below, reach),
         }
     }
 
@@ -152,8 +160,9 @@ impl Way {
     /// the number of rows.
     pub(super) fn statement(&self, filter: &AwardFilter) -> (String, Vec<Value>) {
         let (table, joins, id, mut fits) = match self {
-            Self::Index(index) if index.id == "d.id" => {
-                (index.table, JOINS_OF_DRAW, index.id, index.fixed.clone())
+            Self::User => {
+                let table = "draw d INDEXED BY draw_user";
+                (table, JOINS_OF_DRAW, "d.id", of_user())
             }
             Self::Index(index) => (index.table, JOINS, index.id, index.fixed.clone()),
             Self::Due => {
@@ -177,8 +186,7 @@ impl Way {
     }
 }
 
-/// The index that has the awards of this filter in order, if there is one. A user's
-/// come first: those are the fewest.
+/// The index that has the awards of this filter in order, if there is one.
 fn index_of(filter: &AwardFilter) -> Option<Index> {
     let index = |table, condition: &str, value: Option<&str>| {
         let mut fixed = Conditions::default();
@@ -189,13 +197,6 @@ fn index_of(filter: &AwardFilter) -> Option<Index> {
         let id = "v.award_id";
         Index { table, id, fixed }
     };
-    if let Some(user) = &filter.user {
-        let of_draw = index("draw d INDEXED BY draw_user", "d.user = ?", Some(user));
-        return Some(Index {
-            id: "d.id",
-            ..of_draw
-        });
-    }
     if let Some(reason) = filter.dead_reason {
         let table = "delivery v INDEXED BY delivery_dead_reason";
         return Some(index(table, "v.dead_reason = ?", Some(reason.name())));

@@ -2,7 +2,7 @@
 
 use super::column::{draw_id, instant, odd, word_or_null};
 use super::page::{Page, PageQuery};
-use super::walk::{Conditions, Index, Reach, page_of, spans};
+use super::walk::{Conditions, Reach, Within, of_user, page_of, spans, spans_of_user};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::error::OrStoreError as _;
 use rusqlite::types::Value;
@@ -113,25 +113,14 @@ const COLUMNS: &str = "d.id, c.slug, d.user, d.client, p.slug, d.drawn_at, d.ver
 const JOINS: &str = "CROSS JOIN campaign c ON c.id = d.campaign_id
   LEFT JOIN prize p ON p.id = d.prize_id LEFT JOIN delivery v ON v.award_id = d.id";
 
-/// A user's draws by their index, others over the table from its end.
-pub(super) fn index_of(filter: &DrawFilter) -> Option<Index> {
-    filter.user.as_ref()?;
-    let mut fixed = Conditions::default();
-    fixed.value("d.user = ?", filter.user.clone());
-    Some(Index {
-        table: "draw d INDEXED BY draw_user",
-        id: "d.id",
-        fixed,
-    })
-}
-
 /// The statement of one cut, less its values: places from, below, the filter's, the
-/// number of rows.
-pub(super) fn statement(filter: &DrawFilter, index: Option<&Index>) -> (String, Vec<Value>) {
-    let (table, mut fits) = match index {
-        Some(index) => (index.table, index.fixed.clone()),
+/// number of rows. A user's draws by their index, others over the table from its end.
+pub(super) fn statement(filter: &DrawFilter) -> (String, Vec<Value>) {
+    let (table, mut fits) = match filter.user {
+        Some(_) => ("draw d INDEXED BY draw_user", of_user()),
         None => ("draw d NOT INDEXED", Conditions::default()),
     };
+    fits.value("d.user = ?", filter.user.clone());
     fits.value(
         "d.campaign_id = (SELECT id FROM campaign WHERE slug = ?)",
         filter.campaign.clone(),
@@ -161,15 +150,15 @@ pub(super) fn list(
     page: PageQuery,
     reach: Reach,
 ) -> rusqlite::Result<Page<DrawRow>> {
-    let index = index_of(filter);
-    let cuts = if let Some(index) = &index {
-        index.cuts(conn, page.below(), reach)?
-    } else {
-        let period = (filter.since, filter.until);
-        let campaign = filter.campaign.as_deref();
-        spans(conn, campaign, period, page.below(), reach)?
+    let within = Within {
+        campaign: filter.campaign.as_deref(),
+        period: (filter.since, filter.until),
     };
-    let (sql, values) = statement(filter, index.as_ref());
+    let cuts = match &filter.user {
+        Some(user) => spans_of_user(conn, user, within, page.below(), reach)?,
+        None => spans(conn, within, page.below(), reach)?,
+    };
+    let (sql, values) = statement(filter);
     page_of(conn, (&sql, &values), (page, cuts), draw_row, |draw| {
         draw.id.0
     })

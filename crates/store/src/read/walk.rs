@@ -6,7 +6,7 @@ use super::page::{Cut, Cuts, Page, PageQuery, Place};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use tombola_core::Timestamp;
-use tombola_core::limits::{PAGE_READ_MAX, PAGE_SEEK_MAX, PAGE_SORT_MAX, SPAN_IDS};
+use tombola_core::limits::{PAGE_READ_MAX, PAGE_SEEK_MAX, PAGE_SORT_MAX, PAGE_SPANS_MAX, SPAN_IDS};
 
 /// What one page reads at most. Tests have a smaller one.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,8 @@ pub(super) struct Reach {
     pub(super) rows: i64,
     /// Rows to which an index leads.
     pub(super) seeks: i64,
+    /// Spans that are looked into for a user.
+    pub(super) spans: i64,
     /// Rows that are put in order.
     pub(super) sorted: i64,
 }
@@ -24,6 +26,7 @@ impl Default for Reach {
         Self {
             rows: PAGE_READ_MAX,
             seeks: PAGE_SEEK_MAX,
+            spans: PAGE_SPANS_MAX,
             sorted: PAGE_SORT_MAX,
         }
     }
@@ -121,51 +124,112 @@ impl Index {
     }
 }
 
-/// The spans of draw ids that can hold what is asked of, as many as a page may read.
-/// Neighbours are joined.
+/// What the spans that are read have to hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Within<'a> {
+    pub(super) campaign: Option<&'a str>,
+    pub(super) period: Period,
+}
+
+impl Within<'_> {
+    /// The spans of draw ids that can hold it, at most so many, and whether there are
+    /// more.
+    fn newest(
+        self,
+        conn: &Connection,
+        below: i64,
+        spans_max: i64,
+    ) -> rusqlite::Result<(Vec<i64>, bool)> {
+        let mut fits = Conditions::default();
+        fits.value(
+            "campaign_id = (SELECT id FROM campaign WHERE slug = ?)",
+            self.campaign.map(str::to_owned),
+        );
+        let (since, until) = self.period;
+        fits.value("to_at > ?", since.map(|at| at.0));
+        fits.value("from_at < ?", until.map(|at| at.0));
+        let sql = format!(
+            "SELECT DISTINCT span FROM draw_span WHERE span <= ?{} ORDER BY span DESC LIMIT ?",
+            fits.sql
+        );
+        let values = std::iter::once(Value::from(below.saturating_sub(1).div_euclid(SPAN_IDS)))
+            .chain(fits.values)
+            .chain([Value::from(spans_max + 1)]);
+        let mut found: Vec<i64> = conn
+            .prepare_cached(&sql)?
+            .query_map(params_from_iter(values), |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let has_more = i64::try_from(found.len()).unwrap_or(i64::MAX) > spans_max;
+        if has_more {
+            found.pop();
+        }
+        Ok((found, has_more))
+    }
+}
+
+fn cut_of(span: i64, below: i64) -> Cut {
+    let from = span * SPAN_IDS;
+    Cut {
+        from,
+        below: below.min(from.saturating_add(SPAN_IDS)),
+    }
+}
+
+/// As many spans as a page may read. Neighbours are joined.
 pub(super) fn spans(
     conn: &Connection,
-    campaign: Option<&str>,
-    (since, until): Period,
+    within: Within<'_>,
     below: i64,
     reach: Reach,
 ) -> rusqlite::Result<Cuts> {
-    let mut fits = Conditions::default();
-    fits.value(
-        "campaign_id = (SELECT id FROM campaign WHERE slug = ?)",
-        campaign.map(str::to_owned),
-    );
-    fits.value("to_at > ?", since.map(|at| at.0));
-    fits.value("from_at < ?", until.map(|at| at.0));
-    let sql = format!(
-        "SELECT DISTINCT span FROM draw_span WHERE span <= ?{} ORDER BY span DESC LIMIT ?",
-        fits.sql
-    );
-    let spans_max = (reach.rows / SPAN_IDS).max(1);
-    let values = std::iter::once(Value::from(below.saturating_sub(1).div_euclid(SPAN_IDS)))
-        .chain(fits.values)
-        .chain([Value::from(spans_max + 1)]);
-    let found: Vec<i64> = conn
-        .prepare_cached(&sql)?
-        .query_map(params_from_iter(values), |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    let has_more = i64::try_from(found.len()).unwrap_or(i64::MAX) > spans_max;
-    let read = &found[..found.len() - usize::from(has_more)];
+    let (found, has_more) = within.newest(conn, below, (reach.rows / SPAN_IDS).max(1))?;
     let mut cuts: Vec<Cut> = Vec::new();
-    for from in read.iter().map(|span| span * SPAN_IDS) {
+    for cut in found.into_iter().map(|span| cut_of(span, below)) {
         match cuts.last_mut() {
-            Some(last) if last.from == from + SPAN_IDS => last.from = from,
-            Some(_) | None => cuts.push(Cut {
-                from,
-                below: below.min(from.saturating_add(SPAN_IDS)),
-            }),
+            Some(last) if last.from == cut.from + SPAN_IDS => last.from = cut.from,
+            Some(_) | None => cuts.push(cut),
         }
     }
-    let rest = cuts
-        .last()
-        .filter(|_| has_more)
-        .map(|last| Place(last.from));
+    let rest = cuts.last().filter(|_| has_more);
+    let rest = rest.map(|last| Place(last.from));
     Ok(Cuts { cuts, rest })
+}
+
+/// The spans in which a user drew: a page looks into so many spans for them, and goes
+/// no further than the span with which it may read no more rows.
+pub(super) fn spans_of_user(
+    conn: &Connection,
+    user: &str,
+    within: Within<'_>,
+    below: i64,
+    reach: Reach,
+) -> rusqlite::Result<Cuts> {
+    let (found, mut has_more) = within.newest(conn, below, reach.spans)?;
+    let mut drawn = conn.prepare_cached(&format!(
+        "SELECT count(*) FROM draw INDEXED BY draw_user WHERE id / {SPAN_IDS} = ?1 AND user = ?2"
+    ))?;
+    let (mut cuts, mut rows, mut left) = (Vec::new(), 0, found.as_slice());
+    let mut end = i64::MIN;
+    while let [span, others @ ..] = left {
+        let count: i64 = drawn.query_row((span, user), |row| row.get(0))?;
+        if count > 0 {
+            cuts.push(cut_of(*span, below));
+        }
+        (rows, end, left) = (rows + count, span * SPAN_IDS, others);
+        if rows >= reach.seeks {
+            has_more |= !left.is_empty();
+            break;
+        }
+    }
+    let rest = has_more.then_some(Place(end));
+    Ok(Cuts { cuts, rest })
+}
+
+/// A user's draws of one cut, which lies in one span.
+pub(super) fn of_user() -> Conditions {
+    let mut fits = Conditions::default();
+    fits.always(&format!("d.id / {SPAN_IDS} = ?1 / {SPAN_IDS}"));
+    fits
 }
 
 /// The next ids within `cut`, of a table whose ids are given one after the other.

@@ -150,7 +150,7 @@ const ATTEMPTS: &str = "
 /// Lists pass by the spans that are said to hold nothing of what is asked for.
 const SPANS: &str = "
   SELECT 'draw ' || d.id || ' is in no span of its campaign and time: lists miss it'
-  FROM draw d LEFT JOIN draw_span s ON s.span = d.id / 16384 AND s.campaign_id = d.campaign_id
+  FROM draw d LEFT JOIN draw_span s ON s.span = d.id / 4096 AND s.campaign_id = d.campaign_id
   WHERE s.span IS NULL OR d.drawn_at < s.from_at OR d.drawn_at >= s.to_at";
 
 /// Runs them all.

@@ -107,11 +107,12 @@ prop_compose! {
     /// How a list is cut, and what one page of it may read.
     fn cut()(
         limit in 1..12_usize,
-        spans in 1..4_i64,
+        spans in 1..12_i64,
+        looks in 1..12_i64,
         seeks in 1..6_i64,
         sorted in select(&[0, 1000_i64][..]),
     ) -> (usize, Reach) {
-        (limit, Reach { rows: spans * SPAN_IDS, seeks, sorted })
+        (limit, Reach { rows: spans * SPAN_IDS, seeks, spans: looks, sorted })
     }
 }
 

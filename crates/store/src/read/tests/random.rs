@@ -153,7 +153,7 @@ impl Rows {
         }
         // As the draw's own transactions leave it.
         tx.execute_batch(
-            "INSERT INTO draw_span SELECT id / 16384, campaign_id, min(drawn_at) / 600000000 * 600000000,
+            "INSERT INTO draw_span SELECT id / 4096, campaign_id, min(drawn_at) / 600000000 * 600000000,
                max(drawn_at) / 600000000 * 600000000 + 600000000 FROM draw GROUP BY 1, 2;
              UPDATE campaign SET wins = (SELECT count(*) FROM draw d WHERE d.campaign_id = campaign.id
                AND d.prize_id IS NOT NULL)",

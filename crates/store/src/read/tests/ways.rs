@@ -1,15 +1,15 @@
 //! Aim: each common list is answered by the index that is there for it, and none
 //! reads a table of draws or deliveries but from its end.
 
-use super::super::fixture::{Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, PHONE};
+use super::super::fixture::{Fixture, GIFT, HELLO, HOOK, NOW};
 use super::super::walk::Reach;
 use super::super::{AwardFilter, DrawFilter, PageQuery, awards, draws};
-use super::{all, refuse};
+use super::all;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use tombola_core::award::State;
 use tombola_core::campaign::Kind;
-use tombola_core::limits::{PAGE_READ_MAX, PAGE_SEEK_MAX, PAGE_SORT_MAX, SPAN_IDS};
+use tombola_core::limits::{PAGE_READ_MAX, PAGE_SEEK_MAX, PAGE_SORT_MAX, PAGE_SPANS_MAX, SPAN_IDS};
 use tombola_core::reason::{DeadReason, HoldReason};
 
 /// How SQLite runs a statement, one step a line.
@@ -48,7 +48,7 @@ async fn each_list_of_awards_walks_its_index() {
                 user: Some("ann".into()),
                 ..<_>::default()
             },
-            "SEARCH d USING INDEX draw_user (user=? AND rowid>? AND rowid<?)",
+            "SEARCH d USING INDEX draw_user (<expr>=? AND user=? AND rowid>? AND rowid<?)",
         ),
         (
             AwardFilter {
@@ -155,7 +155,7 @@ async fn each_list_of_draws_walks_its_index() {
                 user: Some("ann".into()),
                 ..<_>::default()
             },
-            "SEARCH d USING INDEX draw_user (user=? AND rowid>? AND rowid<?)",
+            "SEARCH d USING INDEX draw_user (<expr>=? AND user=? AND rowid>? AND rowid<?)",
         ),
         (
             DrawFilter {
@@ -174,8 +174,7 @@ async fn each_list_of_draws_walks_its_index() {
         (DrawFilter::default(), by_key),
     ] {
         let plan = it.store.read(move |conn| {
-            let index = draws::index_of(&filter);
-            let (sql, values) = draws::statement(&filter, index.as_ref());
+            let (sql, values) = draws::statement(&filter);
             Ok(plan(conn, &sql, &values))
         });
         assert_walks(&plan.await.unwrap(), first, false);
@@ -201,34 +200,6 @@ async fn numbers_of_the_metrics_are_counted_in_indexes_alone() {
             "{plan:?}"
         );
     }
-}
-
-#[tokio::test]
-async fn short_page_still_names_where_to_go_on() {
-    let it = Fixture::fair().await;
-    let draws = it
-        .draw("ann", &[PHONE, HELLO, HELLO, HELLO, NOTHING, HELLO])
-        .await;
-    refuse(&it, super::super::fixture::award_of(&draws[1])).await;
-    let filter = AwardFilter {
-        user: Some("ann".to_owned()),
-        prize: Some("phone".to_owned()),
-        ..AwardFilter::default()
-    };
-    let asked = filter.clone();
-    // Two draws of the user at a time: the newest are no phones.
-    let first = it.store.read(move |conn| {
-        let reach = Reach {
-            seeks: 2,
-            ..Reach::default()
-        };
-        Ok(awards::list(conn, &asked, PageQuery::default(), reach).unwrap())
-    });
-    let first = first.await.unwrap();
-    assert!(first.items.is_empty());
-    assert_eq!(first.next.map(|place| place.0), Some(draws[4].id.0));
-    let found = all(1, |page| it.store.award_list(filter.clone(), page)).await;
-    assert_eq!(found.len(), 1);
 }
 
 /// Draws of `user` that won the first prize, with those ids and in that state.
@@ -258,7 +229,7 @@ fn with_awards(
         .unwrap();
     }
     tx.execute_batch(
-        "INSERT INTO draw_span SELECT id / 16384, campaign_id, min(drawn_at), max(drawn_at) + 1 FROM draw
+        "INSERT INTO draw_span SELECT id / 4096, campaign_id, min(drawn_at), max(drawn_at) + 1 FROM draw
          WHERE true GROUP BY 1, 2 ON CONFLICT DO NOTHING",
     )
     .unwrap();
@@ -296,34 +267,56 @@ async fn page_reads_as_many_spans_as_its_bound_and_names_where_to_go_on() {
 #[tokio::test]
 async fn page_follows_as_many_entries_of_an_index_as_its_bound() {
     let it = Fixture::fair().await;
-    let conn = with_awards(&it, "ann", 1..=PAGE_SEEK_MAX, State::Delivered);
-    let filter = AwardFilter {
-        user: Some("ann".to_owned()),
-        prize: Some("phone".to_owned()),
+    let conn = with_awards(&it, "ann", 1..=PAGE_SEEK_MAX, State::Dead);
+    let points = AwardFilter {
+        state: Some(State::Dead),
+        kind: Some(Kind::Points),
         ..AwardFilter::default()
     };
-    assert_eq!(first_page_ends_at(&conn, &filter), None);
-    conn.execute(
-        "UPDATE draw SET id = ?1 WHERE id = (SELECT min(id) FROM draw)",
-        [PAGE_SEEK_MAX + 9],
-    )
-    .unwrap();
+    assert_eq!(first_page_ends_at(&conn, &points), None);
+    let one_more = std::iter::once(PAGE_SEEK_MAX + 1);
+    let conn = with_awards(&it, "ann", one_more, State::Dead);
     assert_eq!(
-        first_page_ends_at(&conn, &filter),
-        None,
-        "as many as before"
-    );
-    let conn = with_awards(
-        &it,
-        "ann",
-        std::iter::once(PAGE_SEEK_MAX + 10),
-        State::Delivered,
-    );
-    assert_eq!(
-        first_page_ends_at(&conn, &filter),
-        Some(3),
+        first_page_ends_at(&conn, &points),
+        Some(2),
         "one entry is left"
     );
+}
+
+#[tokio::test]
+async fn page_of_a_user_ends_with_the_span_in_which_it_has_read_enough() {
+    let it = Fixture::fair().await;
+    let conn = with_awards(&it, "ann", 1..=PAGE_SEEK_MAX + SPAN_IDS, State::Delivered);
+    let points = AwardFilter {
+        user: Some("ann".to_owned()),
+        kind: Some(Kind::Points),
+        ..AwardFilter::default()
+    };
+    assert_eq!(first_page_ends_at(&conn, &points), Some(SPAN_IDS));
+    let hellos = AwardFilter {
+        user: Some("ann".to_owned()),
+        ..AwardFilter::default()
+    };
+    let found = all(500, |page| it.store.award_list(hellos.clone(), page)).await;
+    assert_eq!(
+        i64::try_from(found.len()).unwrap(),
+        PAGE_SEEK_MAX + SPAN_IDS
+    );
+}
+
+#[tokio::test]
+async fn page_of_a_user_looks_into_as_many_spans_as_its_bound() {
+    let it = Fixture::fair().await;
+    let ids = |count| (1..=count).map(|span| span * SPAN_IDS);
+    let conn = with_awards(&it, "bob", ids(PAGE_SPANS_MAX), State::Delivered);
+    let ann = AwardFilter {
+        user: Some("ann".to_owned()),
+        ..AwardFilter::default()
+    };
+    assert_eq!(first_page_ends_at(&conn, &ann), None);
+    let one_more = std::iter::once((PAGE_SPANS_MAX + 1) * SPAN_IDS);
+    let conn = with_awards(&it, "bob", one_more, State::Delivered);
+    assert_eq!(first_page_ends_at(&conn, &ann), Some(2 * SPAN_IDS));
 }
 
 #[tokio::test]

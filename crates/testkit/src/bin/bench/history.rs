@@ -134,7 +134,7 @@ impl History {
 
 /// What the draws' own transactions would have counted.
 const COUNTERS: &str = "
-  INSERT INTO draw_span SELECT id / 16384, campaign_id, min(drawn_at) / 600000000 * 600000000,
+  INSERT INTO draw_span SELECT id / 4096, campaign_id, min(drawn_at) / 600000000 * 600000000,
     max(drawn_at) / 600000000 * 600000000 + 600000000 FROM draw GROUP BY 1, 2;
   UPDATE campaign SET
     draws = (SELECT count(*) FROM draw d WHERE d.campaign_id = campaign.id),
@@ -143,4 +143,4 @@ const COUNTERS: &str = "
   UPDATE id_block SET next = (SELECT max(id) + 1 FROM draw);";
 
 // The spans of COUNTERS are those of the store.
-const _: () = assert!(limits::SPAN_IDS == 16_384 && limits::SPAN_GRAIN.as_secs() == 600);
+const _: () = assert!(limits::SPAN_IDS == 4096 && limits::SPAN_GRAIN.as_secs() == 600);
