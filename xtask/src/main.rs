@@ -66,7 +66,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Ci => return ci::run(&workspace),
         Chore::Codegen { check } => codegen::run(&workspace, check)?,
         Chore::Bench { name, args } => {
-            if name == "http" {
+            if name == "http" || name == "export" {
                 // The server that it measures is a process of its own.
                 let server = ["build", "--release", "-p", "tombola-server"];
                 shell::run(&mut workspace.cargo(server))?;

@@ -265,6 +265,31 @@ pub const ORIGINS_MAX: usize = 100;
 pub const PAGE_MAX: usize = 500;
 /// Rows of one page of a list unless asked otherwise.
 pub const PAGE_DEFAULT: usize = 50;
+/// Ids of one span, the stretch of draws that a list reads or passes by as a whole.
+/// It is in the database, so it never changes.
+pub const SPAN_IDS: i64 = 1 << 12;
+/// Grain of the instants that are kept of a span; it never changes either.
+pub const SPAN_GRAIN: Duration = Duration::from_mins(10);
+/// Rows next to each other that one page of a list reads at most; a page that found
+/// too little by then is short, and the next goes on behind it.
+pub const PAGE_READ_MAX: i64 = 16 * SPAN_IDS;
+/// The same of rows that lie apart: an index leads to each of them.
+pub const PAGE_SEEK_MAX: i64 = 1 << 14;
+/// Spans that one page of a list looks into for the draws of a user.
+pub const PAGE_SPANS_MAX: i64 = 1 << 12;
+/// Unfinished awards that one page of a list puts in order by itself; where there
+/// are more, they are found among all awards.
+pub const PAGE_SORT_MAX: i64 = 1 << 13;
+/// How far a clock may have been set back between two lines of the operator log: a
+/// list of it by time looks that much further, and no more.
+pub const LOG_CLOCK_BACK_MAX: Duration = Duration::from_hours(24);
+/// Exports that run at a time; a further one is answered 503.
+pub const EXPORTS_MAX: usize = 4;
+/// How long a client may take over one page of an export before it is broken off: the
+/// place is for others then.
+pub const EXPORT_STALL_MAX: Duration = Duration::from_mins(1);
+/// What a client that was answered 503 to an export is told to wait.
+pub const EXPORT_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Longest answer of a read for people.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest audit.

@@ -23,7 +23,7 @@ use axum::Router;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::{MutexGuard, OwnedMutexGuard};
+use tokio::sync::{MutexGuard, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tombola_broker::MemoryTopic;
 use tombola_core::Timestamp;
 use tombola_core::ports::{Catalog, Clock, Operate, StoreResult, Topic};
@@ -70,6 +70,7 @@ struct Inner {
     audit_violations: AtomicU64,
     exports_gauges: AtomicBool,
     gauges: tokio::sync::Mutex<Option<(Duration, Gauges)>>,
+    exports: Arc<Semaphore>,
 }
 
 /// Handles of the engine that runs, or of none.
@@ -332,6 +333,11 @@ impl App {
         if let Some(rescue) = self.running().rescue {
             rescue.wake();
         }
+    }
+
+    /// Held by an export while it runs; `None` if as many run as may.
+    pub(crate) fn export_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.exports).try_acquire_owned().ok()
     }
 
     pub(crate) async fn audit_turn(&self) -> MutexGuard<'_, ()> {

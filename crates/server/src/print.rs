@@ -31,6 +31,11 @@ impl Out {
         out.write_all(b"\n")
     }
 
+    /// Data as it is.
+    pub fn bytes(self, data: &[u8]) -> io::Result<()> {
+        io::stdout().lock().write_all(data)
+    }
+
     /// A document of data as one line of JSON.
     pub fn json(self, document: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string(document).map_err(io::Error::other)?;

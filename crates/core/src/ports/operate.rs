@@ -79,21 +79,6 @@ pub enum Acted {
     NotFound,
 }
 
-/// Which dead letters; an absent field matches all.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
-pub struct DeadFilter {
-    /// Of this campaign.
-    pub campaign: Option<String>,
-    /// Of this kind.
-    pub kind: Option<Kind>,
-    /// Given up on for this reason.
-    pub reason: Option<DeadReason>,
-    /// Drawn since then.
-    pub since: Option<Timestamp>,
-}
-
 /// Which deliveries to pause; an absent field matches all.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -29,9 +29,21 @@ pub struct AwardQuery {
     /// Of this prize.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prize: Option<String>,
+    /// Held for this reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_reason: Option<HoldReason>,
+    /// Given up on for this reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_reason: Option<DeadReason>,
+    /// Delivered by this endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     /// Drawn since then: RFC 3339, or a span such as `2h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+    /// Drawn before then: RFC 3339, or a span such as `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,

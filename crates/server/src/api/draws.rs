@@ -7,6 +7,7 @@ use tombola_core::award::State;
 use tombola_core::campaign::Kind;
 use tombola_core::ids::ID_MAX;
 use tombola_core::limits;
+use tombola_store::read::Outcome;
 
 /// `POST /v1/campaigns/{campaign}/draws`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +52,9 @@ pub struct DrawDoc {
     pub drawn_at: Timestamp,
     /// Of a win: its award as it was at the draw.
     pub award: Option<AwardStub>,
+    /// Where it is read back: the client that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
 }
 
 /// An award as it was at the draw.
@@ -79,6 +83,21 @@ pub struct DrawQuery {
     /// By this user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// With this outcome.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// That won this prize.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prize: Option<String>,
+    /// Asked for by this client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Since then: RFC 3339, or a span such as `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Before then: RFC 3339, or a span such as `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,

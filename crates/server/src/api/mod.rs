@@ -10,6 +10,7 @@ mod doctor;
 mod draws;
 mod keys;
 mod operations;
+mod pages;
 mod secrets;
 mod users;
 
@@ -28,26 +29,23 @@ pub use operations::{
     AuditQuery, DeadLetterQuery, DismissedDoc, EndpointPutDoc, LogQuery, PauseBody, PauseDoc,
     ReadyDoc, RequeueBody, RequeuedDoc, VersionDoc,
 };
+pub use pages::{ExportQuery, Format, Page, PageQuery};
 pub use secrets::{SecretRotateBody, SecretRotatedDoc};
-pub use tombola_core::ports::{Address, BulkFilter, DeadFilter, PauseScope};
+pub use tombola_core::ports::{Address, BulkFilter, PauseScope};
 pub use tombola_store::read::{
     AuditReport, AwardDetail, AwardFact, CampaignDetail, CampaignFact, CodeFact, DeadLetterFact,
-    EndpointFact, KeptMessageFact, LogFact, Page, PageQuery, PointsFact, SealFact, TimelineEntry,
-    UserCampaign, UserDetail, UserFact,
+    EndpointFact, KeptMessageFact, LetterReason, LogFact, Outcome, PointsEntry, SealFact,
+    TimelineEntry, UserCampaign, UserDetail, UserFact,
 };
-pub use users::{PointsReversedDoc, UserBlockDoc};
+pub use users::{PointsDoc, PointsReversedDoc, UserBlockDoc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tombola_core::{Timestamp, endpoint::parse_span};
 
-/// A list that fits on one page.
-pub fn whole<T>(items: Vec<T>) -> Page<T> {
-    Page { items, next: None }
-}
-
-/// Reads `--since` and `?since=`: RFC 3339, or a span before `now` such as `2h`.
-pub fn since(text: &str, now: Timestamp) -> Option<Timestamp> {
+/// Reads `--since`, `?until=` and the like: RFC 3339, or a span before `now` such as
+/// `2h`.
+pub fn instant(text: &str, now: Timestamp) -> Option<Timestamp> {
     Timestamp::parse(text).or_else(|| parse_span(text).map(|span| now.minus(span)))
 }
 

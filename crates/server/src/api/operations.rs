@@ -1,6 +1,6 @@
 //! Dead letters, pauses of deliveries, endpoints, the operator log, the audit.
 
-use super::{EndpointFact, OutcomeWord};
+use super::{EndpointFact, LetterReason, OutcomeWord};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -8,7 +8,6 @@ use tombola_core::campaign::Kind;
 use tombola_core::ids::ID_MAX;
 use tombola_core::limits;
 use tombola_core::ports::{BulkFilter, PauseScope};
-use tombola_core::reason::DeadReason;
 
 /// `GET /v1/dead-letters`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -20,12 +19,16 @@ pub struct DeadLetterQuery {
     /// Of this kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
-    /// Given up on for this reason.
+    /// Given up on, or kept, for this reason.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<DeadReason>,
+    #[schemars(with = "String", extend("enum" = LetterReason::names().collect::<Vec<_>>()))]
+    pub reason: Option<LetterReason>,
     /// Drawn, or kept, since then: RFC 3339, or a span such as `2h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+    /// Drawn, or kept, before then: RFC 3339, or a span such as `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
@@ -142,6 +145,9 @@ pub struct LogQuery {
     /// Since then: RFC 3339, or a span such as `2h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+    /// Before then: RFC 3339, or a span such as `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// By this client name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -149,6 +155,9 @@ pub struct LogQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = ID_MAX))]
     pub award: Option<i64>,
+    /// Whose action begins like that, such as `award` or `award hold`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
     /// `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,

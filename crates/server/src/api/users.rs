@@ -1,5 +1,6 @@
 //! Users and their points.
 
+use super::{Page, PointsEntry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,17 @@ pub struct UserBlockDoc {
     pub user: String,
     /// Whether an operator keeps the user from drawing.
     pub is_blocked: bool,
+}
+
+/// What a user has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PointsDoc {
+    /// Who.
+    pub user: String,
+    /// The sum of all entries that were not taken back.
+    pub balance: i64,
+    /// One page of them, newest first.
+    pub entries: Page<PointsEntry>,
 }
 
 /// Points that were taken back.

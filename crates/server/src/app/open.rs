@@ -13,7 +13,9 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
+use tokio::sync::Semaphore;
 use tombola_broker::{MemoryOptions, MemoryTopic};
+use tombola_core::limits::EXPORTS_MAX;
 use tombola_core::ports::{Catalog, StoreError};
 use tombola_engine::{SystemClock, Tasks};
 use tombola_store::{SqliteStore, StoreOptions};
@@ -102,6 +104,7 @@ impl App {
             audit_violations: AtomicU64::new(0),
             exports_gauges: AtomicBool::new(false),
             gauges: tokio::sync::Mutex::new(None),
+            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         })))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::bulk::{self, BulkArgs};
 use super::context::Context;
+use super::extent::Extent;
 use super::show;
 use crate::api::{
     ActionBody, AwardDoc, AwardQuery, CancelBody, ConfirmBody, OutcomeWord, ShipmentBody,
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use tombola_core::award::State;
 use tombola_core::campaign::Kind;
 use tombola_core::ports::Address;
+use tombola_core::reason::{DeadReason, HoldReason};
 
 /// Awards: list, show, and act on them.
 #[derive(Debug, Subcommand)]
@@ -77,15 +79,23 @@ pub struct ListArgs {
     /// Only of this prize
     #[arg(long)]
     prize: Option<String>,
+    /// Only held for this reason
+    #[arg(long, value_parser = super::words::hold_reason)]
+    hold_reason: Option<HoldReason>,
+    /// Only given up on for this reason
+    #[arg(long, value_parser = super::words::dead_reason)]
+    dead_reason: Option<DeadReason>,
+    /// Only delivered by this endpoint
+    #[arg(long)]
+    endpoint: Option<String>,
     /// Only drawn since: RFC 3339, or a span such as 2h
     #[arg(long)]
     since: Option<String>,
-    /// How many at most
-    #[arg(long, default_value_t = 50)]
-    limit: usize,
-    /// Print CSV
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
+    /// Only drawn before: RFC 3339, or a span such as 2h
+    #[arg(long)]
+    until: Option<String>,
+    #[command(flatten)]
+    extent: Extent,
 }
 
 /// What every action takes.
@@ -266,16 +276,24 @@ fn address(args: AddressArgs) -> Address {
 }
 
 async fn list(args: ListArgs, context: &mut Context) -> anyhow::Result<ExitCode> {
-    let api = context.api().await?;
+    let (api, extent) = (context.api().await?, args.extent);
     let query = AwardQuery {
         campaign: args.campaign,
         user: args.user,
         state: args.state,
         kind: args.kind,
         prize: args.prize,
+        hold_reason: args.hold_reason,
+        dead_reason: args.dead_reason,
+        endpoint: args.endpoint,
         since: args.since,
-        ..AwardQuery::default()
+        until: args.until,
+        limit: extent.limit(),
+        after: None,
     };
+    if let Some(format) = extent.format(context.out) {
+        return show::export(context.out, api.export("awards", &query, format).await?).await;
+    }
     let page = async |after, limit| {
         api.awards(&AwardQuery {
             after,
@@ -284,19 +302,9 @@ async fn list(args: ListArgs, context: &mut Context) -> anyhow::Result<ExitCode>
         })
         .await
     };
-    if args.csv {
-        return show::csv_pages(
-            context.out,
-            args.limit,
-            show::AWARD_HEAD,
-            page,
-            show::award_row,
-        )
-        .await;
-    }
     show::pages(
         context.out,
-        args.limit,
+        extent.rows(),
         show::AWARD_HEAD,
         page,
         show::award_row,

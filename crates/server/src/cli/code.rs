@@ -81,14 +81,12 @@ pub(super) async fn run(command: CodeCommand, context: &mut Context) -> anyhow::
             })?;
         }
         CodeCommand::Stats { campaign } => {
-            let stats = api.code_stats(&campaign).await?;
+            let stats =
+                super::show::whole(async |page| api.code_stats(&campaign, &page).await).await?;
             if context.out.is_json() {
-                stats
-                    .items
-                    .iter()
-                    .try_for_each(|prize| context.out.json(prize))?;
+                stats.iter().try_for_each(|prize| context.out.json(prize))?;
             } else {
-                let rows: Vec<_> = stats.items.iter().map(super::show::code_row).collect();
+                let rows: Vec<_> = stats.iter().map(super::show::code_row).collect();
                 context.out.table(super::show::CODE_HEAD, &rows)?;
             }
         }

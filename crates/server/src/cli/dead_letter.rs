@@ -2,9 +2,10 @@
 
 use super::award::Outcome;
 use super::context::{Context, Usage};
+use super::extent::Extent;
 use super::operation::follow;
 use super::show;
-use crate::api::{ActionBody, BulkFilter, DeadLetterQuery, OutcomeWord, RequeueBody};
+use crate::api::{ActionBody, BulkFilter, DeadLetterQuery, LetterReason, OutcomeWord, RequeueBody};
 use crate::client::Api;
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
@@ -33,7 +34,7 @@ pub enum DeadLetterCommand {
     },
 }
 
-/// Which dead letters.
+/// Which dead letters to put back.
 #[derive(Debug, Clone, Default, Args)]
 struct Filter {
     /// Only of this campaign
@@ -58,16 +59,6 @@ impl Filter {
             && self.since.is_none()
     }
 
-    fn query(self) -> DeadLetterQuery {
-        DeadLetterQuery {
-            campaign: self.campaign,
-            kind: self.kind,
-            reason: self.reason,
-            since: self.since,
-            ..DeadLetterQuery::default()
-        }
-    }
-
     fn filter(self) -> anyhow::Result<BulkFilter> {
         let since = self.since.as_deref().map(super::words::since).transpose()?;
         Ok(BulkFilter {
@@ -83,11 +74,23 @@ impl Filter {
 /// `dead-letter list`
 #[derive(Debug, Args)]
 pub struct ListArgs {
+    /// Only of this campaign
+    #[arg(long)]
+    campaign: Option<String>,
+    /// Only of this kind
+    #[arg(long, value_parser = super::words::kind)]
+    kind: Option<Kind>,
+    /// Only given up on, or kept, for this reason
+    #[arg(long, value_parser = super::words::letter_reason)]
+    reason: Option<LetterReason>,
+    /// Only drawn, or kept, since: RFC 3339, or a span such as 2h
+    #[arg(long)]
+    since: Option<String>,
+    /// Only drawn, or kept, before: RFC 3339, or a span such as 2h
+    #[arg(long)]
+    until: Option<String>,
     #[command(flatten)]
-    filter: Filter,
-    /// How many at most
-    #[arg(long, default_value_t = 50)]
-    limit: usize,
+    extent: Extent,
 }
 
 /// `dead-letter requeue`
@@ -119,26 +122,7 @@ pub(super) async fn run(
     context: &mut Context,
 ) -> anyhow::Result<ExitCode> {
     match command {
-        DeadLetterCommand::List(args) => {
-            let api = context.api().await?;
-            let query = args.filter.query();
-            let page = async |after, limit| {
-                api.dead_letters(&DeadLetterQuery {
-                    after,
-                    limit: Some(limit),
-                    ..query.clone()
-                })
-                .await
-            };
-            show::pages(
-                context.out,
-                args.limit,
-                show::DEAD_HEAD,
-                page,
-                show::dead_row,
-            )
-            .await
-        }
+        DeadLetterCommand::List(args) => list(args, context).await,
         DeadLetterCommand::Requeue(args) => requeue(args, context).await,
         DeadLetterCommand::Show { id } => {
             let message = context.api().await?.kept_message(&id).await?;
@@ -153,6 +137,42 @@ pub(super) async fn run(
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+async fn list(args: ListArgs, context: &mut Context) -> anyhow::Result<ExitCode> {
+    let (api, extent) = (context.api().await?, args.extent);
+    let query = DeadLetterQuery {
+        campaign: args.campaign,
+        kind: args.kind,
+        reason: args.reason,
+        since: args.since,
+        until: args.until,
+        limit: extent.limit(),
+        after: None,
+    };
+    if let Some(format) = extent.format(context.out) {
+        return show::export(
+            context.out,
+            api.export("dead-letters", &query, format).await?,
+        )
+        .await;
+    }
+    let page = async |after, limit| {
+        api.dead_letters(&DeadLetterQuery {
+            after,
+            limit: Some(limit),
+            ..query.clone()
+        })
+        .await
+    };
+    show::pages(
+        context.out,
+        extent.rows(),
+        show::DEAD_HEAD,
+        page,
+        show::dead_row,
+    )
+    .await
 }
 
 async fn requeue(args: RequeueArgs, context: &mut Context) -> anyhow::Result<ExitCode> {

@@ -1,9 +1,10 @@
 //! `tombola draw C --user U`, and `tombola draw list C`.
 
 use super::context::{Context, Usage};
+use super::extent::Extent;
 use super::files::new_request_key;
 use super::show;
-use crate::api::{DrawBody, DrawQuery};
+use crate::api::{DrawBody, DrawQuery, Outcome};
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 
@@ -30,31 +31,39 @@ pub struct DrawArgs {
 #[derive(Debug, Subcommand)]
 enum DrawCommand {
     /// Draws of a campaign, newest first
-    List {
-        /// The campaign's slug
-        campaign: String,
-        /// Only of this user
-        #[arg(long)]
-        user: Option<String>,
-        /// How many at most
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
-    },
+    List(ListArgs),
+}
+
+/// `draw list`
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// The campaign's slug
+    campaign: String,
+    /// Only of this user
+    #[arg(long)]
+    user: Option<String>,
+    /// Only with this outcome
+    #[arg(long, value_parser = super::words::outcome)]
+    outcome: Option<Outcome>,
+    /// Only that won this prize
+    #[arg(long)]
+    prize: Option<String>,
+    /// Only asked for by this client
+    #[arg(long)]
+    client: Option<String>,
+    /// Only since: RFC 3339, or a span such as 2h
+    #[arg(long)]
+    since: Option<String>,
+    /// Only before: RFC 3339, or a span such as 2h
+    #[arg(long)]
+    until: Option<String>,
+    #[command(flatten)]
+    extent: Extent,
 }
 
 pub(super) async fn run(args: DrawArgs, context: &mut Context) -> anyhow::Result<ExitCode> {
-    if let Some(DrawCommand::List {
-        campaign,
-        user,
-        limit,
-    }) = args.list
-    {
-        let query = DrawQuery {
-            campaign: Some(campaign),
-            user,
-            ..DrawQuery::default()
-        };
-        return list(query, limit, context).await;
+    if let Some(DrawCommand::List(args)) = args.list {
+        return list(args, context).await;
     }
     let (Some(campaign), Some(user)) = (args.campaign, args.user) else {
         return Err(Usage("name a campaign and --user".to_owned()).into());
@@ -88,20 +97,35 @@ pub(super) async fn run(args: DrawArgs, context: &mut Context) -> anyhow::Result
     }
 }
 
-async fn list(query: DrawQuery, limit: usize, context: &mut Context) -> anyhow::Result<ExitCode> {
-    let api = context.api().await?;
+async fn list(args: ListArgs, context: &mut Context) -> anyhow::Result<ExitCode> {
+    let (api, extent) = (context.api().await?, args.extent);
+    let query = DrawQuery {
+        campaign: Some(args.campaign),
+        user: args.user,
+        outcome: args.outcome,
+        prize: args.prize,
+        client: args.client,
+        since: args.since,
+        until: args.until,
+        limit: extent.limit(),
+        after: None,
+    };
+    if let Some(format) = extent.format(context.out) {
+        return show::export(context.out, api.export("draws", &query, format).await?).await;
+    }
+    let page = async |after, limit| {
+        api.draws(&DrawQuery {
+            after,
+            limit: Some(limit),
+            ..query.clone()
+        })
+        .await
+    };
     show::pages(
         context.out,
-        limit,
+        extent.rows(),
         show::DRAW_HEAD,
-        async |after, limit| {
-            api.draws(&DrawQuery {
-                after,
-                limit: Some(limit),
-                ..query.clone()
-            })
-            .await
-        },
+        page,
         show::draw_row,
     )
     .await

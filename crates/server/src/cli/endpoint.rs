@@ -46,14 +46,14 @@ pub(super) async fn run(
     match command {
         EndpointCommand::Put { file } => put(&file, context).await?,
         EndpointCommand::List => {
-            let endpoints = context.api().await?.endpoints().await?;
+            let api = context.api().await?;
+            let endpoints = show::whole(async |page| api.endpoints(&page).await).await?;
             if out.is_json() {
                 endpoints
-                    .items
                     .iter()
                     .try_for_each(|endpoint| out.json(endpoint))?;
             } else {
-                let rows: Vec<_> = endpoints.items.iter().map(show::endpoint_row).collect();
+                let rows: Vec<_> = endpoints.iter().map(show::endpoint_row).collect();
                 out.table(show::ENDPOINT_HEAD, &rows)?;
             }
         }

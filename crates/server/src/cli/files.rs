@@ -47,7 +47,7 @@ pub(crate) async fn import_missing_codes(
 ) -> anyhow::Result<Vec<ImportedDoc>> {
     let mut imported = Vec::new();
     let campaign = &file.campaign.slug;
-    let stats = api.code_stats(campaign).await?.items;
+    let stats = super::show::whole(async |page| api.code_stats(campaign, &page).await).await?;
     for prize in &file.prize {
         let Some(codes) = &prize.codes else { continue };
         if stats

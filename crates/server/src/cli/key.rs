@@ -66,11 +66,12 @@ pub(super) async fn run(command: KeyCommand, context: &mut Context) -> anyhow::R
             }
         }
         KeyCommand::List => {
-            let keys = context.api().await?.keys().await?;
+            let api = context.api().await?;
+            let keys = show::whole(async |page| api.keys(&page).await).await?;
             if out.is_json() {
-                keys.items.iter().try_for_each(|key| out.json(key))?;
+                keys.iter().try_for_each(|key| out.json(key))?;
             } else {
-                let rows: Vec<_> = keys.items.iter().map(show::key_row).collect();
+                let rows: Vec<_> = keys.iter().map(show::key_row).collect();
                 out.table(show::KEY_HEAD, &rows)?;
             }
         }

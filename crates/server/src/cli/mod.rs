@@ -17,6 +17,7 @@ mod diff;
 mod doctor;
 mod draw;
 mod endpoint;
+mod extent;
 mod files;
 mod healthcheck;
 mod key;

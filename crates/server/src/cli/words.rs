@@ -1,13 +1,13 @@
 //! Words of closed lists on the command line: a wrong one names those that there are.
 
 use super::context::Usage;
-use crate::api;
+use crate::api::{self, LetterReason, Outcome};
 use std::collections::BTreeMap;
 use tombola_core::Timestamp;
 use tombola_core::award::State;
 use tombola_core::campaign::Kind;
 use tombola_core::ports::Role;
-use tombola_core::reason::DeadReason;
+use tombola_core::reason::{DeadReason, HoldReason};
 use tombola_engine::SystemClock;
 
 fn one_of<T>(found: Option<T>, known: impl Iterator<Item = &'static str>) -> Result<T, String> {
@@ -29,12 +29,29 @@ pub(super) fn dead_reason(text: &str) -> Result<DeadReason, String> {
     )
 }
 
+pub(super) fn hold_reason(text: &str) -> Result<HoldReason, String> {
+    one_of(
+        HoldReason::parse(text),
+        HoldReason::ALL.iter().map(|it| it.name()),
+    )
+}
+
+pub(super) fn letter_reason(text: &str) -> Result<LetterReason, String> {
+    one_of(LetterReason::parse(text), LetterReason::names())
+}
+
+pub(super) fn outcome(text: &str) -> Result<Outcome, String> {
+    let all = [Outcome::Won, Outcome::Nothing];
+    let found = all.into_iter().find(|it| it.name() == text);
+    one_of(found, all.iter().map(|it| it.name()))
+}
+
 pub(super) fn role(text: &str) -> Result<Role, String> {
     one_of(Role::parse(text), Role::ALL.iter().map(|it| it.name()))
 }
 
 pub(super) fn since(text: &str) -> Result<Timestamp, Usage> {
-    api::since(text, SystemClock::wall())
+    api::instant(text, SystemClock::wall())
         .ok_or_else(|| Usage("--since: use RFC 3339, or a span such as 2h".to_owned()))
 }
 

@@ -5,11 +5,11 @@ use crate::api::{
     ActionBody, Address, AppliedDoc, AuditQuery, AuditReport, AwardDetail, AwardDoc, AwardFact,
     AwardQuery, BulkCancelBody, BulkDoc, CampaignFact, CampaignShow, CancelBody, CodeFact,
     ConfirmBody, DeadLetterFact, DeadLetterQuery, DismissedDoc, DoctorDoc, DrawBody, DrawDoc,
-    DrawQuery, DrawsDoc, EndpointFact, EndpointPutDoc, ImportQuery, ImportedDoc, KeptMessageFact,
-    KeyBody, KeyDoc, KeyMadeDoc, LogFact, LogQuery, OddsDoc, OperationDoc, Page, PageQuery,
-    PauseBody, PauseDoc, PointsFact, PointsReversedDoc, RequeueBody, RequeuedDoc, SealFact,
-    SecretRotateBody, SecretRotatedDoc, ShipmentBody, StockBody, StockDoc, TransitionBody,
-    TransitionDoc, UserBlockDoc, UserDetail, UserFact, VersionDoc, WithdrawnDoc,
+    DrawQuery, DrawsDoc, EndpointFact, EndpointPutDoc, ExportQuery, Format, ImportQuery,
+    ImportedDoc, KeptMessageFact, KeyBody, KeyDoc, KeyMadeDoc, LogFact, LogQuery, OddsDoc,
+    OperationDoc, Page, PageQuery, PauseBody, PauseDoc, PointsDoc, PointsReversedDoc, RequeueBody,
+    RequeuedDoc, SealFact, SecretRotateBody, SecretRotatedDoc, ShipmentBody, StockBody, StockDoc,
+    TransitionBody, TransitionDoc, UserBlockDoc, UserDetail, UserFact, VersionDoc, WithdrawnDoc,
 };
 use axum::body::Body;
 use serde::Serialize;
@@ -51,6 +51,18 @@ impl Api {
     /// A page of awards.
     pub async fn awards(&self, query: &AwardQuery) -> Answered<Page<AwardFact>> {
         self.call(Call::get("/v1/awards").query(query)).await
+    }
+
+    /// A whole list as it comes: `awards`, `draws`, `dead-letters` or `log`.
+    pub async fn export(
+        &self,
+        list: &str,
+        query: &impl Serialize,
+        format: Format,
+    ) -> Answered<Body> {
+        let call = Call::get(format!("/v1/{list}/export")).query(query);
+        let (body, _) = self.download(call.query(&ExportQuery { format })).await?;
+        Ok(body)
     }
 
     /// One award with its timeline.
@@ -159,12 +171,9 @@ impl Api {
     }
 
     /// How many codes the prizes of a campaign have.
-    pub async fn code_stats(&self, campaign: &str) -> Answered<Page<CodeFact>> {
-        self.call(Call::get(format!(
-            "/v1/campaigns/{}/codes",
-            escape(campaign)
-        )))
-        .await
+    pub async fn code_stats(&self, campaign: &str, query: &PageQuery) -> Answered<Page<CodeFact>> {
+        let path = format!("/v1/campaigns/{}/codes", escape(campaign));
+        self.call(Call::get(path).query(query)).await
     }
 
     /// Changes a prize's stock.
@@ -184,8 +193,8 @@ impl Api {
     }
 
     /// All endpoints.
-    pub async fn endpoints(&self) -> Answered<Page<EndpointFact>> {
-        self.call(Call::get("/v1/endpoints")).await
+    pub async fn endpoints(&self, query: &PageQuery) -> Answered<Page<EndpointFact>> {
+        self.call(Call::get("/v1/endpoints").query(query)).await
     }
 
     /// One endpoint.
@@ -298,7 +307,7 @@ impl Api {
     }
 
     /// The points of a user.
-    pub async fn points(&self, user: &str, query: &PageQuery) -> Answered<PointsFact> {
+    pub async fn points(&self, user: &str, query: &PageQuery) -> Answered<PointsDoc> {
         let path = format!("/v1/users/{}/points", escape(user));
         self.call(Call::get(path).query(query)).await
     }
@@ -343,8 +352,8 @@ impl Api {
     }
 
     /// All keys.
-    pub async fn keys(&self) -> Answered<Page<KeyDoc>> {
-        self.call(Call::get("/v1/keys")).await
+    pub async fn keys(&self, query: &PageQuery) -> Answered<Page<KeyDoc>> {
+        self.call(Call::get("/v1/keys").query(query)).await
     }
 
     /// Revokes a key.

@@ -144,7 +144,7 @@ impl Call {
         else {
             return self;
         };
-        let mut separator = '?';
+        let mut separator = if self.path.contains('?') { '&' } else { '?' };
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
             let text = value
                 .as_str()

@@ -2,17 +2,21 @@
 //! see the content of an award is decided here, and nowhere else.
 
 use super::auth::{Access, Caller, Who};
+use super::cursor::Turn;
 use super::error::{ApiError, Code};
+use super::export::{self, Exported, Form, Sheet};
 use super::input::{self, JsonBody, Names, Params};
 use super::{Route, Scope};
 use crate::api::{
-    self, ActionBody, Address, AwardDetail, AwardDoc, AwardFact, AwardQuery, AwardShown,
-    CancelBody, ConfirmBody, OutcomeWord, Page, PageQuery, ShipmentBody, WinnerDoc,
+    ActionBody, Address, AwardDetail, AwardDoc, AwardFact, AwardQuery, AwardShown, CancelBody,
+    ConfirmBody, OutcomeWord, Page, ShipmentBody, WinnerDoc,
 };
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use serde_json::json;
+use std::sync::Arc;
 use tombola_core::award::Refusal;
 use tombola_core::campaign::Kind;
 use tombola_core::ports::{Acted, Action, Operate, Role};
@@ -34,21 +38,20 @@ pub(super) fn routes() -> Vec<Route> {
         .into_iter()
         .flatten()
         .map(|route| route.scoped(Scope::OfHandler))
-        .chain([listed()])
+        .chain(lists())
         .collect()
 }
 
-fn listed() -> Route {
-    Route::get(
-        "/v1/awards",
-        Access::of(&[Role::Deliverer, Role::Operator, Role::Auditor]),
-        list,
-    )
-    .about(
-        "List awards",
-        "Awards, newest first. A deliverer sees those of kind `external`, and no others.",
-    )
-    .scoped(Scope::Query)
+fn lists() -> [Route; 2] {
+    let access = Access::of(&[Role::Deliverer, Role::Operator, Role::Auditor]);
+    [
+        Route::get("/v1/awards", access, list).about(
+            "List awards",
+            "Awards, newest first. A deliverer sees those of kind `external`, and no others.",
+        ),
+        export::route("/v1/awards/export", access, "Export awards", export),
+    ]
+    .map(|route| route.scoped(Scope::Query))
 }
 
 fn reads() -> Vec<Route> {
@@ -135,43 +138,78 @@ fn physical() -> Vec<Route> {
     ]
 }
 
+const SHEET: Sheet = Sheet {
+    name: "awards",
+    columns: &[
+        ("id", "/id"),
+        ("drawn_at", "/drawn_at"),
+        ("campaign", "/campaign"),
+        ("user", "/user"),
+        ("prize", "/prize"),
+        ("kind", "/kind"),
+        ("state", "/state"),
+        ("hold_reason", "/hold_reason"),
+        ("dead_reason", "/dead_reason"),
+        ("mq_state", "/mq_state"),
+        ("grant_state", "/grant_state"),
+        ("in_doubt", "/in_doubt"),
+        ("attempts", "/attempts"),
+        ("due_at", "/due_at"),
+        ("ended_at", "/ended_at"),
+    ],
+};
+
 async fn list(
     State(app): State<App>,
     caller: Caller,
     Params(query): Params<AwardQuery>,
 ) -> Result<Json<Page<AwardFact>>, ApiError> {
-    let mut filter = AwardFilter {
+    let turn = Turn::open(SHEET.name, &query, app.now())?;
+    let filter = filter(&caller, query, turn.at)?;
+    let page = app.store().award_list(filter, turn.page()).await?;
+    Ok(Json(turn.answer(page)))
+}
+
+async fn export(
+    State(app): State<App>,
+    caller: Caller,
+    Exported { query, format }: Exported<AwardQuery>,
+) -> Result<Response, ApiError> {
+    let form = Form {
+        sheet: SHEET,
+        format,
+        limit: query.limit,
+    };
+    let filter = filter(&caller, query, app.now())?;
+    let store = Arc::clone(app.store());
+    export::answer(&app, form, move |page| {
+        let (store, filter) = (Arc::clone(&store), filter.clone());
+        async move { store.award_list(filter, page).await }
+    })
+    .await
+}
+
+/// A deliverer sees awards of kind external, and no others.
+fn filter(caller: &Caller, query: AwardQuery, now: Timestamp) -> Result<AwardFilter, ApiError> {
+    let (since, until) = input::period(query.since.as_deref(), query.until.as_deref(), now)?;
+    let mut kind = query.kind;
+    if caller.role() == Some(Role::Deliverer) {
+        if kind.is_some_and(|kind| kind != Kind::External) {
+            return Err(Code::Forbidden.into());
+        }
+        kind = Some(Kind::External);
+    }
+    Ok(AwardFilter {
         campaign: query.campaign,
         user: query.user,
         state: query.state,
-        kind: query.kind,
+        kind,
         prize: query.prize,
-        since: query
-            .since
-            .as_deref()
-            .map(|text| since(text, app.now()))
-            .transpose()?,
-    };
-    if caller.role() == Some(Role::Deliverer) {
-        if filter.kind.is_some_and(|kind| kind != Kind::External) {
-            return Err(Code::Forbidden.into());
-        }
-        filter.kind = Some(Kind::External);
-    }
-    let page = PageQuery {
-        after: query.after,
-        limit: Some(input::page_size(query.limit)?),
-    };
-    Ok(Json(app.store().award_list(filter, page).await?))
-}
-
-/// Reads `since`; an error names the parameter.
-pub(super) fn since(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
-    api::since(text, now).ok_or_else(|| {
-        ApiError::new(
-            Code::InvalidQuery,
-            "since: use RFC 3339, or a span such as 2h",
-        )
+        hold_reason: query.hold_reason,
+        dead_reason: query.dead_reason,
+        endpoint: query.endpoint,
+        since,
+        until,
     })
 }
 

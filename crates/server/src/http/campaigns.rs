@@ -2,6 +2,7 @@
 
 use super::Route;
 use super::auth::{Access, Caller};
+use super::cursor::Turn;
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, JsonText, Names, Params};
 use crate::api::{
@@ -98,11 +99,9 @@ async fn list(
     State(app): State<App>,
     Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<CampaignFact>>, ApiError> {
-    let page = PageQuery {
-        limit: Some(input::page_size(query.limit)?),
-        ..query
-    };
-    Ok(Json(app.store().campaign_list(page, app.now()).await?))
+    let turn = Turn::open("campaigns", &query, app.now())?;
+    let page = app.store().campaign_list(turn.page(), app.now()).await?;
+    Ok(Json(turn.answer(page)))
 }
 
 async fn show(

@@ -3,10 +3,11 @@
 
 use super::Route;
 use super::auth::{Access, Caller};
+use super::cursor::Turn;
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
 use super::replay::{self, KeyRule};
-use crate::api::{self, ActionBody, CodeFact, ImportQuery, ImportedDoc, Page, WithdrawnDoc};
+use crate::api::{ActionBody, CodeFact, ImportQuery, ImportedDoc, Page, PageQuery, WithdrawnDoc};
 use crate::app::App;
 use crate::import::{self, Asked, Wrong};
 use axum::Json;
@@ -72,13 +73,18 @@ pub(super) fn routes() -> Vec<Route> {
 async fn stats(
     State(app): State<App>,
     Names(campaign): Names<String>,
+    Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<CodeFact>>, ApiError> {
+    let turn = Turn::open(&format!("codes of {campaign}"), &query, app.now())?;
     let stats = app
         .store()
         .code_stats(&campaign)
         .await?
         .ok_or(Code::CampaignNotFound)?;
-    Ok(Json(api::whole(stats)))
+    // In the order of the file; a prize never goes, and a new one comes last.
+    let placed = (1..).zip(stats).collect();
+    let page = turn.page().cut(placed, |(nth, _): &(i64, CodeFact)| -nth);
+    Ok(Json(turn.answer(page.map(|(_, stats)| stats))))
 }
 
 async fn import_codes(

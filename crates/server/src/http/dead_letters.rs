@@ -1,26 +1,29 @@
 //! Dead letters: listed, shown, put back one by one or in bulk, dismissed.
 
 use super::auth::{Access, Caller};
-use super::awards::since;
+use super::cursor::Turn;
 use super::error::{ApiError, Code};
+use super::export::{self, Exported, Form, Sheet};
 use super::input::{self, JsonBody, Names, Params};
 use super::operations::Bulk;
 use super::{Route, Scope};
 use crate::api::{
-    ActionBody, BulkDoc, DeadFilter, DeadLetterFact, DeadLetterQuery, DismissedDoc,
-    KeptMessageFact, OperationDoc, OutcomeWord, Page, PageQuery, RequeueBody, RequeuedDoc,
+    ActionBody, BulkDoc, DeadLetterFact, DeadLetterQuery, DismissedDoc, KeptMessageFact,
+    OperationDoc, OutcomeWord, Page, RequeueBody, RequeuedDoc,
 };
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 use tombola_core::award::Refusal;
 use tombola_core::endpoint::parse_span;
 use tombola_core::ids::ID_MAX;
 use tombola_core::ports::{Acted, Action, Actor, BulkAction, DeadLetter, Operate, Role};
-use tombola_core::{AwardId, limits};
+use tombola_core::{AwardId, Timestamp, limits};
+use tombola_store::read::DeadLetterFilter;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -33,6 +36,13 @@ pub(super) fn routes() -> Vec<Route> {
             "List dead letters",
             "Awards that were given up on, newest first, and after them messages that changed no \
              award. A filter that names a campaign, a kind or an award's reason leaves messages out.",
+        )
+        .scoped(Scope::Query),
+        export::route(
+            "/v1/dead-letters/export",
+            Access::of(&[Role::Operator, Role::Auditor]),
+            "Export dead letters",
+            export,
         )
         .scoped(Scope::Query),
         Route::post(
@@ -79,25 +89,63 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+const SHEET: Sheet = Sheet {
+    name: "dead-letters",
+    columns: &[
+        ("id", "/id"),
+        ("at", "/at"),
+        ("reason", "/reason"),
+        ("campaign", "/campaign"),
+        ("user", "/user"),
+        ("prize", "/prize"),
+        ("kind", "/kind"),
+        ("in_doubt", "/in_doubt"),
+        ("attempts", "/attempts"),
+        ("drawn_at", "/drawn_at"),
+        ("detail", "/detail"),
+        ("partition", "/partition"),
+        ("offset", "/offset"),
+        ("bytes", "/bytes"),
+    ],
+};
+
 async fn list(
     State(app): State<App>,
     Params(query): Params<DeadLetterQuery>,
 ) -> Result<Json<Page<DeadLetterFact>>, ApiError> {
-    let filter = DeadFilter {
+    let turn = Turn::open(SHEET.name, &query, app.now())?;
+    let filter = filter(query, turn.at)?;
+    let page = app.store().dead_letter_list(filter, turn.page()).await?;
+    Ok(Json(turn.answer(page)))
+}
+
+async fn export(
+    State(app): State<App>,
+    Exported { query, format }: Exported<DeadLetterQuery>,
+) -> Result<Response, ApiError> {
+    let form = Form {
+        sheet: SHEET,
+        format,
+        limit: query.limit,
+    };
+    let filter = filter(query, app.now())?;
+    let store = Arc::clone(app.store());
+    export::answer(&app, form, move |page| {
+        let (store, filter) = (Arc::clone(&store), filter.clone());
+        async move { store.dead_letter_list(filter, page).await }
+    })
+    .await
+}
+
+fn filter(query: DeadLetterQuery, now: Timestamp) -> Result<DeadLetterFilter, ApiError> {
+    let (since, until) = input::period(query.since.as_deref(), query.until.as_deref(), now)?;
+    Ok(DeadLetterFilter {
         campaign: query.campaign,
         kind: query.kind,
         reason: query.reason,
-        since: query
-            .since
-            .as_deref()
-            .map(|text| since(text, app.now()))
-            .transpose()?,
-    };
-    let page = PageQuery {
-        after: query.after,
-        limit: Some(input::page_size(query.limit)?),
-    };
-    Ok(Json(app.store().dead_letter_list(filter, page).await?))
+        since,
+        until,
+    })
 }
 
 async fn requeue(

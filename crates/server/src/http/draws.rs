@@ -2,7 +2,9 @@
 //! the same bytes.
 
 use super::auth::{Access, Caller};
+use super::cursor::Turn;
 use super::error::{ApiError, Code};
+use super::export::{self, Exported, Form, Sheet};
 use super::input::{self, JsonBody, Names, Params};
 use super::replay::{KeyRule, REPLAYED};
 use super::{Route, Scope};
@@ -17,9 +19,9 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tombola_core::draw::{DrawFact, DrawRefusal};
 use tombola_core::ports::{Role, StoreError};
-use tombola_core::{DrawId, limits};
+use tombola_core::{DrawId, Timestamp, limits};
 use tombola_engine::{DeskAnswer, DeskError, DrawAsk};
-use tombola_store::read::{DrawFilter, DrawRow, PageQuery};
+use tombola_store::read::{self, DrawFilter, DrawRow};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -51,6 +53,13 @@ pub(super) fn routes() -> Vec<Route> {
             list,
         )
         .about("List draws", "Draws, newest first, those that won nothing too.")
+        .scoped(Scope::Query),
+        export::route(
+            "/v1/draws/export",
+            Access::of(&[Role::Operator, Role::Auditor]),
+            "Export draws",
+            export,
+        )
         .scoped(Scope::Query),
         Route::get(
             "/v1/draws/{id}",
@@ -169,6 +178,7 @@ fn document(app: &App, fact: &DrawFact) -> DrawDoc {
         prize: fact.prize.as_deref().map(str::to_owned),
         drawn_at: fact.drawn_at,
         award,
+        client: None,
     }
 }
 
@@ -222,28 +232,29 @@ fn of_store(error: &StoreError) -> ApiError {
 }
 
 /// A draw as it is read back; the state of its award is today's.
-fn document_of_row(app: &App, row: DrawRow) -> DrawDoc {
+fn document_of_row(row: DrawRow, claim_token: Option<String>) -> DrawDoc {
     let award = row.kind.zip(row.state).map(|(kind, state)| AwardStub {
         id: row.id.award().0,
         kind: kind.name().to_owned(),
         state: state.name().to_owned(),
-        claim_token: kind
-            .has_claim_token()
-            .then(|| {
-                app.claims()
-                    .token(row.id.award(), row.drawn_at, row.claim_key_version)
-            })
-            .flatten(),
+        claim_token,
     });
     DrawDoc {
         id: row.id.0,
         campaign: row.campaign,
         user: row.user,
-        outcome: row.outcome,
+        outcome: row.outcome.name().to_owned(),
         prize: row.prize,
         drawn_at: row.drawn_at,
         award,
+        client: Some(row.client),
     }
+}
+
+fn claim_token(app: &App, row: &DrawRow) -> Option<String> {
+    row.kind.filter(|kind| kind.has_claim_token())?;
+    app.claims()
+        .token(row.id.award(), row.drawn_at, row.claim_key_version)
 }
 
 /// A client sees what it drew; the claim token is for it alone.
@@ -259,44 +270,69 @@ async fn show(
     if is_hidden || !caller.speaks_of(&row.campaign) {
         return Err(Code::DrawNotFound.into());
     }
-    Ok(Json(without_token(document_of_row(&app, row), is_own)))
+    let claim_token = is_own.then(|| claim_token(&app, &row)).flatten();
+    Ok(Json(document_of_row(row, claim_token)))
 }
 
-fn without_token(mut draw: DrawDoc, is_own: bool) -> DrawDoc {
-    if let Some(award) = draw.award.as_mut().filter(|_| !is_own) {
-        award.claim_token = None;
-    }
-    draw
-}
+const SHEET: Sheet = Sheet {
+    name: "draws",
+    columns: &[
+        ("id", "/id"),
+        ("drawn_at", "/drawn_at"),
+        ("campaign", "/campaign"),
+        ("user", "/user"),
+        ("client", "/client"),
+        ("outcome", "/outcome"),
+        ("prize", "/prize"),
+        ("kind", "/award/kind"),
+        ("state", "/award/state"),
+    ],
+};
 
 async fn list(
     State(app): State<App>,
     Params(query): Params<DrawQuery>,
 ) -> Result<Json<Page<DrawDoc>>, ApiError> {
-    let limit = input::page_size(query.limit)?;
-    let filter = DrawFilter {
+    let turn = Turn::open(SHEET.name, &query, app.now())?;
+    let filter = filter(query, turn.at)?;
+    let page = app.store().draw_list(filter, turn.page()).await?;
+    Ok(Json(turn.answer(documents(page))))
+}
+
+async fn export(
+    State(app): State<App>,
+    Exported { query, format }: Exported<DrawQuery>,
+) -> Result<Response, ApiError> {
+    let form = Form {
+        sheet: SHEET,
+        format,
+        limit: query.limit,
+    };
+    let filter = filter(query, app.now())?;
+    let store = Arc::clone(app.store());
+    export::answer(&app, form, move |page| {
+        let (store, filter) = (Arc::clone(&store), filter.clone());
+        async move { store.draw_list(filter, page).await.map(documents) }
+    })
+    .await
+}
+
+fn filter(query: DrawQuery, now: Timestamp) -> Result<DrawFilter, ApiError> {
+    let (since, until) = input::period(query.since.as_deref(), query.until.as_deref(), now)?;
+    Ok(DrawFilter {
         campaign: query.campaign,
         user: query.user,
-    };
-    let page = app
-        .store()
-        .draw_list(
-            filter,
-            PageQuery {
-                after: query.after,
-                limit: Some(limit),
-            },
-        )
-        .await?;
-    let items = page
-        .items
-        .into_iter()
-        .map(|row| without_token(document_of_row(&app, row), false))
-        .collect();
-    Ok(Json(Page {
-        items,
-        next: page.next,
-    }))
+        outcome: query.outcome,
+        prize: query.prize,
+        client: query.client,
+        since,
+        until,
+    })
+}
+
+/// Lists show no claim token, whoever asks.
+fn documents(page: read::Page<DrawRow>) -> read::Page<DrawDoc> {
+    page.map(|row| document_of_row(row, None))
 }
 
 #[cfg(test)]

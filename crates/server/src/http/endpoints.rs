@@ -3,9 +3,10 @@
 
 use super::Route;
 use super::auth::{Access, Caller};
+use super::cursor::Turn;
 use super::error::{ApiError, Code};
-use super::input::{self, JsonBody, Names};
-use crate::api::{self, ActionBody, EndpointFact, EndpointPutDoc, Page};
+use super::input::{self, JsonBody, Names, Params};
+use crate::api::{ActionBody, EndpointFact, EndpointPutDoc, Page, PageQuery};
 use crate::app::App;
 use crate::random;
 use axum::Json;
@@ -25,7 +26,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/v1/endpoints", READERS, list).about(
             "List endpoints",
-            "All endpoints by name, without their secrets.",
+            "Endpoints, newest first, without their secrets.",
         ),
         Route::get("/v1/endpoints/{name}", READERS, show)
             .about("Show endpoint", "One endpoint, without its secrets.")
@@ -67,8 +68,13 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(State(app): State<App>) -> Result<Json<Page<EndpointFact>>, ApiError> {
-    Ok(Json(api::whole(app.store().endpoint_list().await?)))
+async fn list(
+    State(app): State<App>,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<Page<EndpointFact>>, ApiError> {
+    let turn = Turn::open("endpoints", &query, app.now())?;
+    let all = app.store().endpoint_list().await?;
+    Ok(Json(turn.answer(turn.page().cut(all, |it| it.lane))))
 }
 
 async fn find(app: &App, name: &str) -> Result<EndpointFact, ApiError> {

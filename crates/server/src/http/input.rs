@@ -5,6 +5,7 @@
 use super::auth::{Caller, Who};
 use super::error::{ApiError, Code};
 use super::room::Room;
+use crate::api;
 use crate::app::App;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -15,7 +16,7 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tombola_core::ids::ID_MAX;
-use tombola_core::limits;
+use tombola_core::{Timestamp, limits};
 
 /// What begins a character of JSON by its number, where that is U+0000.
 const NUL_ESCAPE: &str = "\\u0000";
@@ -291,6 +292,29 @@ pub(super) fn reason(text: Option<String>) -> Result<Option<String>, ApiError> {
         )),
         Some(_) | None => Ok(text),
     }
+}
+
+/// Reads `since` and `until`; an error names the parameter.
+pub(super) fn period(
+    since: Option<&str>,
+    until: Option<&str>,
+    now: Timestamp,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), ApiError> {
+    let read = |name: &str, text: Option<&str>| {
+        let instant = text.map(|text| {
+            api::instant(text, now).ok_or_else(|| {
+                let what = format!("{name}: use RFC 3339, or a span such as 2h");
+                ApiError::new(Code::InvalidQuery, what)
+            })
+        });
+        instant.transpose()
+    };
+    let (since, until) = (read("since", since)?, read("until", until)?);
+    if since.is_some() && until.is_some() && until < since {
+        let what = "until: it lies before `since`, so nothing can fit";
+        return Err(ApiError::new(Code::InvalidQuery, what));
+    }
+    Ok((since, until))
 }
 
 /// How many rows a page has.

@@ -2,10 +2,11 @@
 
 use super::Route;
 use super::auth::{self, Access, Caller, LOCAL};
+use super::cursor::Turn;
 use super::error::{ApiError, Code};
-use super::input::{self, JsonBody, Names};
+use super::input::{self, JsonBody, Names, Params};
 use super::replay::NotKept;
-use crate::api::{self, ActionBody, KeyBody, KeyDoc, KeyMadeDoc, Page};
+use crate::api::{ActionBody, KeyBody, KeyDoc, KeyMadeDoc, Page, PageQuery};
 use crate::app::App;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -20,7 +21,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/v1/keys", admin, list).about(
             "List keys",
-            "All keys, those that are revoked too; never the keys themselves.",
+            "Keys, newest first, those that are revoked too; never the keys themselves.",
         ),
         Route::post("/v1/keys", admin, create)
             .about(
@@ -49,9 +50,13 @@ fn document(key: ApiKey) -> KeyDoc {
     }
 }
 
-async fn list(State(app): State<App>) -> Result<Json<Page<KeyDoc>>, ApiError> {
-    let keys = app.store().keys().await?;
-    Ok(Json(api::whole(keys.into_iter().map(document).collect())))
+async fn list(
+    State(app): State<App>,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<Page<KeyDoc>>, ApiError> {
+    let turn = Turn::open("keys", &query, app.now())?;
+    let page = turn.page().cut(app.store().keys().await?, |key| key.id);
+    Ok(Json(turn.answer(page.map(document))))
 }
 
 async fn create(

@@ -2,47 +2,80 @@
 
 use super::Route;
 use super::auth::Access;
-use super::awards::since;
+use super::cursor::Turn;
 use super::error::ApiError;
+use super::export::{self, Exported, Form, Sheet};
 use super::input::{self, Params};
-use crate::api::{LogFact, LogQuery, Page, PageQuery};
+use crate::api::{LogFact, LogQuery, Page};
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
-use tombola_core::AwardId;
+use axum::response::Response;
+use std::sync::Arc;
 use tombola_core::ports::Role;
+use tombola_core::{AwardId, Timestamp};
 use tombola_store::read::LogFilter;
 
 pub(super) fn routes() -> Vec<Route> {
+    let access = Access::of(&[Role::Operator, Role::Auditor]);
     vec![
-        Route::get(
-            "/v1/log",
-            Access::of(&[Role::Operator, Role::Auditor]),
-            list,
-        )
-        .about(
+        Route::get("/v1/log", access, list).about(
             "Read log",
             "What operators did, newest first: who, when, to what and why.",
         ),
+        export::route("/v1/log/export", access, "Export log", export),
     ]
 }
+
+const SHEET: Sheet = Sheet {
+    name: "log",
+    columns: &[
+        ("id", "/id"),
+        ("at", "/at"),
+        ("by", "/by"),
+        ("action", "/action"),
+        ("subject", "/subject"),
+        ("award", "/award"),
+        ("units", "/units"),
+        ("reason", "/reason"),
+    ],
+};
 
 async fn list(
     State(app): State<App>,
     Params(query): Params<LogQuery>,
 ) -> Result<Json<Page<LogFact>>, ApiError> {
-    let filter = LogFilter {
-        since: query
-            .since
-            .as_deref()
-            .map(|text| since(text, app.now()))
-            .transpose()?,
+    let turn = Turn::open(SHEET.name, &query, app.now())?;
+    let filter = filter(query, turn.at)?;
+    let page = app.store().log_list(filter, turn.page()).await?;
+    Ok(Json(turn.answer(page)))
+}
+
+async fn export(
+    State(app): State<App>,
+    Exported { query, format }: Exported<LogQuery>,
+) -> Result<Response, ApiError> {
+    let form = Form {
+        sheet: SHEET,
+        format,
+        limit: query.limit,
+    };
+    let filter = filter(query, app.now())?;
+    let store = Arc::clone(app.store());
+    export::answer(&app, form, move |page| {
+        let (store, filter) = (Arc::clone(&store), filter.clone());
+        async move { store.log_list(filter, page).await }
+    })
+    .await
+}
+
+fn filter(query: LogQuery, now: Timestamp) -> Result<LogFilter, ApiError> {
+    let (since, until) = input::period(query.since.as_deref(), query.until.as_deref(), now)?;
+    Ok(LogFilter {
+        since,
+        until,
         by: query.by,
         award: query.award.map(AwardId),
-    };
-    let page = PageQuery {
-        after: query.after,
-        limit: Some(input::page_size(query.limit)?),
-    };
-    Ok(Json(app.store().log_list(filter, page).await?))
+        action: query.action,
+    })
 }

@@ -2,6 +2,7 @@
 //! answer, each with an id, progress and a way to stop it.
 
 use super::auth::{Access, Caller};
+use super::cursor::Turn;
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
 use super::{Route, Scope};
@@ -157,15 +158,9 @@ async fn list(
     State(app): State<App>,
     Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<OperationDoc>>, ApiError> {
-    let page = PageQuery {
-        limit: Some(input::page_size(query.limit)?),
-        ..query
-    };
-    let page = app.store().operation_list(page).await?;
-    Ok(Json(Page {
-        items: page.items.into_iter().map(OperationDoc::from).collect(),
-        next: page.next,
-    }))
+    let turn = Turn::open("operations", &query, app.now())?;
+    let page = app.store().operation_list(turn.page()).await?;
+    Ok(Json(turn.answer(page.map(OperationDoc::from))))
 }
 
 async fn show(

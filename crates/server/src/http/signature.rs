@@ -5,6 +5,7 @@
 
 use super::auth::Caller;
 use super::error::{ApiError, Code};
+use super::export::{self, Exported};
 use super::input::{JsonBody, JsonText, Names, Params};
 use super::route::{Body, Content, Operation, shape};
 use crate::app::App;
@@ -71,6 +72,13 @@ impl<T> Input for Names<T> {
 impl<T: JsonSchema> Input for Params<T> {
     fn tell(operation: &mut Operation) {
         operation.query = Some(shape::<T>);
+        operation.codes.push(Code::InvalidQuery);
+    }
+}
+
+impl<T: JsonSchema> Input for Exported<T> {
+    fn tell(operation: &mut Operation) {
+        operation.query = Some(export::shape::<T>);
         operation.codes.push(Code::InvalidQuery);
     }
 }

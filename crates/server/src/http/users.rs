@@ -2,11 +2,12 @@
 
 use super::Route;
 use super::auth::{Access, Caller};
+use super::cursor::Turn;
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
 use super::operations::Bulk;
 use crate::api::{
-    ActionBody, BulkFilter, OperationDoc, PageQuery, PointsFact, PointsReversedDoc, UserBlockDoc,
+    ActionBody, BulkFilter, OperationDoc, PageQuery, PointsDoc, PointsReversedDoc, UserBlockDoc,
     UserDetail,
 };
 use crate::app::App;
@@ -152,13 +153,16 @@ async fn points(
     State(app): State<App>,
     Names(user): Names<String>,
     Params(query): Params<PageQuery>,
-) -> Result<Json<PointsFact>, ApiError> {
+) -> Result<Json<PointsDoc>, ApiError> {
     input::user(&user)?;
-    let page = PageQuery {
-        limit: Some(input::page_size(query.limit)?),
-        ..query
-    };
-    Ok(Json(app.store().points_show(&user, page).await?))
+    let list = format!("points of {user}");
+    let turn = Turn::open(&list, &query, app.now())?;
+    let points = app.store().points_show(&user, turn.page()).await?;
+    Ok(Json(PointsDoc {
+        user: points.user,
+        balance: points.balance,
+        entries: turn.answer(points.entries),
+    }))
 }
 
 async fn reverse(

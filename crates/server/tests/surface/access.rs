@@ -18,8 +18,10 @@ GET  /docs/{file}                                    *
 GET  /metrics                                        auditor
 POST /v1/campaigns/{campaign}/draws                  client
 GET  /v1/draws                                       operator auditor
+GET  /v1/draws/export                                operator auditor
 GET  /v1/draws/{id}                                  client operator auditor
 GET  /v1/awards                                      deliverer operator auditor
+GET  /v1/awards/export                               deliverer operator auditor
 GET  /v1/awards/{id}                                 client deliverer operator auditor winner
 POST /v1/awards/{id}/hold                            operator
 POST /v1/awards/{id}/release                         operator
@@ -42,6 +44,7 @@ PUT  /v1/endpoints/{name}
 POST /v1/endpoints/{name}/enable                     operator
 POST /v1/endpoints/{name}/disable                    operator
 GET  /v1/dead-letters                                operator auditor
+GET  /v1/dead-letters/export                         operator auditor
 POST /v1/dead-letters/requeue                        operator
 POST /v1/deliveries/pause                            operator
 POST /v1/deliveries/resume                           operator
@@ -66,6 +69,7 @@ POST /v1/campaigns/{campaign}/prizes/{prize}/codes/{import}/withdraw operator
 GET  /v1/secrets                                     auditor
 POST /v1/secrets/rotate
 GET  /v1/log                                         operator auditor
+GET  /v1/log/export                                  operator auditor
 GET  /v1/audit                                       operator auditor
 GET  /v1/backup
 GET  /v1/doctor                                      operator auditor

@@ -43,7 +43,7 @@ fn campaign_from_its_file_to_a_delivered_award_and_a_clean_audit() {
     assert_eq!(csv.stdout.lines().count(), 6);
     assert!(
         csv.stdout
-            .starts_with("award,drawn_at,campaign,prize,user,kind,state,reason,attempts,due_at\n")
+            .starts_with("id,drawn_at,campaign,user,prize,kind,state,hold_reason,")
     );
     assert_eq!(server.stop().code, Some(0));
 

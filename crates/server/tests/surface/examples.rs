@@ -120,7 +120,7 @@ impl Play {
 }
 
 /// The path with the examples of its parts.
-fn path(operation: &Operation, id: Option<&str>) -> String {
+pub(crate) fn path(operation: &Operation, id: Option<&str>) -> String {
     let parameters = operation.said["parameters"].as_array();
     let mut names: Vec<_> = parameters
         .into_iter()
@@ -259,7 +259,12 @@ async fn draw(play: &mut Play) {
     play.example("ready").await;
     let drawn = play.example("draw").await;
     play.example_of("show_draw", &drawn["draws"][0]["id"]).await;
-    for id in ["list_draws", "show_allowance", "show_campaign"] {
+    for id in [
+        "list_draws",
+        "export_draws",
+        "show_allowance",
+        "show_campaign",
+    ] {
         play.example(id).await;
     }
 }
@@ -288,11 +293,13 @@ async fn ship(play: &mut Play) {
 
     play.award_of("partner", "u1").await;
     play.example("list_awards").await;
+    play.example("export_awards").await;
 }
 
 async fn operate(play: &mut Play) {
     for id in [
         "list_dead_letters",
+        "export_dead_letters",
         "requeue_dead_letters",
         "pause_deliveries",
         "resume_deliveries",
@@ -311,6 +318,7 @@ async fn operate(play: &mut Play) {
         "show_secrets",
         "rotate_secret",
         "read_log",
+        "export_log",
         "audit",
         "doctor",
         "fetch_backup",

@@ -28,6 +28,7 @@ mod document;
 mod draws;
 #[cfg(test)]
 mod examples;
+mod lists;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]

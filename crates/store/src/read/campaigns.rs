@@ -1,7 +1,7 @@
 //! Campaigns as people see them. Phases are computed at the instant asked.
 
 use super::column::{count, count_or_null, instant, odd, word, word_or_null};
-use super::{Page, PageQuery};
+use super::page::{Cuts, Page, PageQuery};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::error::OrStoreError as _;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -98,28 +98,14 @@ pub struct PrizeFact {
 }
 
 impl SqliteStore {
-    /// Campaigns by slug, with their phase at `now`.
+    /// Campaigns, newest first, with their phase at `now`.
     pub async fn campaign_list(
         &self,
         page: PageQuery,
         now: Timestamp,
     ) -> StoreResult<Page<CampaignFact>> {
-        self.read(move |conn| {
-            let after = page.after.as_deref().unwrap_or("");
-            let sql = format!("{SELECT} WHERE c.slug > ?1 ORDER BY c.slug LIMIT ?2");
-            let facts = conn
-                .prepare_cached(&sql)
-                .and_then(|mut it| {
-                    it.query_map(
-                        params![after, page.rows()],
-                        |row| Ok(loaded(row, now)?.fact),
-                    )?
-                    .collect::<rusqlite::Result<Vec<_>>>()
-                })
-                .or_store()?;
-            Ok(page.page(facts, |last| last.campaign.clone()))
-        })
-        .await
+        self.read(move |conn| list(conn, page, now).or_store())
+            .await
     }
 
     /// One campaign with its prizes, odds and counts; `None` if there is none.
@@ -165,6 +151,26 @@ impl SqliteStore {
 const SELECT: &str = "SELECT c.slug, c.state, c.version, c.next_version, c.next_state, c.draws,
   c.created_at, c.updated_at, v.file, c.id
   FROM campaign c JOIN campaign_version v ON v.campaign_id = c.id AND v.version = c.version";
+
+fn list(
+    conn: &Connection,
+    page: PageQuery,
+    now: Timestamp,
+) -> rusqlite::Result<Page<CampaignFact>> {
+    let sql = format!("{SELECT} WHERE c.id < ?1 ORDER BY c.id DESC LIMIT ?2");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let cuts = Cuts::one(i64::MIN, page.below(), false);
+    let page = page.fill(
+        cuts,
+        |cut, rows| {
+            statement
+                .query_map([cut.below, rows], |row| loaded(row, now))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        },
+        |loaded| loaded.id,
+    )?;
+    Ok(page.map(|it| it.fact))
+}
 
 /// A campaign as read, with its rules.
 pub(super) struct Loaded {

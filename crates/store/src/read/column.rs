@@ -71,3 +71,8 @@ pub(crate) fn count_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Op
 pub(crate) fn as_column(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+/// A word of a closed list as the value of a column.
+pub(crate) fn text<T>(name: fn(T) -> &'static str) -> impl Fn(T) -> String {
+    move |word| name(word).to_owned()
+}

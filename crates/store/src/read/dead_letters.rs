@@ -1,14 +1,16 @@
 //! Dead letters: awards that were given up on, and messages that changed no award.
 
-use super::column::{count, instant, odd, word, word_or_null};
-use super::{Page, PageQuery};
+use super::awards::JOINS;
+use super::column::{count, instant, odd, text, word, word_or_null};
+use super::page::{Cut, Page, PageQuery, Place};
+use super::walk::{Conditions, Index, Reach, dense, page_of};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::error::OrStoreError as _;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 use tombola_core::Timestamp;
 use tombola_core::campaign::Kind;
-use tombola_core::ports::{DeadFilter, StoreResult};
+use tombola_core::ports::StoreResult;
 use tombola_core::reason::{DeadReason, KeptReason};
 
 /// One dead letter. Fields that its sort has not are absent.
@@ -56,23 +58,94 @@ pub struct DeadLetterFact {
     pub bytes: Option<u64>,
 }
 
-/// Which dead letters.
-pub type DeadLetterFilter = DeadFilter;
+/// Why a dead letter is one: an award's reason, or a kept message's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum LetterReason {
+    /// Why an award was given up on.
+    Award(DeadReason),
+    /// Why a message was kept.
+    Message(KeptReason),
+}
+
+impl LetterReason {
+    /// The reason of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let of_message = || KeptReason::parse(name).map(Self::Message);
+        DeadReason::parse(name).map(Self::Award).or_else(of_message)
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Award(reason) => reason.name(),
+            Self::Message(reason) => reason.name(),
+        }
+    }
+
+    /// The names of all reasons.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        let of_messages = KeptReason::ALL.iter().map(|it| it.name());
+        DeadReason::ALL
+            .iter()
+            .map(|it| it.name())
+            .chain(of_messages)
+    }
+}
+
+impl TryFrom<String> for LetterReason {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let known = || Self::names().collect::<Vec<_>>().join(", ");
+        Self::parse(&name).ok_or_else(|| format!("use one of {}", known()))
+    }
+}
+
+impl From<LetterReason> for String {
+    fn from(reason: LetterReason) -> Self {
+        reason.name().to_owned()
+    }
+}
+
+/// Which dead letters; an absent field matches all. One that names a campaign or a
+/// kind leaves messages out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeadLetterFilter {
+    /// Of this campaign.
+    pub campaign: Option<String>,
+    /// Of this kind.
+    pub kind: Option<Kind>,
+    /// Given up on, or kept, for this reason.
+    pub reason: Option<LetterReason>,
+    /// Drawn, or kept, since then.
+    pub since: Option<Timestamp>,
+    /// Drawn, or kept, before then.
+    pub until: Option<Timestamp>,
+}
+
+impl DeadLetterFilter {
+    const fn has_awards(&self) -> bool {
+        !matches!(self.reason, Some(LetterReason::Message(_)))
+    }
+
+    const fn has_messages(&self) -> bool {
+        self.campaign.is_none()
+            && self.kind.is_none()
+            && !matches!(self.reason, Some(LetterReason::Award(_)))
+    }
+}
 
 impl SqliteStore {
     /// Dead letters: awards, newest first, and after them messages, newest first. Those
     /// that were dismissed are left out.
-    /// A filter that names a campaign, a kind or an award's reason leaves messages out.
     pub async fn dead_letter_list(
         &self,
         filter: DeadLetterFilter,
         page: PageQuery,
     ) -> StoreResult<Page<DeadLetterFact>> {
-        self.read(move |conn| {
-            let letters = list(conn, &filter, &page).or_store()?;
-            Ok(page.page(letters, |last| last.id.clone()))
-        })
-        .await
+        self.read(move |conn| list(conn, &filter, page, Reach::default()).or_store())
+            .await
     }
 
     /// The kept message `m<number>` whole: key, value and headers as JSON.
@@ -106,81 +179,87 @@ pub struct KeptMessageFact {
     pub headers: serde_json::Value,
 }
 
-const FROM_DEAD: &str = "FROM delivery v JOIN draw d ON d.id = v.award_id
-  JOIN prize p ON p.id = v.prize_id JOIN campaign c ON c.id = p.campaign_id
-  WHERE v.state = 'dead' AND v.award_id < ?1
-    AND NOT EXISTS (SELECT 1 FROM dismissed_award s WHERE s.award_id = v.award_id AND s.lease = v.lease)";
+/// A message's place is its number and this: below the places of all awards.
+const MESSAGES: i64 = i64::MIN / 2;
 
-const FITS: &str = "(?2 IS NULL OR c.slug = ?2) AND (?3 IS NULL OR v.kind = ?3)
-  AND (?4 IS NULL OR v.dead_reason = ?4) AND (?5 IS NULL OR d.drawn_at >= ?5)";
-
-type Columns<'a> = (
-    Option<&'a str>,
-    Option<&'static str>,
-    Option<&'static str>,
-    Option<i64>,
-);
-
-fn columns(filter: &DeadFilter) -> Columns<'_> {
-    (
-        filter.campaign.as_deref(),
-        filter.kind.map(Kind::name),
-        filter.reason.map(DeadReason::name),
-        filter.since.map(|since| since.0),
-    )
-}
-
-fn list(
+pub(super) fn list(
     conn: &Connection,
-    filter: &DeadFilter,
-    page: &PageQuery,
-) -> rusqlite::Result<Vec<DeadLetterFact>> {
-    let after_message: Option<i64> = page
-        .after
-        .as_deref()
-        .and_then(|after| after.strip_prefix('m'))
-        .and_then(|number| number.parse().ok());
-    let mut letters = if after_message.is_some() {
-        Vec::new()
-    } else {
-        awards(conn, filter, page)?
+    filter: &DeadLetterFilter,
+    page: PageQuery,
+    reach: Reach,
+) -> rusqlite::Result<Page<DeadLetterFact>> {
+    let mut letters = Page {
+        items: Vec::new(),
+        next: None,
     };
-    let room = page.rows() - i64::try_from(letters.len()).unwrap_or(i64::MAX);
-    let has_messages =
-        filter.campaign.is_none() && filter.kind.is_none() && filter.reason.is_none();
-    if room > 0 && has_messages {
-        letters.extend(messages(
-            conn,
-            filter,
-            after_message.unwrap_or(i64::MAX),
-            room,
-        )?);
+    if filter.has_awards() && page.below() > 0 {
+        letters = awards(conn, filter, page, reach)?;
+    }
+    if letters.next.is_some() || !filter.has_messages() {
+        return Ok(letters);
+    }
+    // Awards that fill the page to the last row leave the messages to the next.
+    let left = page.limit() - letters.items.len();
+    let limit = Some(left.max(1));
+    let messages = messages(conn, filter, PageQuery { limit, ..page }, reach)?;
+    if left == 0 {
+        let is_any = !messages.items.is_empty() || messages.next.is_some();
+        letters.next = is_any.then_some(Place(0));
+    } else {
+        letters.items.extend(messages.items);
+        letters.next = messages.next;
     }
     Ok(letters)
 }
 
+/// Dead awards in order, of one reason or of all.
+fn index_of(filter: &DeadLetterFilter) -> Index {
+    let mut fixed = Conditions::default();
+    let table = if let Some(LetterReason::Award(reason)) = filter.reason {
+        fixed.value("v.dead_reason = ?", Some(reason.name().to_owned()));
+        "delivery v INDEXED BY delivery_dead_reason"
+    } else {
+        fixed.always("v.state = 'dead'");
+        "delivery v INDEXED BY delivery_dead"
+    };
+    let id = "v.award_id";
+    Index { table, id, fixed }
+}
+
 fn awards(
     conn: &Connection,
-    filter: &DeadFilter,
-    page: &PageQuery,
-) -> rusqlite::Result<Vec<DeadLetterFact>> {
+    filter: &DeadLetterFilter,
+    page: PageQuery,
+    reach: Reach,
+) -> rusqlite::Result<Page<DeadLetterFact>> {
+    let index = index_of(filter);
+    let cuts = index.cuts(conn, page.below(), reach)?;
+    let (table, mut fits) = (index.table, index.fixed);
+    fits.always(
+        "NOT EXISTS (SELECT 1 FROM dismissed_award s WHERE s.award_id = v.award_id AND s.lease = v.lease)",
+    );
+    fits.value("c.slug = ?", filter.campaign.clone());
+    fits.value("v.kind = ?", filter.kind.map(text(Kind::name)));
+    fits.period("d.drawn_at", (filter.since, filter.until));
     let sql = format!(
         "SELECT v.award_id, v.dead_reason, v.ended_at, c.slug, d.user, p.slug, v.kind, v.in_doubt, v.attempts,
            d.drawn_at, (SELECT detail FROM attempt a WHERE a.award_id = v.award_id ORDER BY n DESC LIMIT 1)
-         {FROM_DEAD} AND {FITS} ORDER BY v.award_id DESC LIMIT ?6"
+         FROM {table} {JOINS} WHERE v.award_id >= ? AND v.award_id < ?{}
+         ORDER BY v.award_id DESC LIMIT ?",
+        fits.sql
     );
-    let (campaign, kind, reason, since) = columns(filter);
-    conn.prepare_cached(&sql)?
-        .query_map(
-            params![page.below(), campaign, kind, reason, since, page.rows()],
-            award,
-        )?
-        .collect()
+    let statement = (sql.as_str(), fits.values.as_slice());
+    let page = page_of(conn, statement, (page, cuts), award, |it| it.0)?;
+    Ok(page.map(|(_, letter)| letter))
 }
 
-fn award(row: &Row<'_>) -> rusqlite::Result<DeadLetterFact> {
-    Ok(DeadLetterFact {
-        id: row.get::<_, i64>(0)?.to_string(),
+/// A dead letter with its place.
+type Placed = (i64, DeadLetterFact);
+
+fn award(row: &Row<'_>) -> rusqlite::Result<Placed> {
+    let place: i64 = row.get(0)?;
+    let letter = DeadLetterFact {
+        id: place.to_string(),
         reason: word(row, 1, DeadReason::parse)?.to_string(),
         at: instant(row, 2)?,
         campaign: Some(row.get(3)?),
@@ -194,41 +273,65 @@ fn award(row: &Row<'_>) -> rusqlite::Result<DeadLetterFact> {
         partition: None,
         offset: None,
         bytes: None,
-    })
+    };
+    Ok((place, letter))
 }
 
 fn messages(
     conn: &Connection,
-    filter: &DeadFilter,
-    below: i64,
-    limit: i64,
-) -> rusqlite::Result<Vec<DeadLetterFact>> {
-    conn.prepare_cached(
+    filter: &DeadLetterFilter,
+    page: PageQuery,
+    reach: Reach,
+) -> rusqlite::Result<Page<DeadLetterFact>> {
+    let below = page.below().min(0) - MESSAGES;
+    let page = PageQuery {
+        after: Some(Place(below)),
+        ..page
+    };
+    let cut = Cut {
+        from: i64::MIN,
+        below,
+    };
+    let cuts = dense(conn, "kept_message", cut, reach)?;
+    let mut fits = Conditions::default();
+    fits.always("dismissed_at IS NULL");
+    if let Some(LetterReason::Message(reason)) = filter.reason {
+        fits.value("reason = ?", Some(reason.name().to_owned()));
+    }
+    fits.period("at", (filter.since, filter.until));
+    let sql = format!(
         "SELECT id, reason, at, partition, \"offset\", coalesce(length(value), 0) FROM kept_message
-         WHERE id < ?1 AND (?2 IS NULL OR at >= ?2) AND dismissed_at IS NULL ORDER BY id DESC LIMIT ?3",
-    )?
-    .query_map(
-        params![below, filter.since.map(|since| since.0), limit],
-        |row| {
-            Ok(DeadLetterFact {
-                id: format!("m{}", row.get::<_, i64>(0)?),
-                reason: word(row, 1, KeptReason::parse)?.to_string(),
-                at: instant(row, 2)?,
-                campaign: None,
-                user: None,
-                prize: None,
-                kind: None,
-                in_doubt: None,
-                attempts: None,
-                drawn_at: None,
-                detail: None,
-                partition: Some(row.get(3)?),
-                offset: Some(row.get(4)?),
-                bytes: Some(count(row, 5)?),
-            })
-        },
-    )?
-    .collect()
+         WHERE id >= ? AND id < ?{} ORDER BY id DESC LIMIT ?",
+        fits.sql
+    );
+    let statement = (sql.as_str(), fits.values.as_slice());
+    let found = page_of(conn, statement, (page, cuts), message, |it| it.0)?;
+    let next = found.next.map(|number| Place(number.0 + MESSAGES));
+    Ok(Page {
+        next,
+        ..found.map(|(_, letter)| letter)
+    })
+}
+
+fn message(row: &Row<'_>) -> rusqlite::Result<Placed> {
+    let number: i64 = row.get(0)?;
+    let letter = DeadLetterFact {
+        id: format!("m{number}"),
+        reason: word(row, 1, KeptReason::parse)?.to_string(),
+        at: instant(row, 2)?,
+        campaign: None,
+        user: None,
+        prize: None,
+        kind: None,
+        in_doubt: None,
+        attempts: None,
+        drawn_at: None,
+        detail: None,
+        partition: Some(row.get(3)?),
+        offset: Some(row.get(4)?),
+        bytes: Some(count(row, 5)?),
+    };
+    Ok((number, letter))
 }
 
 fn kept_message(conn: &Connection, number: i64) -> rusqlite::Result<Option<KeptMessageFact>> {

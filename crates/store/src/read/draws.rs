@@ -1,10 +1,12 @@
 //! Draws, those that won nothing too.
 
 use super::column::{draw_id, instant, odd, word_or_null};
-use super::{Page, PageQuery};
+use super::page::{Page, PageQuery};
+use super::walk::{Conditions, Reach, Within, of_user, page_of, spans, spans_of_user};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::error::OrStoreError as _;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 use tombola_core::award::State;
 use tombola_core::campaign::Kind;
@@ -23,8 +25,8 @@ pub struct DrawRow {
     pub user: String,
     /// The program that asked.
     pub client: String,
-    /// `won` or `nothing`.
-    pub outcome: String,
+    /// What came of it.
+    pub outcome: Outcome,
     /// The prize's slug, if one was won.
     pub prize: Option<String>,
     /// When.
@@ -41,23 +43,55 @@ pub struct DrawRow {
     pub claim_key_version: i32,
 }
 
-/// Which draws.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// What came of a draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// A prize.
+    Won,
+    /// None.
+    Nothing,
+}
+
+impl Outcome {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Won => "won",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// Which draws; an absent field matches all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DrawFilter {
     /// Of this campaign.
     pub campaign: Option<String>,
     /// Of this user.
     pub user: Option<String>,
+    /// With this outcome.
+    pub outcome: Option<Outcome>,
+    /// That won this prize, by its slug.
+    pub prize: Option<String>,
+    /// Asked for by this program.
+    pub client: Option<String>,
+    /// Since then.
+    pub since: Option<Timestamp>,
+    /// Before then.
+    pub until: Option<Timestamp>,
 }
 
 impl SqliteStore {
     /// One draw; `None` if there is none of that id.
     pub async fn draw_show(&self, id: DrawId) -> StoreResult<Option<DrawRow>> {
         self.read(move |conn| {
-            conn.prepare_cached(&format!("{SELECT} WHERE d.id = ?1"))
-                .and_then(|mut it| it.query_row([id.0], draw_row).optional())
-                .or_store()
+            conn.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM draw d {JOINS} WHERE d.id = ?1"
+            ))
+            .and_then(|mut it| it.query_row([id.0], draw_row).optional())
+            .or_store()
         })
         .await
     }
@@ -68,49 +102,80 @@ impl SqliteStore {
         filter: DrawFilter,
         page: PageQuery,
     ) -> StoreResult<Page<DrawRow>> {
-        self.read(move |conn| {
-            let draws = list(conn, &filter, &page).or_store()?;
-            Ok(page.page(draws, |last| last.id.to_string()))
-        })
-        .await
+        self.read(move |conn| list(conn, &filter, page, Reach::default()).or_store())
+            .await
     }
 }
 
-const SELECT: &str = "SELECT d.id, c.slug, d.user, d.client, p.slug, d.drawn_at, d.version, d.roll,
-  p.kind, v.state, d.claim_key
-  FROM draw d JOIN campaign c ON c.id = d.campaign_id
+const COLUMNS: &str = "d.id, c.slug, d.user, d.client, p.slug, d.drawn_at, d.version, d.roll,
+  p.kind, v.state, d.claim_key";
+
+const JOINS: &str = "CROSS JOIN campaign c ON c.id = d.campaign_id
   LEFT JOIN prize p ON p.id = d.prize_id LEFT JOIN delivery v ON v.award_id = d.id";
 
-fn list(
+/// The statement of one cut, less its values: places from, below, the filter's, the
+/// number of rows. A user's draws by their index, others over the table from its end.
+pub(super) fn statement(filter: &DrawFilter) -> (String, Vec<Value>) {
+    let (table, mut fits) = match filter.user {
+        Some(_) => ("draw d INDEXED BY draw_user", of_user()),
+        None => ("draw d NOT INDEXED", Conditions::default()),
+    };
+    fits.value("d.user = ?", filter.user.clone());
+    fits.value(
+        "d.campaign_id = (SELECT id FROM campaign WHERE slug = ?)",
+        filter.campaign.clone(),
+    );
+    match filter.outcome {
+        Some(Outcome::Won) => fits.always("d.prize_id IS NOT NULL"),
+        Some(Outcome::Nothing) => fits.always("d.prize_id IS NULL"),
+        None => {}
+    }
+    fits.value(
+        "d.prize_id IN (SELECT id FROM prize WHERE slug = ?)",
+        filter.prize.clone(),
+    );
+    fits.value("d.client = ?", filter.client.clone());
+    fits.period("d.drawn_at", (filter.since, filter.until));
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {table} {JOINS} WHERE d.id >= ? AND d.id < ?{}
+         ORDER BY d.id DESC LIMIT ?",
+        fits.sql
+    );
+    (sql, fits.values)
+}
+
+pub(super) fn list(
     conn: &Connection,
     filter: &DrawFilter,
-    page: &PageQuery,
-) -> rusqlite::Result<Vec<DrawRow>> {
-    // The unary plus keeps the planner on the primary key: newest first, and it
-    // stops when the page is full.
-    let sql = format!(
-        "{SELECT} WHERE d.id < ?1
-           AND (?2 IS NULL OR +d.campaign_id = (SELECT id FROM campaign WHERE slug = ?2))
-           AND (?3 IS NULL OR d.user = ?3)
-         ORDER BY d.id DESC LIMIT ?4"
-    );
-    conn.prepare_cached(&sql)?
-        .query_map(
-            params![page.below(), filter.campaign, filter.user, page.rows()],
-            draw_row,
-        )?
-        .collect()
+    page: PageQuery,
+    reach: Reach,
+) -> rusqlite::Result<Page<DrawRow>> {
+    let within = Within {
+        campaign: filter.campaign.as_deref(),
+        period: (filter.since, filter.until),
+    };
+    let cuts = match &filter.user {
+        Some(user) => spans_of_user(conn, user, within, page.below(), reach)?,
+        None => spans(conn, within, page.below(), reach)?,
+    };
+    let (sql, values) = statement(filter);
+    page_of(conn, (&sql, &values), (page, cuts), draw_row, |draw| {
+        draw.id.0
+    })
 }
 
 fn draw_row(row: &Row<'_>) -> rusqlite::Result<DrawRow> {
     let prize: Option<String> = row.get(4)?;
-    let outcome = if prize.is_some() { "won" } else { "nothing" };
+    let outcome = match prize {
+        Some(_) => Outcome::Won,
+        None => Outcome::Nothing,
+    };
     Ok(DrawRow {
         id: draw_id(row, 0)?,
         campaign: row.get(1)?,
         user: row.get(2)?,
         client: row.get(3)?,
-        outcome: outcome.to_owned(),
+        outcome,
         prize,
         drawn_at: instant(row, 5)?,
         version: row.get(6)?,

@@ -1,6 +1,6 @@
 //! What the metrics show of the database.
 
-use super::column::{count, instant_or_null, word, word_or_null};
+use super::column::{count, instant_or_null, word};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::error::OrStoreError as _;
 use rusqlite::Connection;
@@ -10,6 +10,9 @@ use tombola_core::Timestamp;
 use tombola_core::award::State;
 use tombola_core::ports::StoreResult;
 use tombola_core::reason::{DeadReason, HoldReason, KeptReason};
+
+/// Unfinished awards among which the oldest is looked for.
+const OLDEST_AMONG: i64 = 1000;
 
 /// Counts and ages at one state of the database. Names without rows are there, at zero.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -49,60 +52,103 @@ impl SqliteStore {
     }
 }
 
+/// Reads nothing of what is delivered: the cost follows the unfinished, dead and
+/// cancelled awards, each counted in an index of its own.
 fn gauges(conn: &Connection) -> rusqlite::Result<Gauges> {
     let mut gauges = Gauges {
-        awards: zeros(State::ALL),
-        held: zeros(HoldReason::ALL),
-        dead: zeros(DeadReason::ALL),
-        kept: zeros(KeptReason::ALL),
-        ..Gauges::default()
+        awards: unfinished(conn)?,
+        held: counts(conn, HELD, HoldReason::ALL, HoldReason::parse)?,
+        dead: counts(conn, DEAD, DeadReason::ALL, DeadReason::parse)?,
+        kept: counts(conn, KEPT, KeptReason::ALL, KeptReason::parse)?,
+        oldest_unpublished: oldest(conn, "AND mq_state <> 1")?,
+        oldest_undelivered: oldest(conn, "")?,
+        stock_left: stock_left(conn)?,
     };
-    let mut counts = conn.prepare_cached(
-        "SELECT state, hold_reason, dead_reason, count(*) FROM delivery GROUP BY state, hold_reason, dead_reason",
-    )?;
-    let mut rows = counts.query([])?;
-    while let Some(row) = rows.next()? {
-        let awards = count(row, 3)?;
-        *gauges
-            .awards
-            .entry(word(row, 0, State::parse)?)
-            .or_default() += awards;
-        if let Some(reason) = word_or_null(row, 1, HoldReason::parse)? {
-            *gauges.held.entry(reason).or_default() += awards;
-        }
-        if let Some(reason) = word_or_null(row, 2, DeadReason::parse)? {
-            *gauges.dead.entry(reason).or_default() += awards;
-        }
-    }
-    let mut kept =
-        conn.prepare_cached("SELECT reason, count(*) FROM kept_message GROUP BY reason")?;
-    let mut rows = kept.query([])?;
-    while let Some(row) = rows.next()? {
-        gauges
-            .kept
-            .insert(word(row, 0, KeptReason::parse)?, count(row, 1)?);
-    }
-    (gauges.oldest_unpublished, gauges.oldest_undelivered) = conn
-        .prepare_cached(
-            "SELECT min(CASE WHEN v.mq_state <> 1 THEN d.drawn_at END), min(d.drawn_at)
-             FROM delivery v JOIN draw d ON d.id = v.award_id
-             WHERE v.due_at IS NOT NULL AND v.state <> 'held'",
-        )?
-        .query_row([], |row| {
-            Ok((instant_or_null(row, 0)?, instant_or_null(row, 1)?))
-        })?;
-    gauges.stock_left = conn
-        .prepare_cached(
-            "SELECT c.slug, p.slug, p.stock - p.spent FROM prize p JOIN campaign c ON c.id = p.campaign_id
-             WHERE p.stock IS NOT NULL AND c.state IN ('started', 'paused') ORDER BY c.slug, p.id",
-        )?
-        .query_map([], |row| {
-            Ok(StockLeft { campaign: row.get(0)?, prize: row.get(1)?, left: count(row, 2)? })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
+    let number = |sql: &str| conn.prepare_cached(sql)?.query_row([], |row| count(row, 0));
+    let cancelled = number(CANCELLED)?;
+    let wins = number("SELECT coalesce(sum(wins), 0) FROM campaign")?;
+    let dead = gauges.dead.values().sum();
+    let others = gauges.awards.values().sum::<u64>() + dead + cancelled;
+    gauges.awards.extend([
+        (State::Dead, dead),
+        (State::Cancelled, cancelled),
+        (State::Delivered, wins.saturating_sub(others)),
+    ]);
     Ok(gauges)
 }
 
-fn zeros<T: Copy + Ord>(all: &[T]) -> BTreeMap<T, u64> {
-    all.iter().map(|name| (*name, 0)).collect()
+const UNFINISHED: &str = "SELECT count(*) FILTER (WHERE state = 'pending'),
+  count(*) FILTER (WHERE state = 'delivering'), count(*) FILTER (WHERE state = 'retryable'),
+  count(*) FILTER (WHERE state = 'held')
+  FROM delivery INDEXED BY delivery_due WHERE due_at IS NOT NULL";
+const HELD: &str = "SELECT hold_reason, count(*) FROM delivery INDEXED BY delivery_held
+  WHERE hold_reason IS NOT NULL GROUP BY hold_reason";
+const DEAD: &str = "SELECT dead_reason, count(*) FROM delivery INDEXED BY delivery_dead_reason
+  WHERE dead_reason IS NOT NULL GROUP BY dead_reason";
+const CANCELLED: &str =
+    "SELECT count(*) FROM delivery INDEXED BY delivery_cancelled WHERE state = 'cancelled'";
+const KEPT: &str = "SELECT reason, count(*) FROM kept_message GROUP BY reason";
+
+/// What is counted of deliveries.
+#[cfg(test)]
+pub(super) const COUNTED: [&str; 4] = [UNFINISHED, HELD, DEAD, CANCELLED];
+
+/// How many there are of each name.
+fn counts<T: Copy + Ord>(
+    conn: &Connection,
+    sql: &str,
+    all: &[T],
+    parse: fn(&str) -> Option<T>,
+) -> rusqlite::Result<BTreeMap<T, u64>> {
+    let mut counts: BTreeMap<T, u64> = all.iter().map(|name| (*name, 0)).collect();
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        counts.insert(word(row, 0, parse)?, count(row, 1)?);
+    }
+    Ok(counts)
+}
+
+/// Unfinished awards by state, in one pass over the index of rescue: groups would
+/// be made by sorting it.
+fn unfinished(conn: &Connection) -> rusqlite::Result<BTreeMap<State, u64>> {
+    conn.prepare_cached(UNFINISHED)?.query_row([], |row| {
+        let states = [
+            State::Pending,
+            State::Delivering,
+            State::Retryable,
+            State::Held,
+        ];
+        let counted = states.into_iter().enumerate();
+        counted
+            .map(|(column, state)| Ok((state, count(row, column)?)))
+            .collect()
+    })
+}
+
+/// When the oldest award was drawn that is on its way. Ids grow with time but for
+/// those that other processes have reserved, so it is among the lowest.
+fn oldest(conn: &Connection, which: &str) -> rusqlite::Result<Option<Timestamp>> {
+    let sql = format!(
+        "SELECT min(drawn_at) FROM draw WHERE id IN (
+           SELECT award_id FROM delivery INDEXED BY delivery_due
+           WHERE due_at IS NOT NULL AND state <> 'held' {which} ORDER BY award_id LIMIT ?1)"
+    );
+    conn.prepare_cached(&sql)?
+        .query_row([OLDEST_AMONG], |row| instant_or_null(row, 0))
+}
+
+fn stock_left(conn: &Connection) -> rusqlite::Result<Vec<StockLeft>> {
+    conn.prepare_cached(
+        "SELECT c.slug, p.slug, p.stock - p.spent FROM prize p JOIN campaign c ON c.id = p.campaign_id
+         WHERE p.stock IS NOT NULL AND c.state IN ('started', 'paused') ORDER BY c.slug, p.id",
+    )?
+    .query_map([], |row| {
+        Ok(StockLeft {
+            campaign: row.get(0)?,
+            prize: row.get(1)?,
+            left: count(row, 2)?,
+        })
+    })?
+    .collect()
 }

@@ -1,6 +1,7 @@
 //! Bulk actions: one, a page of them, and what one would take.
 
-use super::{Page, PageQuery};
+use super::page::{Cuts, Page, PageQuery};
+use super::walk::page_of;
 use crate::sqlite::SqliteStore;
 use crate::sqlite::bulk;
 use crate::sqlite::error::OrStoreError as _;
@@ -15,11 +16,7 @@ impl SqliteStore {
 
     /// Bulk actions, newest first.
     pub async fn operation_list(&self, page: PageQuery) -> StoreResult<Page<Operation>> {
-        self.read(move |conn| {
-            let operations = list(conn, &page).or_store()?;
-            Ok(page.page(operations, |last| last.id.to_string()))
-        })
-        .await
+        self.read(move |conn| list(conn, page).or_store()).await
     }
 
     /// How many awards a bulk action would take, and how many of them are in doubt.
@@ -29,11 +26,9 @@ impl SqliteStore {
     }
 }
 
-fn list(conn: &Connection, page: &PageQuery) -> rusqlite::Result<Vec<Operation>> {
-    conn.prepare_cached(
-        "SELECT id, spec, actor, reason, state, done, in_doubt, refused, after, created_at, updated_at
-         FROM operation WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
-    )?
-    .query_map([page.below(), page.rows()], bulk::read)?
-    .collect()
+fn list(conn: &Connection, page: PageQuery) -> rusqlite::Result<Page<Operation>> {
+    let sql = "SELECT id, spec, actor, reason, state, done, in_doubt, refused, after, created_at, updated_at
+       FROM operation WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?";
+    let cuts = Cuts::one(i64::MIN, page.below(), false);
+    page_of(conn, (sql, &[]), (page, cuts), bulk::read, |it| it.id)
 }

@@ -2,17 +2,18 @@
 //! taken back.
 
 use super::column::{award_id, instant, instant_or_null};
-use super::{Page, PageQuery};
+use super::page::{Cuts, Page, PageQuery};
+use super::walk::page_of;
 use crate::sqlite::SqliteStore;
 use crate::sqlite::error::OrStoreError as _;
-use rusqlite::{Connection, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row};
 use serde::{Deserialize, Serialize};
 use tombola_core::ports::StoreResult;
 use tombola_core::{AwardId, Timestamp};
 
 /// What a user has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PointsFact {
     /// Who.
     pub user: String,
@@ -42,8 +43,7 @@ impl SqliteStore {
         let user = user.to_owned();
         self.read(move |conn| {
             let balance = balance(conn, &user).or_store()?;
-            let entries = entries(conn, &user, &page).or_store()?;
-            let entries = page.page(entries, |last| last.award.to_string());
+            let entries = entries(conn, &user, page).or_store()?;
             Ok(PointsFact {
                 user,
                 balance,
@@ -63,19 +63,21 @@ pub(crate) fn balance(conn: &Connection, user: &str) -> rusqlite::Result<i64> {
     .query_row([user], |row| row.get(0))
 }
 
-fn entries(conn: &Connection, user: &str, page: &PageQuery) -> rusqlite::Result<Vec<PointsEntry>> {
-    conn.prepare_cached(
-        "SELECT e.award_id, e.points, e.at, r.at
-         FROM points_entry e LEFT JOIN points_reversal r ON r.award_id = e.award_id
-         WHERE e.user = ?1 AND e.award_id < ?2 ORDER BY e.award_id DESC LIMIT ?3",
-    )?
-    .query_map(params![user, page.below(), page.rows()], |row| {
-        Ok(PointsEntry {
-            award: award_id(row, 0)?,
-            points: row.get(1)?,
-            at: instant(row, 2)?,
-            reversed_at: instant_or_null(row, 3)?,
-        })
-    })?
-    .collect()
+/// A user has as many entries as awards: the index gives them in order.
+fn entries(conn: &Connection, user: &str, page: PageQuery) -> rusqlite::Result<Page<PointsEntry>> {
+    let sql = "SELECT e.award_id, e.points, e.at, r.at
+       FROM points_entry e LEFT JOIN points_reversal r ON r.award_id = e.award_id
+       WHERE e.award_id >= ? AND e.award_id < ? AND e.user = ? ORDER BY e.award_id DESC LIMIT ?";
+    let cuts = Cuts::one(i64::MIN, page.below(), false);
+    let values = [Value::from(user.to_owned())];
+    page_of(conn, (sql, &values), (page, cuts), entry, |it| it.award.0)
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<PointsEntry> {
+    Ok(PointsEntry {
+        award: award_id(row, 0)?,
+        points: row.get(1)?,
+        at: instant(row, 2)?,
+        reversed_at: instant_or_null(row, 3)?,
+    })
 }

@@ -194,9 +194,10 @@ fn show(conn: &Connection, shared: &Shared, id: AwardId) -> StoreResult<Option<A
 fn load(conn: &Connection, id: AwardId) -> rusqlite::Result<Option<(AwardFact, More)>> {
     conn.prepare_cached(&format!(
         "SELECT {}, d.campaign_id, d.version, d.client, d.claim_key, v.publishes, v.message_id,
-           v.delivery_key, v.lane, v.partition, v.\"offset\" {} WHERE v.award_id = ?1",
+           v.delivery_key, v.lane, v.partition, v.\"offset\"
+         FROM delivery v {} WHERE v.award_id = ?1",
         awards::COLUMNS,
-        awards::FROM
+        awards::JOINS
     ))?
     .query_row([id.0], |row| {
         let more = More {

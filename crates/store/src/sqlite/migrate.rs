@@ -36,6 +36,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/sqlite/0005_operate.sql"),
     },
     Migration {
+        version: 6,
+        name: "lists",
+        sql: include_str!("../../migrations/sqlite/0006_lists.sql"),
+    },
+    Migration {
         version: 8,
         name: "kept_users",
         sql: include_str!("../../migrations/sqlite/0008_kept_users.sql"),

@@ -8,6 +8,7 @@ mod draws;
 mod open;
 mod path;
 mod rescue;
+mod spans;
 mod stock;
 mod writer;
 

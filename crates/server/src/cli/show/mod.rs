@@ -12,7 +12,7 @@ pub(crate) use audit::audit;
 pub(super) use award::award;
 pub(super) use campaign::{campaign, campaign_row};
 pub(super) use doctor::doctor;
-pub(super) use pages::{csv_pages, pages};
+pub(super) use pages::{export, pages, whole};
 pub(super) use secret::{SECRET_HEAD, secret_notes, secret_row};
 pub(super) use user::{OPERATION_HEAD, kept_message, operation_row, points, user};
 

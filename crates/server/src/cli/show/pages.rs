@@ -1,8 +1,10 @@
 //! Lists, page by page.
 
-use crate::api::Page;
+use crate::api::{Page, PageQuery};
 use crate::client::ClientError;
 use crate::print::Out;
+use axum::body::Body;
+use futures_util::StreamExt as _;
 use serde::Serialize;
 use std::process::ExitCode;
 use tombola_core::limits;
@@ -37,31 +39,33 @@ pub(in crate::cli) async fn pages<T: Serialize>(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The same as CSV with a heading.
-pub(in crate::cli) async fn csv_pages<T>(
-    out: Out,
-    limit: usize,
-    head: &[&str],
-    page: impl AsyncFn(Option<String>, usize) -> Result<Page<T>, ClientError>,
-    row: fn(&T) -> Vec<String>,
-) -> anyhow::Result<ExitCode> {
-    let heading: Vec<String> = head
-        .iter()
-        .map(|name| name.to_lowercase().replace(' ', "_"))
-        .collect();
-    out.line(&csv_line(&heading)?)?;
-    each_page(limit, page, |item| Ok(out.line(&csv_line(&row(item))?)?)).await?;
+/// Prints an export as it comes. One that breaks off is an error: what was printed
+/// is not all.
+pub(in crate::cli) async fn export(out: Out, body: Body) -> anyhow::Result<ExitCode> {
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| {
+            anyhow::anyhow!("the export broke off, and what was printed is not all: {error}")
+        })?;
+        out.bytes(&piece)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn csv_line(cells: &[String]) -> anyhow::Result<String> {
-    let mut writer = csv::WriterBuilder::new()
-        .terminator(csv::Terminator::Any(b'\n'))
-        .from_writer(Vec::new());
-    writer.write_record(cells)?;
-    Ok(String::from_utf8(writer.into_inner()?)?
-        .trim_end_matches('\n')
-        .to_owned())
+/// A whole list, of which there is never much.
+pub(in crate::cli) async fn whole<T>(
+    page: impl AsyncFn(PageQuery) -> Result<Page<T>, ClientError>,
+) -> Result<Vec<T>, ClientError> {
+    let (mut items, mut after) = (Vec::new(), None);
+    loop {
+        let limit = Some(limits::PAGE_MAX);
+        let fetched = page(PageQuery { after, limit }).await?;
+        items.extend(fetched.items);
+        after = fetched.next;
+        if after.is_none() {
+            return Ok(items);
+        }
+    }
 }
 
 /// Whether there are more than were asked for.

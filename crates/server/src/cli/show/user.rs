@@ -1,7 +1,7 @@
 //! A user, its points, and a kept message, for people.
 
 use super::{instant, short, text, yes};
-use crate::api::{KeptMessageFact, OperationDoc, PointsFact, UserDetail};
+use crate::api::{KeptMessageFact, OperationDoc, PointsDoc, UserDetail};
 use crate::print::Out;
 use std::io;
 
@@ -57,7 +57,7 @@ pub(in crate::cli) fn user(out: Out, it: &UserDetail) -> io::Result<()> {
     out.table(&["CAMPAIGN", "DRAWS"], &rows)
 }
 
-pub(in crate::cli) fn points(out: Out, it: &PointsFact) -> io::Result<()> {
+pub(in crate::cli) fn points(out: Out, it: &PointsDoc) -> io::Result<()> {
     if out.is_json() {
         return out.json(it);
     }

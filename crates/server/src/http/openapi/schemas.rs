@@ -42,14 +42,12 @@ impl Schemas {
 
     /// The same, written out, and not among the named schemas if nothing else names it.
     pub(super) fn asked_inline(&mut self, shape: Shape) -> Value {
-        let reference = shape(&mut self.asked).to_value();
-        let name = reference["$ref"]
-            .as_str()
-            .and_then(|path| path.rsplit('/').next());
-        let schema = name.and_then(|name| self.asked.definitions_mut().remove(name));
-        schema.map_or(reference, |schema| {
-            plain(schema.try_into().unwrap_or_default())
-        })
+        let schema = shape(&mut self.asked);
+        let reference = schema.get("$ref").and_then(Value::as_str);
+        let named = reference
+            .and_then(|path| path.rsplit('/').next())
+            .and_then(|name| self.asked.definitions_mut().remove(name));
+        plain(named.map_or(schema, |named| named.try_into().unwrap_or_default()))
     }
 
     /// What an answer holds.

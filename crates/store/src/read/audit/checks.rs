@@ -34,6 +34,7 @@ const CHECKS: &[Sql] = &[
     ("I5_points", POINTS),
     ("I8_state_shape", STATE_SHAPE),
     ("I12_attempts", ATTEMPTS),
+    ("I16_spans", SPANS),
 ];
 
 const WIN_HAS_DELIVERY: &str = "
@@ -145,6 +146,12 @@ const STATE_SHAPE: &str = "
 const ATTEMPTS: &str = "
   SELECT 'award ' || award_id || ': ' || attempts || ' attempts, at most ' || :attempts_max
   FROM delivery WHERE attempts NOT BETWEEN 0 AND :attempts_max";
+
+/// Lists pass by the spans that are said to hold nothing of what is asked for.
+const SPANS: &str = "
+  SELECT 'draw ' || d.id || ' is in no span of its campaign and time: lists miss it'
+  FROM draw d LEFT JOIN draw_span s ON s.span = d.id / 4096 AND s.campaign_id = d.campaign_id
+  WHERE s.span IS NULL OR d.drawn_at < s.from_at OR d.drawn_at >= s.to_at";
 
 /// Runs them all.
 pub(super) fn run(

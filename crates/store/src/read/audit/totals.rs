@@ -7,19 +7,21 @@ use rusqlite::Connection;
 pub(super) struct Total {
     pub(super) count: CampaignCount,
     kept_draws: u64,
+    kept_wins: u64,
 }
 
 /// Counts all campaigns, those without draws too, by slug.
 pub(super) fn count(conn: &Connection) -> rusqlite::Result<Vec<Total>> {
     let mut totals = Vec::new();
     let mut index = std::collections::HashMap::new();
-    let mut campaigns = conn.prepare("SELECT id, slug, draws FROM campaign ORDER BY slug")?;
+    let mut campaigns = conn.prepare("SELECT id, slug, draws, wins FROM campaign ORDER BY slug")?;
     let mut rows = campaigns.query([])?;
     while let Some(row) = rows.next()? {
         index.insert(row.get::<_, i64>(0)?, totals.len());
         totals.push(Total {
             count: empty(row.get(1)?),
             kept_draws: super::super::column::count(row, 2)?,
+            kept_wins: super::super::column::count(row, 3)?,
         });
     }
     // One pass in the order of both keys; the groups are few, so they are made here
@@ -76,16 +78,31 @@ fn add(count: &mut CampaignCount, has_won: bool, state: Option<&str>) {
     }
 }
 
-/// A campaign's number of draws is that of its rows; nothing that was won disappears.
-pub(super) fn checks(totals: &[Total]) -> [Check; 2] {
+/// A campaign's numbers of draws and wins are those of its rows; nothing that was
+/// won disappears.
+pub(super) fn checks(totals: &[Total]) -> [Check; 3] {
     let mut draws = Check::new("I2_campaign_draws");
+    let mut wins = Check::new("I2_campaign_wins");
     let mut conservation = Check::new("I16_conservation");
-    for Total { count, kept_draws } in totals {
+    for Total {
+        count,
+        kept_draws,
+        kept_wins,
+    } in totals
+    {
         if *kept_draws != count.draws {
             draws.found(|| {
                 format!(
                     "campaign {}: kept {kept_draws}, drawn {}",
                     count.campaign, count.draws
+                )
+            });
+        }
+        if *kept_wins != count.wins {
+            wins.found(|| {
+                format!(
+                    "campaign {}: kept {kept_wins}, won {}",
+                    count.campaign, count.wins
                 )
             });
         }
@@ -99,5 +116,5 @@ pub(super) fn checks(totals: &[Total]) -> [Check; 2] {
             });
         }
     }
-    [draws, conservation]
+    [draws, wins, conservation]
 }

@@ -1,10 +1,14 @@
 //! Aim: codes, endpoints, the operator log and the gauges are counted right.
 
-use super::super::LogFilter;
 use super::super::fixture::{COINS, Fixture, GIFT, HELLO, HOOK, NOW, PHONE, actor, award_of};
+use super::super::walk::Reach;
+use super::super::{LogFilter, PageQuery, log};
 use super::{all, refuse};
+use rusqlite::Connection;
 use std::time::Duration;
+use tombola_core::Timestamp;
 use tombola_core::award::{Mark, Position, State};
+use tombola_core::limits::LOG_CLOCK_BACK_MAX;
 use tombola_core::ports::{Action, AwardPath as _, Catalog as _, MarkOf, Operate as _};
 use tombola_core::reason::{DeadReason, HoldReason};
 
@@ -76,6 +80,53 @@ async fn operator_log_is_listed_by_time_by_client_and_by_award() {
         .len(),
         0
     );
+}
+
+/// A page of the log that may read few lines.
+fn page_of_log(conn: &Connection, filter: &LogFilter) -> (Vec<i64>, Option<i64>) {
+    let reach = Reach {
+        rows: 100,
+        ..Reach::default()
+    };
+    let page = log::list(conn, filter, PageQuery::default(), reach).unwrap();
+    let ids = page.items.iter().map(|line| line.id).collect();
+    (ids, page.next.map(|place| place.0))
+}
+
+#[tokio::test]
+async fn log_by_time_is_walked_within_its_time_and_not_to_its_beginning() {
+    let it = Fixture::fair().await;
+    let conn = it.shell();
+    let hour = |hours: i64| Timestamp(NOW.0 + hours * 3_600_000_000);
+    conn.execute_batch("DELETE FROM operator_log").unwrap();
+    let write = |id: i64, at: Timestamp| {
+        let sql = "INSERT INTO operator_log (id, at, actor, action, subject) VALUES (?1, ?2, 'ada', 'it', 'it')";
+        conn.prepare_cached(sql)
+            .unwrap()
+            .execute([id, at.0])
+            .unwrap();
+    };
+    (1..=1000).for_each(|id| write(id, hour(id)));
+    let filter = |since: Option<i64>, until: Option<i64>| LogFilter {
+        since: since.map(hour),
+        until: until.map(hour),
+        ..LogFilter::default()
+    };
+    let newest = page_of_log(&conn, &filter(Some(998), None));
+    assert_eq!(newest, (vec![1000, 999, 998], None));
+    let oldest = page_of_log(&conn, &filter(None, Some(3)));
+    assert_eq!(oldest, (vec![2, 1], None));
+    assert_eq!(
+        page_of_log(&conn, &filter(Some(2000), None)),
+        (vec![], None)
+    );
+    // A clock that was set back by as much as it may.
+    let back = i64::try_from(LOG_CLOCK_BACK_MAX.as_secs() / 3600).unwrap();
+    write(1001, hour(1000 - back));
+    let late = page_of_log(&conn, &filter(Some(1000), None));
+    assert_eq!(late, (vec![1000], None));
+    let early = page_of_log(&conn, &filter(Some(1000 - back), Some(1001 - back)));
+    assert_eq!(early, (vec![1001, 1000 - back], None));
 }
 
 #[tokio::test]

@@ -4,11 +4,16 @@
 
 mod awards;
 mod campaigns;
+mod filters;
 mod health;
 mod lists;
+mod random;
+mod stable;
+mod ways;
 
 use super::fixture::{Fixture, NOW};
-use super::{AwardDetail, Page, PageQuery};
+use super::page::Cuts;
+use super::{AwardDetail, Page, PageQuery, Place};
 use std::future::Future;
 use tombola_core::AwardId;
 use tombola_core::award::Mark;
@@ -57,25 +62,35 @@ async fn show(it: &Fixture, award: AwardId) -> AwardDetail {
 }
 
 #[tokio::test]
-async fn page_is_bounded_whatever_is_asked() {
-    let asked = |limit| PageQuery {
-        after: Some("rubbish".to_owned()),
-        limit,
-    };
-    assert_eq!(asked(None).below(), i64::MAX);
-    let shown = [
+async fn list_that_is_read_whole_is_cut_by_key_too() {
+    let rows = [3, 9, 1, 7, 5_i64];
+    let read = |page: PageQuery| async move { Ok(page.cut(rows.to_vec(), |it| *it)) };
+    for limit in 1..=6 {
+        assert_eq!(
+            all(limit, read).await,
+            [9, 7, 5, 3, 1],
+            "in pages of {limit}"
+        );
+    }
+}
+
+#[test]
+fn page_is_bounded_whatever_is_asked() {
+    for (limit, rows) in [
         (None, PAGE_DEFAULT),
         (Some(0), 1),
         (Some(PAGE_MAX), PAGE_MAX),
         (Some(PAGE_MAX + 1), PAGE_MAX),
-    ];
-    for (limit, rows) in shown {
+    ] {
+        let asked = PageQuery { after: None, limit };
         // One more is asked for, to know whether there is a next page, and not shown.
-        assert_eq!(asked(limit).rows(), i64::try_from(rows + 1).unwrap());
-        let page = asked(limit).page((0..=rows).collect(), usize::to_string);
-        assert_eq!(
-            (page.items.len(), page.next),
-            (rows, Some((rows - 1).to_string()))
-        );
+        let more = i64::try_from(rows + 1).unwrap();
+        let read = |_, room| {
+            assert_eq!(room, more);
+            Ok::<_, ()>((1..=more).rev().collect())
+        };
+        let page = asked.fill(Cuts::one(1, i64::MAX, false), read, |it| *it);
+        let page = page.unwrap();
+        assert_eq!((page.items.len(), page.next), (rows, Some(Place(2))));
     }
 }

@@ -12,6 +12,7 @@ use tombola_core::Timestamp;
 use tombola_core::award::State;
 use tombola_core::campaign::{Phase, Prize};
 use tombola_core::draw::{Decided, DrawFact, DrawRefusal, DrawRequest, NewDraw, decide};
+use tombola_core::limits::SPAN_IDS;
 use tombola_core::message::Message;
 use tombola_core::ports::{DrawAnswer, DrawBatch, Handoff, StoreResult};
 use tombola_core::time::CivilDay;
@@ -157,7 +158,7 @@ impl Round<'_> {
                 self.path,
                 self.campaign.id,
                 &before.places,
-                day,
+                (day, self.now),
                 &writing.added,
             )?;
         }
@@ -269,6 +270,7 @@ impl<'a> Writing<'a> {
     }
 
     fn write_draw(&mut self, request: &DrawRequest, draw: &NewDraw) -> StoreResult<()> {
+        self.added.spans.insert(draw.ticket.id.0 / SPAN_IDS);
         self.draws
             .execute(params![
                 draw.ticket.id.0,

@@ -3,12 +3,14 @@
 use super::super::error::{OrStoreError as _, inconsistent};
 use super::super::rules::Places;
 use super::{Path, users};
+use crate::read::column::as_column;
 use rusqlite::{OptionalExtension as _, params};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tombola_core::Timestamp;
 use tombola_core::campaign::{CampaignState, Rules};
 use tombola_core::draw::{BatchState, DrawRequest, PrizeCount};
+use tombola_core::limits::SPAN_GRAIN;
 use tombola_core::ports::StoreResult;
 use tombola_core::time::CivilDay;
 
@@ -134,9 +136,11 @@ fn read_prizes(
     Ok(())
 }
 
-/// What a batch adds to the counters.
+/// What a batch adds to the counters, and which spans of ids its draws are in.
 #[derive(Default)]
 pub(super) struct Added {
+    /// Spans of its draws.
+    pub(super) spans: BTreeSet<i64>,
     /// By user.
     pub(super) draws: HashMap<Arc<str>, i64>,
     /// By index of the prize.
@@ -150,7 +154,7 @@ pub(super) fn add(
     path: Path<'_>,
     campaign_id: i64,
     places: &Places,
-    day: CivilDay,
+    (day, now): (CivilDay, Timestamp),
     added: &Added,
 ) -> StoreResult<()> {
     let mut allowances = path
@@ -193,11 +197,36 @@ pub(super) fn add(
             .or_store()?;
     }
     let draws: i64 = added.draws.values().sum();
+    let wins: i64 = added.wins.iter().sum();
     path.conn
-        .prepare_cached("UPDATE campaign SET draws = draws + ?2, day = ?3 WHERE id = ?1")
-        .and_then(|mut it| it.execute([campaign_id, draws, i64::from(day.0)]))
-        .map(drop)
-        .or_store()
+        .prepare_cached(
+            "UPDATE campaign SET draws = draws + ?2, wins = wins + ?3, day = ?4 WHERE id = ?1",
+        )
+        .and_then(|mut it| it.execute([campaign_id, draws, wins, i64::from(day.0)]))
+        .or_store()?;
+    spans(path, campaign_id, now, &added.spans).or_store()
+}
+
+/// Lets lists find the draws of a span of ids by campaign and time. The instants
+/// are coarse, so that nearly always nothing is written.
+fn spans(
+    path: Path<'_>,
+    campaign_id: i64,
+    now: Timestamp,
+    spans: &BTreeSet<i64>,
+) -> rusqlite::Result<()> {
+    let mut statement = path.conn.prepare_cached(
+        "INSERT INTO draw_span (span, campaign_id, from_at, to_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (span, campaign_id) DO UPDATE
+           SET from_at = min(from_at, excluded.from_at), to_at = max(to_at, excluded.to_at)
+           WHERE excluded.from_at < from_at OR excluded.to_at > to_at",
+    )?;
+    let grain = as_column(SPAN_GRAIN.as_micros().try_into().unwrap_or(u64::MAX));
+    let from_at = now.0.div_euclid(grain).saturating_mul(grain);
+    for span in spans {
+        statement.execute([*span, campaign_id, from_at, from_at.saturating_add(grain)])?;
+    }
+    Ok(())
 }
 
 pub(super) fn from_count(count: i64) -> StoreResult<u64> {

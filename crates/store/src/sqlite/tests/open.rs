@@ -1,9 +1,11 @@
 //! Opening: the schema, what was committed, what is refused.
 
 use super::insert;
-use crate::read::fixture::Fixture;
+use crate::read::fixture::{Fixture, HELLO, HOOK, NOTHING, NOW};
+use crate::read::{AuditDepth, AwardFilter, PageQuery};
 use crate::sqlite::Priority::Other;
 use crate::{SqliteStore, StoreOptions};
+use std::time::Duration;
 use tombola_core::ports::StoreError;
 
 fn open(path: &std::path::Path) -> Result<(), StoreError> {
@@ -68,6 +70,41 @@ async fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
         "{error}"
     );
     assert_eq!(fixture.number("SELECT max(version) FROM migration"), 9999);
+}
+
+#[tokio::test]
+async fn lists_of_a_file_from_before_them_find_every_draw() {
+    let mut fixture = Fixture::fair().await;
+    fixture.draw("ann", &[HELLO, NOTHING, HOOK]).await;
+    let later = NOW.plus(Duration::from_hours(30));
+    fixture.draw_at("bob", &[HELLO], later).await;
+    // As it was before the sixth migration.
+    fixture
+        .shell()
+        .execute_batch(
+            "DELETE FROM migration WHERE version >= 6;
+             DROP INDEX draw_user; DROP TABLE draw_span; ALTER TABLE campaign DROP COLUMN wins;
+             DROP INDEX delivery_dead_reason; DROP INDEX delivery_cancelled;",
+        )
+        .unwrap();
+    let schema = SqliteStore::schema(&fixture.path()).unwrap();
+    assert_eq!(schema.present, 5);
+    fixture.reopen();
+    let schema = SqliteStore::schema(&fixture.path()).unwrap();
+    assert_eq!(schema.present, schema.newest);
+    let report = fixture.store.audit(AuditDepth::Full).await.unwrap();
+    assert!(report.ok, "{:#?}", report.checks);
+    let since = Some(later);
+    let filter = AwardFilter {
+        since,
+        ..AwardFilter::default()
+    };
+    let page = fixture
+        .store
+        .award_list(filter, PageQuery::default())
+        .await
+        .unwrap();
+    assert_eq!((page.items.len(), page.next), (1, None));
 }
 
 #[test]

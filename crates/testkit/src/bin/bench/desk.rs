@@ -62,8 +62,13 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
-    pub(crate) async fn start(dir: &Path) -> Result<Self> {
-        let store = SqliteStore::open(&dir.join("tombola.db"), StoreOptions::default())?;
+    /// `alter` changes the schema first, to see what an index of it costs.
+    pub(crate) async fn start(dir: &Path, alter: Option<&str>) -> Result<Self> {
+        let path = dir.join("tombola.db");
+        let store = SqliteStore::open(&path, StoreOptions::default())?;
+        if let Some(sql) = alter {
+            rusqlite::Connection::open(&path)?.execute_batch(sql)?;
+        }
         let clock = Arc::new(SystemClock::new());
         let file = parse_toml("bench.toml", CAMPAIGN)
             .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;

@@ -20,16 +20,21 @@ const FLOOR_TIMES_SINGLE: f64 = 3.5;
 const FLOOR_RATE: f64 = 20_000.0;
 const MEMORY_MB_MAX: u64 = 150;
 
-/// `draw [--callers N,N,…] [--seconds N] [--dir DIR]`
+/// `draw [--callers N,N,…] [--seconds N] [--dir DIR] [--alter SQL]`: with `--alter
+/// "DROP INDEX …"` the desk runs once more on a database that was changed so.
 pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
     let (mut callers, mut seconds, mut dir) = (vec![FLOOR_CALLERS], 5, "target".to_owned());
+    let mut alter = None;
     while let Some(flag) = args.next() {
         let value = args.next().unwrap_or_default();
         match flag.as_str() {
             "--callers" => callers = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
             "--seconds" => seconds = value.parse()?,
             "--dir" => dir = value,
-            other => anyhow::bail!("`{other}` is not known; use --callers, --seconds, --dir"),
+            "--alter" => alter = Some(value),
+            other => {
+                anyhow::bail!("`{other}` is not known; use --callers, --seconds, --dir, --alter")
+            }
         }
     }
     std::fs::create_dir_all(&dir)?;
@@ -39,14 +44,14 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
         "fsync: {fsyncs:.0}/s; synchronous=FULL everywhere; {seconds} s each after 1 s of warm-up"
     );
     let runtime = Runtime::new()?;
-    let mut rows = Vec::new();
+    let (mut rows, mut others) = (Vec::new(), Vec::new());
     for callers in callers {
         let plan = Plan {
             callers,
             warm_up: Duration::from_secs(1),
             measured: Duration::from_secs(seconds),
         };
-        rows.push(desk(&runtime, home.path(), &plan)?);
+        rows.push(desk(&runtime, home.path(), &plan, None)?);
         rows.push(rival(
             &runtime,
             home.path(),
@@ -61,8 +66,17 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
             &plan,
             raw::one_by_one,
         )?);
+        if let Some(sql) = &alter {
+            let altered = desk(&runtime, home.path(), &plan, Some(sql))?;
+            let share = rows[rows.len() - 3].rate() / altered.rate();
+            println!("desk: {:.1} % of one after `{sql}`", share * 100.0);
+            others.push(altered);
+        }
     }
     report::table(&rows);
+    if !others.is_empty() {
+        report::table(&others);
+    }
     let memory = report::memory_peak_mb();
     let extra = json!({ "fsyncs_per_second": fsyncs.round(), "memory_peak_mb": memory });
     report::keep("draw", &rows, &extra)?;
@@ -102,11 +116,16 @@ fn check_floors(rows: &[Measured], memory: Option<u64>) -> Result<()> {
     Ok(())
 }
 
-fn desk(runtime: &Runtime, home: &Path, plan: &Plan) -> Result<Measured> {
+fn desk(runtime: &Runtime, home: &Path, plan: &Plan, alter: Option<&str>) -> Result<Measured> {
     let dir = tempfile::tempdir_in(home)?;
     runtime.block_on(async {
-        let contender = Contender::start(dir.path()).await?;
-        let measured = load("desk", plan, contender.ask()).await;
+        let contender = Contender::start(dir.path(), alter).await?;
+        let name = if alter.is_some() {
+            "desk, altered"
+        } else {
+            "desk"
+        };
+        let measured = load(name, plan, contender.ask()).await;
         contender.stop();
         measured
     })

@@ -114,7 +114,7 @@ fn check_floors(rows: &[Measured], over: &Overload, memory: u64) -> Result<()> {
 
 async fn desk(home: &Path, plan: &Plan) -> Result<Measured> {
     let dir = tempfile::tempdir_in(home)?;
-    let contender = Contender::start(dir.path()).await?;
+    let contender = Contender::start(dir.path(), None).await?;
     let measured = load("the desk, no HTTP", plan, contender.ask()).await;
     contender.stop();
     measured

@@ -6,8 +6,11 @@
 
 mod desk;
 mod draw;
+mod export;
+mod history;
 mod http;
 mod import;
+mod lists;
 mod load;
 mod raw;
 mod report;
@@ -15,14 +18,16 @@ mod wire;
 
 use anyhow::{Result, bail};
 
-const ALL: &str = "`draw`, `http` and `import`";
+const ALL: &str = "`draw`, `export`, `http`, `import` and `lists`";
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
         Some("draw") => draw::run(args),
+        Some("export") => export::run(args),
         Some("http") => http::run(args),
         Some("import") => import::run(args),
+        Some("lists") => lists::run(args),
         Some("empty-handler") => http::serve_empty(),
         Some(other) => bail!("there is no benchmark `{other}`; there are {ALL}"),
         None => bail!("say which benchmark: {ALL}"),

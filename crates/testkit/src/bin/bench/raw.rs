@@ -7,7 +7,11 @@ use rusqlite::{Connection, params};
 use std::path::Path;
 use tokio::sync::{mpsc, oneshot};
 
-const SCHEMA: &str = include_str!("../../../../store/migrations/sqlite/0001_init.sql");
+/// The schema of the store, as far as it concerns draws.
+const SCHEMA: [&str; 2] = [
+    include_str!("../../../../store/migrations/sqlite/0001_init.sql"),
+    include_str!("../../../../store/migrations/sqlite/0006_lists.sql"),
+];
 const WIN_PERCENT: u64 = 30;
 
 /// Opens a fresh database with the settings that a durable draw needs.
@@ -15,7 +19,7 @@ pub(crate) fn open(dir: &Path) -> Result<Connection> {
     let db = Connection::open(dir.join("raw.db"))?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
-    db.execute_batch(SCHEMA)?;
+    SCHEMA.iter().try_for_each(|sql| db.execute_batch(sql))?;
     db.execute_batch(
         "INSERT INTO campaign (id, slug, state, version, created_at, updated_at)
            VALUES (1, 'bench', 'started', 1, 0, 0);
