@@ -146,14 +146,40 @@ impl Lanes {
             Ok(turn) => {
                 let endpoint = Arc::clone(it.endpoint());
                 inner.calls += 1;
-                Admission::Permit(Permit {
-                    lanes: Arc::clone(self),
-                    endpoint,
-                    turn,
-                    word: None,
-                })
+                Admission::Permit(self.permit(endpoint, turn))
             }
             Err(wait) => Admission::Wait(wait),
+        }
+    }
+
+    /// A permit for a test call: one of the endpoint's calls and a turn of its pace,
+    /// also of one that is disabled or whose breaker is open. `None`: this process
+    /// knows no such lane, and has no call of it.
+    pub(crate) fn admit_test(
+        self: &Arc<Self>,
+        lane: i64,
+        ahead: Duration,
+    ) -> Result<Option<Permit>, Wait> {
+        let now = self.clock.monotonic();
+        let mut inner = self.locked();
+        if inner.calls >= self.calls_max {
+            return Err(Wait::ForACall);
+        }
+        let Some(it) = inner.lanes.get_mut(&lane) else {
+            return Ok(None);
+        };
+        let turn = it.take_for_test(now, ahead)?;
+        let endpoint = Arc::clone(it.endpoint());
+        inner.calls += 1;
+        Ok(Some(self.permit(endpoint, turn)))
+    }
+
+    fn permit(self: &Arc<Self>, endpoint: Arc<Endpoint>, turn: Turn) -> Permit {
+        Permit {
+            lanes: Arc::clone(self),
+            endpoint,
+            turn,
+            word: None,
         }
     }
 

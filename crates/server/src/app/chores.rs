@@ -1,5 +1,6 @@
 //! What runs beside the engine and moves no award: the clock follows the
-//! database's time, old finished rows are removed, imports that a dead process
+//! database's time, old finished rows are removed, secrets of endpoints that have
+//! ended are deleted, imports that a dead process
 //! left are taken away, rows under older secrets are sealed anew.
 
 use super::{App, ServeRole, ServeRoles};
@@ -69,6 +70,7 @@ async fn step_operation(app: App, id: i64) {
 
 async fn clean_up(app: App) {
     while app.waits(CLEANUP_INTERVAL).await {
+        end_secrets(&app).await;
         loop {
             let before = app.now().minus(app.config().retention.finished.0);
             match app.store().cleanup(before).await {
@@ -83,5 +85,14 @@ async fn clean_up(app: App) {
                 return;
             }
         }
+    }
+}
+
+/// They sign nothing any more; this takes their bytes.
+async fn end_secrets(app: &App) {
+    match app.store().end_secrets(app.now()).await {
+        Ok(0) => {}
+        Ok(endpoints) => tracing::info!(endpoints, "secrets that have ended are deleted"),
+        Err(error) => tracing::warn!(%error, "secrets that have ended are deleted later"),
     }
 }

@@ -12,7 +12,7 @@ use crate::secret::Secrets;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use tombola_broker::{MemoryOptions, MemoryTopic};
 use tombola_core::ports::{Catalog, StoreError};
 use tombola_engine::{SystemClock, Tasks};
@@ -102,6 +102,7 @@ impl App {
             imports: Arc::default(),
             audit_violations: AtomicU64::new(0),
             exports_gauges: AtomicBool::new(false),
+            test_caller: OnceLock::new(),
             gauges: tokio::sync::Mutex::new(None),
         })))
     }

@@ -35,6 +35,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "operate",
         sql: include_str!("../../migrations/sqlite/0005_operate.sql"),
     },
+    Migration {
+        version: 6,
+        name: "secret_ends",
+        sql: include_str!("../../migrations/sqlite/0006_secret_ends.sql"),
+    },
 ];
 
 /// The schema of a file beside the one that this version knows.
