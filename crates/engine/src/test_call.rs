@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn test_call_takes_one_permit_and_gives_it_back() {
+    async fn a_test_call_takes_one_permit_and_gives_it_back() {
         let one = Endpoint {
             concurrency: 1,
             ..endpoint(1)
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn test_call_of_a_disabled_endpoint_or_an_unknown_lane_is_made() {
+    async fn a_test_call_of_a_disabled_endpoint_or_an_unknown_lane_is_made() {
         let off = Endpoint {
             is_enabled: false,
             ..endpoint(1)
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn test_call_waits_for_its_turn_as_long_as_the_bound_says_and_no_longer() {
+    async fn a_test_call_waits_for_its_turn_as_long_as_the_bound_says_and_no_longer() {
         let began = tokio::time::Instant::now();
         let max = limits::ENDPOINT_TEST_WAIT_MAX;
         let paced = |interval| Endpoint {

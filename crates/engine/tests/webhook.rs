@@ -156,7 +156,7 @@ impl Clock for Stopped {
 }
 
 #[tokio::test]
-async fn test_call_is_signed_and_guarded_as_any_other_and_is_no_award() {
+async fn a_test_call_is_signed_and_guarded_as_any_other_and_is_no_award() {
     let receiver = Receiver::start().await;
     let endpoint = receiver.endpoint("/302");
     let (answer, _) = webhook().test(&endpoint, "test-abc").await;

@@ -56,6 +56,8 @@ pub(crate) struct FakeCatalog {
     pub(crate) is_away: AtomicBool,
     /// How often it was tried.
     pub(crate) tries: AtomicU32,
+    /// How long the next reading of the endpoints is on its way.
+    pub(crate) yields: AtomicU32,
 }
 
 impl FakeCatalog {
@@ -145,7 +147,11 @@ impl Catalog for FakeCatalog {
         not_asked()
     }
     async fn endpoints(&self) -> StoreResult<Vec<Endpoint>> {
-        Ok(self.endpoints.lock().unwrap().clone())
+        let read = self.endpoints.lock().unwrap().clone();
+        for _ in 0..self.yields.swap(0, Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        Ok(read)
     }
     async fn enable_endpoint(
         &self,

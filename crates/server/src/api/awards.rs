@@ -164,6 +164,7 @@ pub struct ReasonBody {
 /// `POST /v1/awards/{id}/confirm`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["reason"]))]
 pub struct ConfirmBody {
     /// What the other side gave as a receipt.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,6 +179,7 @@ pub struct ConfirmBody {
 /// `POST /v1/awards/{id}/cancel`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["reason"]))]
 pub struct CancelBody {
     /// Give the unit back to the stock, also when an effect may exist.
     pub return_stock: bool,

@@ -9,6 +9,7 @@ use tombola_core::limits;
 /// `POST /v1/endpoints/{name}/rotate-secret`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["reason"]))]
 pub struct EndpointRotateBody {
     /// Why; goes into the operator log.
     #[serde(skip_serializing_if = "Option::is_none")]

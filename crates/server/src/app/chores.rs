@@ -96,3 +96,38 @@ async fn end_secrets(app: &App) {
         Err(error) => tracing::warn!(%error, "secrets that have ended are deleted later"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::tests::opened;
+    use tombola_core::endpoint::EndpointSpec;
+    use tombola_core::limits::SECRET_OVERLAP;
+    use tombola_core::ports::Actor;
+
+    #[tokio::test]
+    async fn cleanup_deletes_secrets_that_have_ended() {
+        let (_temp, app) = opened().await;
+        let long_ago = app.now().minus(SECRET_OVERLAP);
+        for secret in ["whsec_b25l", "whsec_dHdv"] {
+            let spec = EndpointSpec {
+                name: "shop".to_owned(),
+                url: "https://shop.example".to_owned(),
+                secret: Some(secret.to_owned()),
+                idempotent: true,
+                conflict_means_delivered: false,
+                timeout: "10s".to_owned(),
+                concurrency: 1,
+                rate: None,
+                allow_private: false,
+            };
+            let by = Actor::named("ann");
+            let put = app.store().put_endpoint(spec, String::new(), by, long_ago);
+            put.await.unwrap();
+        }
+        let kept = async || app.store().endpoints().await.unwrap()[0].secrets.len();
+        assert_eq!(kept().await, 2);
+        end_secrets(&app).await;
+        assert_eq!(kept().await, 1);
+    }
+}

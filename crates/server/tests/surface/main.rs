@@ -27,6 +27,8 @@ mod document;
 #[cfg(test)]
 mod draws;
 #[cfg(test)]
+mod endpoints;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod metrics;
@@ -44,5 +46,7 @@ mod schema;
 mod secrets;
 #[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod standard_webhooks;
 #[cfg(test)]
 mod world;
