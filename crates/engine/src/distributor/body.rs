@@ -1,6 +1,6 @@
-//! The bodies of webhooks. Of an award: the fields of the message on the wire and the delivery
-//! key. It is the same on every attempt of one award, to the byte: its timestamp is
-//! that of the draw, and the attempt's own is in the header.
+//! The bodies of webhooks. That of an award: the fields of the message on the wire and
+//! the delivery key. It is the same on every attempt of one award, to the byte: its
+//! timestamp is that of the draw, and the attempt's own is in the header.
 
 use serde::Serialize;
 use tombola_core::Timestamp;

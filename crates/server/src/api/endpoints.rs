@@ -9,11 +9,10 @@ use tombola_core::limits;
 /// `POST /v1/endpoints/{name}/rotate-secret`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["reason"]))]
 pub struct EndpointRotateBody {
     /// Why; goes into the operator log.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, length(min = 1, max = limits::REASON_BYTES_MAX))]
+    #[schemars(length(max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
     /// How long the secrets before it sign as well, such as `24h`, at most `7d`. `0s`
     /// ends all of them now.

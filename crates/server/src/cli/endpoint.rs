@@ -44,7 +44,7 @@ pub struct RotateArgs {
     name: String,
     /// Why; goes into the operator log
     #[arg(long)]
-    reason: String,
+    reason: Option<String>,
     /// How long the secrets before it sign as well: 24h unless said, at most 7d; 0s ends
     /// all of them now, as after a leak
     #[arg(long, value_name = "SPAN")]
@@ -144,7 +144,7 @@ async fn test(name: &str, context: &mut Context) -> anyhow::Result<ExitCode> {
 async fn rotate(args: RotateArgs, context: &mut Context) -> anyhow::Result<()> {
     let key = args.key.unwrap_or_else(files::new_request_key);
     let body = EndpointRotateBody {
-        reason: Some(args.reason),
+        reason: args.reason,
         overlap: args.overlap,
     };
     let (api, out) = (context.api().await?, context.out);

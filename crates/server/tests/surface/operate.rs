@@ -148,6 +148,24 @@ async fn requeue_of_single_awards_under_one_key_puts_back_each_of_them() {
     }
 }
 
+#[tokio::test]
+async fn service_that_delivers_confirms_its_work_without_a_reason_and_an_operator_gives_one() {
+    let world = World::new().await;
+    world
+        .apply(&POINTS.replace("points\"\npoints = 10", "external\""))
+        .await;
+    world.start("coins").await;
+    let award = award_of(&drawn(&world, "coins", "u1", "draw-0001").await);
+    let confirm = format!("/v1/awards/{award}/confirm");
+    let receipt = json!({ "receipt": "seat 5" });
+    let operator = world.key("operator", "ann").await;
+    let silent = world.send_with(&operator, "POST", &confirm, &receipt).await;
+    assert_eq!(silent.code(), "invalid_body", "{silent:?}");
+    let service = world.key("deliverer", "seats").await;
+    let done = world.send_with(&service, "POST", &confirm, &receipt).await;
+    assert_eq!(done.json()["state"], "delivered", "{done:?}");
+}
+
 /// Aim: the operator log says why, of every act that overrides the course of an award.
 #[tokio::test]
 async fn override_of_an_award_without_a_reason_is_refused_and_changes_nothing() {

@@ -37,7 +37,7 @@ pub(super) async fn rotate(
     JsonBody(body): JsonBody<EndpointRotateBody>,
 ) -> Result<Response, ApiError> {
     let overlap = overlap(body.overlap.as_deref())?;
-    let by = caller.actor(Some(input::needed_reason(body.reason)?));
+    let by = caller.actor(input::reason(body.reason)?);
     let candidates: Vec<String> = match caller.request() {
         Some(request) => derived(&app.claims(), "tombola endpoint secret", request)
             .iter()
