@@ -3,6 +3,8 @@
 //! the endpoint's id as its lane.
 
 use crate::limits;
+use crate::signing::SigningSecret;
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -75,8 +77,9 @@ pub struct Endpoint {
     pub name: String,
     /// Where it is called.
     pub url: String,
-    /// Signing secrets, the newest first; several during a rotation.
-    pub secrets: Vec<String>,
+    /// Signing secrets, the newest first; several after a change, until the older
+    /// ones end.
+    pub secrets: Vec<SigningSecret>,
     /// Whether it honours the delivery key.
     pub is_idempotent: bool,
     /// Whether its 409 means "delivered before".
@@ -104,12 +107,20 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
+impl Endpoint {
+    /// The secrets that sign at that instant, the newest first.
+    pub fn secrets_at(&self, now: Timestamp) -> Vec<&str> {
+        let live = self.secrets.iter().filter(|it| it.signs_at(now));
+        live.map(|it| it.text.as_str()).collect()
+    }
+}
+
 impl EndpointSpec {
     /// Checks it and gives it its lane and secrets.
     pub fn check(
         &self,
         lane: i64,
-        secrets: Vec<String>,
+        secrets: Vec<SigningSecret>,
         is_enabled: bool,
     ) -> Result<Endpoint, EndpointProblem> {
         let problem = |field, what| Err(EndpointProblem { field, what });

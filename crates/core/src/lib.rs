@@ -15,6 +15,7 @@ mod names;
 pub mod ports;
 pub mod reason;
 pub mod retry;
+pub mod signing;
 pub mod time;
 
 pub use ids::{AwardId, DrawId};

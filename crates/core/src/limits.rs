@@ -79,9 +79,16 @@ pub const CALLS_IN_FLIGHT_MAX: usize = 1024;
 pub const ENDPOINT_CONCURRENCY_MAX: u32 = 1024;
 /// Calls that an endpoint may ask for in the unit of its rate.
 pub const ENDPOINT_RATE_MAX: u32 = 1_000_000;
-/// Secrets of an endpoint that sign at a time: the newest, during a rotation also the
-/// one before.
-pub const ENDPOINT_SECRETS_MAX: usize = 2;
+/// Secrets of an endpoint that sign at a time: the newest, and after changes of it
+/// those before, until they end. One more is refused: somebody may have no other.
+pub const ENDPOINT_SECRETS_MAX: usize = 3;
+/// How long an endpoint's secret signs beside the one that takes its place, unless
+/// asked otherwise.
+pub const SECRET_OVERLAP: Duration = Duration::from_hours(24);
+/// The longest that may be asked for.
+pub const SECRET_OVERLAP_MAX: Duration = Duration::from_hours(7 * 24);
+/// How long a test call waits for its turn at an endpoint with a rate.
+pub const ENDPOINT_TEST_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Copies in hand whose offset may not move yet; beyond it the partitions pause.
 pub const WORKER_IN_HAND_MAX: usize = 4000;
 /// Batches of copies that one worker has in the store at a time.
@@ -373,5 +380,10 @@ const _: () = assert!(URI_BYTES_MAX + HEADERS_BYTES_MAX + 1024 <= HEAD_BYTES_MAX
 const _: () = assert!(BODY_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());
 // A backup that is not taken off is broken off by its own bound.
 const _: () = assert!(BACKUP_STALL_MAX.as_secs() < ANSWER_STALL_MAX.as_secs());
+// A test call is answered for before its request is.
+const _: () = assert!(
+    ENDPOINT_TEST_WAIT_MAX.as_secs() + CALL_TIMEOUT_MAX.as_secs() + CALL_OVERTIME.as_secs()
+        < REQUEST_TIMEOUT.as_secs()
+);
 // A connection always stands behind a request: the bound on requests is reached first.
 const _: () = assert!(REQUESTS_MAX < CONNECTIONS_MAX);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use tombola_core::campaign::odds::{Availability, Odds, effective_odds};
 use tombola_core::campaign::{CampaignFile, Kind, KindSpec, Prize, Rules, parse_toml};
 use tombola_core::endpoint::EndpointSpec;
+use tombola_core::signing::SigningSecret;
 
 const NEVER: f64 = 1e-9;
 
@@ -110,7 +111,7 @@ fn the_example_endpoint_is_valid_and_is_the_one_the_campaign_names() {
         .collect();
     for endpoint in &endpoints.endpoint {
         endpoint
-            .check(1, vec!["whsec_eHh4".to_owned()], true)
+            .check(1, vec![SigningSecret::newest("whsec_eHh4")], true)
             .unwrap();
     }
     for prize in rules("spring-festival.toml").prizes {

@@ -21,6 +21,7 @@ pub mod rescue;
 mod rolls;
 mod store_calls;
 pub mod tasks;
+mod test_call;
 pub mod worker;
 
 pub use clock::SystemClock;
@@ -33,4 +34,5 @@ pub use relay::{Publisher, Relay, RelayHandle};
 pub use rescue::{RescueHandle, RescueRound, Rescuer, RescuerParts};
 pub use rolls::Seed;
 pub use tasks::Tasks;
+pub use test_call::{TestCall, TestCaller, TestRefused};
 pub use worker::{Worker, WorkerOptions, WorkerParts};

@@ -15,6 +15,8 @@ use tombola_core::Timestamp;
 use tombola_core::decision::{CallAnswer, DecisionName, judge};
 use tombola_core::endpoint::Endpoint;
 use tombola_core::limits;
+use tombola_core::ports::Clock;
+use tombola_core::signing::SigningSecret;
 use tombola_engine::{Distributor, SystemClock, WebhookDistributor};
 
 fn webhook() -> WebhookDistributor {
@@ -82,30 +84,113 @@ async fn redirect_is_answered_as_it_is_and_never_followed() {
 async fn signature_verifies_with_the_reference_code_for_each_secret_of_a_rotation_and_for_no_other()
 {
     let receiver = Receiver::start().await;
-    let secrets = vec![
-        "whsec_bmV3bmV3bmV3bmV3bmV3bmV3".to_owned(),
-        "whsec_b2xkb2xkb2xkb2xkb2xkb2xk".to_owned(),
+    let secrets = [
+        "whsec_bmV3bmV3bmV3bmV3bmV3bmV3",
+        "whsec_b2xkb2xkb2xkb2xkb2xkb2xk",
     ];
     let endpoint = Endpoint {
-        secrets: secrets.clone(),
+        secrets: of_a_rotation(secrets, Timestamp(i64::MAX)),
         ..receiver.endpoint("/200")
     };
     call(&endpoint).await;
     let Seen { headers, body, .. } = receiver.seen().remove(0);
-    for secret in &secrets {
+    for secret in secrets {
         let hook = standardwebhooks::Webhook::new(secret).unwrap();
         hook.verify(&body, &headers).unwrap();
     }
     let other = standardwebhooks::Webhook::new("whsec_b3RoZXJvdGhlcm90aGVyb3RoZXI=").unwrap();
     assert!(other.verify(&body, &headers).is_err());
-    let old_only = Endpoint {
-        secrets: secrets[..1].to_vec(),
+}
+
+/// The newest, and the one before until that instant.
+fn of_a_rotation([new, old]: [&str; 2], ends_at: Timestamp) -> Vec<SigningSecret> {
+    let old = SigningSecret {
+        text: old.to_owned(),
+        ends_at: Some(ends_at),
+    };
+    vec![SigningSecret::newest(new), old]
+}
+
+#[tokio::test]
+async fn secret_that_has_ended_signs_no_call_from_that_instant_although_it_is_still_kept() {
+    let receiver = Receiver::start().await;
+    let secrets = [
+        "whsec_bmV3bmV3bmV3bmV3bmV3bmV3",
+        "whsec_b2xkb2xkb2xkb2xkb2xkb2xk",
+    ];
+    let ends_at = Timestamp(1_771_000_000_000_000);
+    let endpoint = Endpoint {
+        secrets: of_a_rotation(secrets, ends_at),
+        ..receiver.endpoint("/200")
+    };
+    let just_before = ends_at.minus(Duration::from_micros(1));
+    for (at, signatures) in [(just_before, 2), (ends_at, 1)] {
+        let webhook = WebhookDistributor::new(Arc::new(Stopped(at)));
+        webhook.deliver(&endpoint, &claim(), &message()).await;
+        let seen = receiver.seen().pop().unwrap();
+        let header = seen.headers["webhook-signature"].to_str().unwrap();
+        assert_eq!(header.split(' ').count(), signatures, "{header}");
+        assert!(
+            header.split(' ').all(|it| it.starts_with("v1,")),
+            "{header}"
+        );
+        let newest = standardwebhooks::Webhook::new(secrets[0]).unwrap();
+        let seconds = at.0.div_euclid(1_000_000);
+        let id = claim().delivery_key;
+        let first = newest.sign(&id, seconds, &seen.body).unwrap();
+        assert_eq!(header.split(' ').next(), Some(first.as_str()));
+    }
+}
+
+/// A clock that stands.
+struct Stopped(Timestamp);
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[tokio::test]
+async fn a_test_call_is_signed_and_guarded_as_any_other_and_is_no_award() {
+    let receiver = Receiver::start().await;
+    let endpoint = receiver.endpoint("/302");
+    let (answer, _) = webhook().test(&endpoint, "test-abc").await;
+    assert!(matches!(answer, CallAnswer::Status { status: 302, .. }));
+    let Seen { headers, body, .. } = receiver.seen().remove(0);
+    assert_eq!(headers["webhook-id"], "test-abc");
+    let hook = standardwebhooks::Webhook::new(&endpoint.secrets[0].text).unwrap();
+    hook.verify(&body, &headers).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["type"], "endpoint.test");
+    assert_eq!(body["data"], serde_json::json!({ "endpoint": "coupons" }));
+
+    let guarded = Endpoint {
+        allow_private: false,
+        ..endpoint.clone()
+    };
+    let (answer, error) = webhook().test(&guarded, "test-abc").await;
+    assert_eq!(answer, CallAnswer::NotConnected);
+    assert!(error.unwrap().contains("private"));
+    let silent = Endpoint {
+        url: format!(
+            "http://127.0.0.1:{}/",
+            receiver::raw(receiver::Raw::Silence).await
+        ),
+        timeout: Duration::from_millis(200),
         ..endpoint
     };
-    call(&old_only).await;
-    let after = receiver.seen().remove(1);
-    let hook = standardwebhooks::Webhook::new(&secrets[1]).unwrap();
-    assert!(hook.verify(&after.body, &after.headers).is_err());
+    let (answer, _) = webhook().test(&silent, "test-abc").await;
+    assert_eq!(answer, CallAnswer::Broken);
+    assert_eq!(
+        receiver.seen().len(),
+        1,
+        "one call, and no redirect followed"
+    );
 }
 
 #[tokio::test]

@@ -21,17 +21,18 @@ use crate::import::ImportTurn;
 use crate::secret::Secrets;
 use axum::Router;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{MutexGuard, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tombola_broker::MemoryTopic;
 use tombola_core::Timestamp;
+use tombola_core::endpoint::Endpoint;
 use tombola_core::ports::{Catalog, Clock, Operate, StoreResult, Topic};
 use tombola_core::reason::HoldReason;
 use tombola_engine::breaker::BreakerState;
 use tombola_engine::{
     Desk, DeskOptions, Engine, EngineOptions, EngineParts, Lanes, Meters, RescueHandle, Roles,
-    Seed, SystemClock, Tasks,
+    Seed, SystemClock, Tasks, TestCall, TestCaller, TestRefused,
 };
 use tombola_store::SqliteStore;
 use tombola_store::read::{EndpointFact, Gauges};
@@ -69,6 +70,7 @@ struct Inner {
     imports: Arc<tokio::sync::RwLock<()>>,
     audit_violations: AtomicU64,
     exports_gauges: AtomicBool,
+    test_caller: OnceLock<TestCaller>,
     gauges: tokio::sync::Mutex<Option<(Duration, Gauges)>>,
     exports: Arc<Semaphore>,
 }
@@ -296,6 +298,19 @@ impl App {
             tracing::warn!(%error, "the change of an endpoint is seen a little later");
         }
         self.wake_rescue();
+    }
+
+    /// Makes one test call, outside of any transaction and lock. Its client is made
+    /// when it is needed first: few commands do.
+    pub(crate) async fn test_call(
+        &self,
+        endpoint: &Endpoint,
+        id: &str,
+    ) -> Result<TestCall, TestRefused> {
+        let clock: Arc<dyn Clock> = self.0.clock.clone();
+        let caller = self.0.test_caller.get_or_init(|| TestCaller::new(clock));
+        let lanes = self.running().lanes;
+        caller.call(lanes.as_ref(), endpoint, id).await
     }
 
     /// Ends the holds whose reason has ended, in steps, and wakes rescue. What a

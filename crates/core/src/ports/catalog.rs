@@ -6,6 +6,7 @@ use crate::endpoint::{Endpoint, EndpointSpec};
 use crate::time::Timestamp;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Who asks for a change; goes into the operator log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,58 @@ pub enum StockChanged {
     /// The prize has no stock to change: it is unlimited.
     Unlimited,
     /// No such campaign or prize.
+    NotFound,
+}
+
+/// What `put_endpoint` did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutEndpoint {
+    /// It is so now.
+    Put(Endpoint),
+    /// It brings another secret, and no more can sign now.
+    SecretsFull {
+        /// When the first of them ends.
+        ends_at: Timestamp,
+    },
+}
+
+impl PutEndpoint {
+    /// The endpoint, if it was put.
+    pub fn endpoint(self) -> Option<Endpoint> {
+        match self {
+            Self::Put(endpoint) => Some(endpoint),
+            Self::SecretsFull { .. } => None,
+        }
+    }
+}
+
+/// A secret that takes its place in front of those of an endpoint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewSecret {
+    /// `whsec_…`
+    pub text: String,
+    /// SHA-256 of it, by which a repetition of the request knows it again.
+    pub hash: [u8; 32],
+    /// How long those before it still sign.
+    pub overlap: Duration,
+}
+
+/// What a rotation of an endpoint's secret did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecretRotated {
+    /// The new one signs.
+    Rotated {
+        /// SHA-256 of it.
+        hash: [u8; 32],
+        /// Until when those before it sign as well, the newest of them first.
+        older_end_at: Vec<Timestamp>,
+    },
+    /// No more can sign now.
+    SecretsFull {
+        /// When the first of them ends.
+        ends_at: Timestamp,
+    },
+    /// No such endpoint.
     NotFound,
 }
 
@@ -200,14 +253,28 @@ pub trait Catalog: Send + Sync {
     ) -> StoreResult<StockChanged>;
 
     /// Makes or replaces an endpoint; its lane and state stay. `new_secret` is used
-    /// where the spec brings none and none is kept.
+    /// where the spec brings none and none is kept. Where it brings another secret,
+    /// the one before signs beside it for `limits::SECRET_OVERLAP`.
     async fn put_endpoint(
         &self,
         spec: EndpointSpec,
         new_secret: String,
         by: Actor,
         now: Timestamp,
-    ) -> StoreResult<Endpoint>;
+    ) -> StoreResult<PutEndpoint>;
+
+    /// Puts a new secret in front of those of an endpoint.
+    async fn rotate_secret(
+        &self,
+        endpoint: &str,
+        secret: NewSecret,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<SecretRotated>;
+
+    /// Deletes what is kept of secrets whose time to sign is over, of at most
+    /// `limits::STEP_ROWS_MAX` endpoints; gives their number.
+    async fn end_secrets(&self, now: Timestamp) -> StoreResult<u64>;
 
     /// All endpoints, with their secrets: for the engine.
     async fn endpoints(&self) -> StoreResult<Vec<Endpoint>>;

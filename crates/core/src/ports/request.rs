@@ -104,6 +104,12 @@ impl Repeatable for super::ApiKey {
     }
 }
 
+impl Repeatable for super::SecretRotated {
+    fn has_effect(&self) -> bool {
+        matches!(self, Self::Rotated { .. })
+    }
+}
+
 impl Repeatable for super::PointsReversed {
     fn has_effect(&self) -> bool {
         matches!(self, Self::Reversed { .. })

@@ -22,12 +22,7 @@ pub enum SignError {
 }
 
 /// The header `webhook-signature`: `v1,…` for each secret, the newest first.
-pub fn sign(
-    secrets: &[String],
-    id: &str,
-    timestamp: i64,
-    body: &[u8],
-) -> Result<String, SignError> {
+pub fn sign(secrets: &[&str], id: &str, timestamp: i64, body: &[u8]) -> Result<String, SignError> {
     if secrets.is_empty() {
         return Err(SignError::NoSecret);
     }
@@ -56,7 +51,7 @@ mod tests {
 
     #[test]
     fn signature_is_that_of_the_standards_own_example() {
-        let secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()];
+        let secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
         let body = br#"{"test": 2432232314}"#;
         assert_eq!(
             sign(
@@ -74,7 +69,7 @@ mod tests {
         assert_eq!(sign(&[], "a", 1, b""), Err(SignError::NoSecret));
         for secret in ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_***"] {
             assert_eq!(
-                sign(&[secret.to_owned()], "a", 1, b""),
+                sign(&[secret], "a", 1, b""),
                 Err(SignError::BadSecret),
                 "{secret}"
             );

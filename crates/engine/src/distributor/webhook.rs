@@ -1,4 +1,5 @@
-//! The distributor of kind `webhook`: one signed POST.
+//! The distributor of kind `webhook`: one signed POST, by every secret that signs at
+//! that instant.
 //!
 //! # What each failure means
 //! - Nothing was written yet (a refused or private address, no connection, no TLS, a
@@ -45,8 +46,8 @@ impl WebhookDistributor {
     fn prepare(
         &self,
         endpoint: &Endpoint,
-        claim: &Claim,
-        message: &Message,
+        id: &str,
+        body: Vec<u8>,
     ) -> Result<RequestBuilder, String> {
         let url: Url = endpoint
             .url
@@ -55,19 +56,47 @@ impl WebhookDistributor {
         if is_refused_literal(&url, endpoint.allow_private) {
             return Err(PRIVATE.to_owned());
         }
-        let body = body::encode(message, &claim.delivery_key);
-        let timestamp = self.clock.now().0.div_euclid(1_000_000);
-        let signature = sign(&endpoint.secrets, &claim.delivery_key, timestamp, &body)
+        let now = self.clock.now();
+        let timestamp = now.0.div_euclid(1_000_000);
+        let signature = sign(&endpoint.secrets_at(now), id, timestamp, &body)
             .map_err(|error| error.to_string())?;
         let client: Client = self.clients.of(endpoint).map_err(|error| said(&error))?;
         Ok(client
             .post(url)
             .timeout(endpoint.timeout.min(limits::CALL_TIMEOUT_MAX))
             .header(CONTENT_TYPE, "application/json")
-            .header("webhook-id", &claim.delivery_key)
+            .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)
             .body(body))
+    }
+
+    /// Makes one test call, which delivers nothing: through the same client, guards and
+    /// bounds as any other.
+    pub async fn test(&self, endpoint: &Endpoint, id: &str) -> (CallAnswer, Option<String>) {
+        let body = body::encode_test(&endpoint.name, self.clock.now());
+        self.post(endpoint, id, body).await
+    }
+
+    async fn post(
+        &self,
+        endpoint: &Endpoint,
+        id: &str,
+        body: Vec<u8>,
+    ) -> (CallAnswer, Option<String>) {
+        let request = match self.prepare(endpoint, id, body) {
+            Ok(request) => request,
+            Err(error) => return (CallAnswer::NotConnected, Some(error)),
+        };
+        #[expect(clippy::disallowed_methods, reason = "this is the one guarded client")]
+        let answer = request.send().await;
+        match answer {
+            Ok(response) => self.read(response).await,
+            Err(error) if error.is_connect() || error.is_builder() => {
+                (CallAnswer::NotConnected, Some(said(&error)))
+            }
+            Err(error) => (CallAnswer::Broken, Some(said(&error))),
+        }
     }
 
     async fn read(&self, response: Response) -> (CallAnswer, Option<String>) {
@@ -102,19 +131,8 @@ impl Distributor for WebhookDistributor {
         claim: &Claim,
         message: &Message,
     ) -> (CallAnswer, Option<String>) {
-        let request = match self.prepare(endpoint, claim, message) {
-            Ok(request) => request,
-            Err(error) => return (CallAnswer::NotConnected, Some(error)),
-        };
-        #[expect(clippy::disallowed_methods, reason = "this is the one guarded client")]
-        let answer = request.send().await;
-        match answer {
-            Ok(response) => self.read(response).await,
-            Err(error) if error.is_connect() || error.is_builder() => {
-                (CallAnswer::NotConnected, Some(said(&error)))
-            }
-            Err(error) => (CallAnswer::Broken, Some(said(&error))),
-        }
+        let body = body::encode(message, &claim.delivery_key);
+        self.post(endpoint, &claim.delivery_key, body).await
     }
 }
 
@@ -144,7 +162,6 @@ mod tests {
     use super::*;
     use crate::fakes::{TokioClock, endpoint, message};
     use std::fmt;
-    use tombola_core::{AwardId, Timestamp};
 
     /// The deadline of the request that goes to an endpoint with that one.
     fn deadline_of(timeout: Duration) -> Option<Duration> {
@@ -152,16 +169,10 @@ mod tests {
             timeout,
             ..endpoint(1)
         };
-        let claim = Claim {
-            award: AwardId(42),
-            lease: 1,
-            lane: 1,
-            attempts: 1,
-            delivery_key: "42-mnopqrstuvwx".to_owned(),
-            lease_ends: Timestamp(0),
-        };
         let webhook = WebhookDistributor::new(TokioClock::new());
-        let request = webhook.prepare(&endpoint, &claim, &message(42)).unwrap();
+        let body = body::encode(&message(42), "42-mnopqrstuvwx");
+        let request = webhook.prepare(&endpoint, "42-mnopqrstuvwx", body);
+        let request = request.unwrap();
         request.build().unwrap().timeout().copied()
     }
 

@@ -19,9 +19,10 @@ use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::message::Message;
 use tombola_core::ports::{
     Actor, ApiKey, Catalog, Claim, Clock, CodesAdded, ImportBegun, ImportFinished, ImportId,
-    KeptAnswer, KeptRequest, PutCampaign, RequestKey, Resealed, StockChanged, StoreError,
-    StoreResult, Transitioned,
+    KeptAnswer, KeptRequest, NewSecret, PutCampaign, PutEndpoint, RequestKey, Resealed,
+    SecretRotated, StockChanged, StoreError, StoreResult, Transitioned,
 };
+use tombola_core::signing::SigningSecret;
 
 /// The database's uuid in these tests.
 pub(crate) const ORIGIN: &str = "5ea4f2a0-0000-4000-8000-000000000001";
@@ -55,6 +56,8 @@ pub(crate) struct FakeCatalog {
     pub(crate) is_away: AtomicBool,
     /// How often it was tried.
     pub(crate) tries: AtomicU32,
+    /// How long the next reading of the endpoints is on its way.
+    pub(crate) yields: AtomicU32,
 }
 
 impl FakeCatalog {
@@ -72,7 +75,9 @@ pub(crate) fn endpoint(lane: i64) -> Endpoint {
         lane,
         name: format!("endpoint-{lane}"),
         url: "http://localhost/awards".to_owned(),
-        secrets: vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()],
+        secrets: vec![SigningSecret::newest(
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        )],
         is_idempotent: true,
         conflict_means_delivered: false,
         timeout: Duration::from_secs(1),
@@ -126,11 +131,27 @@ impl Catalog for FakeCatalog {
         _: String,
         _: Actor,
         _: Timestamp,
-    ) -> StoreResult<Endpoint> {
+    ) -> StoreResult<PutEndpoint> {
+        not_asked()
+    }
+    async fn rotate_secret(
+        &self,
+        _: &str,
+        _: NewSecret,
+        _: Actor,
+        _: Timestamp,
+    ) -> StoreResult<SecretRotated> {
+        not_asked()
+    }
+    async fn end_secrets(&self, _: Timestamp) -> StoreResult<u64> {
         not_asked()
     }
     async fn endpoints(&self) -> StoreResult<Vec<Endpoint>> {
-        Ok(self.endpoints.lock().unwrap().clone())
+        let read = self.endpoints.lock().unwrap().clone();
+        for _ in 0..self.yields.swap(0, Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        Ok(read)
     }
     async fn enable_endpoint(
         &self,

@@ -103,6 +103,28 @@ impl Lane {
 
     /// Gives a permit whose turn is at most `ahead` away.
     pub(crate) fn take(&mut self, now: Duration, ahead: Duration) -> Result<Turn, Wait> {
+        let at = self.turn(now, ahead)?;
+        let is_probe = match self.breaker.pass(now) {
+            Pass::Yes => false,
+            Pass::Probe => true,
+            Pass::No { until } => return Err(Wait::Until(until)),
+        };
+        self.occupy(at, now);
+        Ok(Turn { at, is_probe })
+    }
+
+    /// The same for a test call, which goes past the breaker and tells it nothing.
+    pub(crate) fn take_for_test(&mut self, now: Duration, ahead: Duration) -> Result<Turn, Wait> {
+        let at = self.turn(now, ahead)?;
+        self.occupy(at, now);
+        Ok(Turn {
+            at,
+            is_probe: false,
+        })
+    }
+
+    /// When one more call could begin, as far as concurrency and pace go.
+    fn turn(&self, now: Duration, ahead: Duration) -> Result<Duration, Wait> {
         if self.in_flight() >= self.endpoint.concurrency {
             return Err(Wait::ForACall);
         }
@@ -110,17 +132,15 @@ impl Lane {
         if at > now + ahead {
             return Err(Wait::Until(at.saturating_sub(ahead)));
         }
-        let is_probe = match self.breaker.pass(now) {
-            Pass::Yes => false,
-            Pass::Probe => true,
-            Pass::No { until } => return Err(Wait::Until(until)),
-        };
+        Ok(at)
+    }
+
+    fn occupy(&mut self, at: Duration, now: Duration) {
         if let Some(pace) = &mut self.pace {
             pace.take_turn(now);
         }
         let place = self.in_flight.partition_point(|begun| *begun <= at);
         self.in_flight.insert(place, at);
-        Ok(Turn { at, is_probe })
     }
 
     /// A call begins now, or has to wait so long still.

@@ -2,7 +2,8 @@
 //! claim without a permit: a slow or broken endpoint never turns awards dead without
 //! a call. Limits hold per process.
 //!
-//! Locks here are held for a few lines and never across a wait.
+//! Locks here are held for a few lines and never across a wait, but for the one that
+//! lets no older reading of the endpoints take the place of a newer one.
 
 mod lane;
 mod pace;
@@ -35,6 +36,8 @@ pub struct Lanes {
     clock: Arc<dyn Clock>,
     meters: Arc<Meters>,
     inner: Mutex<Inner>,
+    /// Held from the reading of the endpoints until they are in use.
+    reload_turn: tokio::sync::Mutex<()>,
     calls_max: usize,
 }
 
@@ -54,12 +57,15 @@ impl Lanes {
             clock,
             meters,
             inner,
+            reload_turn: tokio::sync::Mutex::new(()),
             calls_max: limits::CALLS_IN_FLIGHT_MAX,
         }
     }
 
-    /// Reads the endpoints anew: at the start, now and then, and after a change.
+    /// Reads the endpoints anew: at the start, now and then, and after a change, which
+    /// is in use when this is done.
     pub async fn reload(&self, catalog: &dyn Catalog) -> StoreResult<()> {
+        let _turn = self.reload_turn.lock().await;
         let endpoints = catalog.endpoints().await?;
         self.set(endpoints);
         Ok(())
@@ -146,14 +152,40 @@ impl Lanes {
             Ok(turn) => {
                 let endpoint = Arc::clone(it.endpoint());
                 inner.calls += 1;
-                Admission::Permit(Permit {
-                    lanes: Arc::clone(self),
-                    endpoint,
-                    turn,
-                    word: None,
-                })
+                Admission::Permit(self.permit(endpoint, turn))
             }
             Err(wait) => Admission::Wait(wait),
+        }
+    }
+
+    /// A permit for a test call: one of the endpoint's calls and a turn of its pace,
+    /// also of one that is disabled or whose breaker is open. `None`: this process
+    /// knows no such lane, and has no call of it.
+    pub(crate) fn admit_test(
+        self: &Arc<Self>,
+        lane: i64,
+        ahead: Duration,
+    ) -> Result<Option<Permit>, Wait> {
+        let now = self.clock.monotonic();
+        let mut inner = self.locked();
+        if inner.calls >= self.calls_max {
+            return Err(Wait::ForACall);
+        }
+        let Some(it) = inner.lanes.get_mut(&lane) else {
+            return Ok(None);
+        };
+        let turn = it.take_for_test(now, ahead)?;
+        let endpoint = Arc::clone(it.endpoint());
+        inner.calls += 1;
+        Ok(Some(self.permit(endpoint, turn)))
+    }
+
+    fn permit(self: &Arc<Self>, endpoint: Arc<Endpoint>, turn: Turn) -> Permit {
+        Permit {
+            lanes: Arc::clone(self),
+            endpoint,
+            turn,
+            word: None,
         }
     }
 

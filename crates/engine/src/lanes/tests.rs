@@ -1,7 +1,9 @@
 //! The lanes of a process together.
 
 use super::*;
-use crate::fakes::{TokioClock, endpoint};
+use crate::fakes::{FakeCatalog, TokioClock, endpoint};
+use std::sync::atomic::Ordering;
+use tombola_core::signing::SigningSecret;
 
 fn lanes(endpoints: Vec<Endpoint>) -> Arc<Lanes> {
     let lanes = Lanes::new(TokioClock::new(), Arc::new(Meters::new()));
@@ -71,4 +73,22 @@ async fn meters_show_the_lanes_as_they_stand() {
         in_flight: 1,
     };
     assert_eq!(shown.get(&1), Some(&expected));
+}
+
+#[tokio::test]
+async fn older_reading_that_comes_late_does_not_take_the_place_of_a_newer_one() {
+    let lanes = lanes(Vec::new());
+    let catalog = FakeCatalog::with(vec![endpoint(1)]);
+    catalog.yields.store(10, Ordering::Relaxed);
+    let rotated = Endpoint {
+        secrets: vec![SigningSecret::newest("whsec_bmV3")],
+        ..endpoint(1)
+    };
+    let change = async {
+        *catalog.endpoints.lock().unwrap() = vec![rotated.clone()];
+        lanes.reload(&*catalog).await
+    };
+    let (old, new) = tokio::join!(lanes.reload(&*catalog), change);
+    old.and(new).unwrap();
+    assert_eq!(**permit(&lanes, 1).unwrap().endpoint(), rotated);
 }

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tombola_core::endpoint::Endpoint;
 use tombola_core::message::Message;
 use tombola_core::ports::Claim;
+use tombola_core::signing::SigningSecret;
 use tombola_core::{AwardId, Timestamp};
 
 /// One call as it arrived.
@@ -194,7 +195,9 @@ pub(crate) fn endpoint(url: &str) -> Endpoint {
         lane: 1,
         name: "coupons".to_owned(),
         url: url.to_owned(),
-        secrets: vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()],
+        secrets: vec![SigningSecret::newest(
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        )],
         is_idempotent: true,
         conflict_means_delivered: false,
         timeout: Duration::from_secs(10),

@@ -163,29 +163,41 @@ pub struct ActionBody {
     pub reason: Option<String>,
 }
 
+/// What [`ActionBody`] has to say where a person loses something by the action: the
+/// document asks for it, and so does the handler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReasonBody {
+    /// Why; goes into the operator log.
+    #[schemars(length(min = 1, max = limits::REASON_BYTES_MAX))]
+    pub reason: String,
+}
+
 /// `POST /v1/awards/{id}/confirm`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["reason"]))]
 pub struct ConfirmBody {
     /// What the other side gave as a receipt.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::RECEIPT_BYTES_MAX))]
     pub receipt: Option<String>,
-    /// Why; goes into the operator log.
+    /// Why; goes into the operator log. A deliverer need not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = limits::REASON_BYTES_MAX))]
+    #[schemars(required, length(min = 1, max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
 }
 
 /// `POST /v1/awards/{id}/cancel`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["reason"]))]
 pub struct CancelBody {
     /// Give the unit back to the stock, also when an effect may exist.
     pub return_stock: bool,
     /// Why; goes into the operator log.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = limits::REASON_BYTES_MAX))]
+    #[schemars(required, length(min = 1, max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
     /// For an award whose outcome is unknown: what is known of it. `delivered`
     /// cannot be cancelled.

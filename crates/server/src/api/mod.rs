@@ -8,6 +8,7 @@ mod bulk;
 mod campaigns;
 mod doctor;
 mod draws;
+mod endpoints;
 mod keys;
 mod operations;
 mod pages;
@@ -15,7 +16,8 @@ mod secrets;
 mod users;
 
 pub use awards::{
-    ActionBody, AwardDoc, AwardQuery, AwardShown, CancelBody, ConfirmBody, ShipmentBody, WinnerDoc,
+    ActionBody, AwardDoc, AwardQuery, AwardShown, CancelBody, ConfirmBody, ReasonBody,
+    ShipmentBody, WinnerDoc,
 };
 pub use bulk::{BulkBody, BulkCancelBody, BulkDoc, OperationDoc};
 pub use campaigns::{
@@ -24,6 +26,7 @@ pub use campaigns::{
 };
 pub use doctor::{CheckState, DoctorDoc, Finding};
 pub use draws::{AwardStub, DrawBody, DrawDoc, DrawQuery, DrawsDoc};
+pub use endpoints::{EndpointRotateBody, EndpointRotatedDoc, EndpointTestDoc};
 pub use keys::{KeyBody, KeyDoc, KeyMadeDoc, PlayerTokenBody, PlayerTokenDoc};
 pub use operations::{
     AuditQuery, DeadLetterQuery, DismissedDoc, EndpointPutDoc, LogQuery, PauseBody, PauseDoc,

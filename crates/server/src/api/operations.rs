@@ -58,7 +58,7 @@ pub struct RequeueBody {
     /// The word on unknown outcomes; only `not-delivered` lets them be repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<OutcomeWord>,
-    /// Why; goes into the operator log.
+    /// Why; goes into the operator log. Needed with `ids`, unless it only counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,

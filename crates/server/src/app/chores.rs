@@ -1,5 +1,6 @@
 //! What runs beside the engine and moves no award: the clock follows the
-//! database's time, old finished rows are removed, imports that a dead process
+//! database's time, old finished rows are removed, secrets of endpoints that have
+//! ended are deleted, imports that a dead process
 //! left are taken away, rows under older secrets are sealed anew.
 
 use super::{App, ServeRole, ServeRoles};
@@ -69,6 +70,7 @@ async fn step_operation(app: App, id: i64) {
 
 async fn clean_up(app: App) {
     while app.waits(CLEANUP_INTERVAL).await {
+        end_secrets(&app).await;
         loop {
             let before = app.now().minus(app.config().retention.finished.0);
             match app.store().cleanup(before).await {
@@ -83,5 +85,49 @@ async fn clean_up(app: App) {
                 return;
             }
         }
+    }
+}
+
+/// They sign nothing any more; this takes their bytes.
+async fn end_secrets(app: &App) {
+    match app.store().end_secrets(app.now()).await {
+        Ok(0) => {}
+        Ok(endpoints) => tracing::info!(endpoints, "secrets that have ended are deleted"),
+        Err(error) => tracing::warn!(%error, "secrets that have ended are deleted later"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::tests::opened;
+    use tombola_core::endpoint::EndpointSpec;
+    use tombola_core::limits::SECRET_OVERLAP;
+    use tombola_core::ports::Actor;
+
+    #[tokio::test]
+    async fn cleanup_deletes_secrets_that_have_ended() {
+        let (_temp, app) = opened().await;
+        let long_ago = app.now().minus(SECRET_OVERLAP);
+        for secret in ["whsec_b25l", "whsec_dHdv"] {
+            let spec = EndpointSpec {
+                name: "shop".to_owned(),
+                url: "https://shop.example".to_owned(),
+                secret: Some(secret.to_owned()),
+                idempotent: true,
+                conflict_means_delivered: false,
+                timeout: "10s".to_owned(),
+                concurrency: 1,
+                rate: None,
+                allow_private: false,
+            };
+            let by = Actor::named("ann");
+            let put = app.store().put_endpoint(spec, String::new(), by, long_ago);
+            put.await.unwrap();
+        }
+        let kept = async || app.store().endpoints().await.unwrap()[0].secrets.len();
+        assert_eq!(kept().await, 2);
+        end_secrets(&app).await;
+        assert_eq!(kept().await, 1);
     }
 }

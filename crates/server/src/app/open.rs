@@ -12,7 +12,7 @@ use crate::secret::Secrets;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use tokio::sync::Semaphore;
 use tombola_broker::{MemoryOptions, MemoryTopic};
 use tombola_core::limits::EXPORTS_MAX;
@@ -103,6 +103,7 @@ impl App {
             imports: Arc::default(),
             audit_violations: AtomicU64::new(0),
             exports_gauges: AtomicBool::new(false),
+            test_caller: OnceLock::new(),
             gauges: tokio::sync::Mutex::new(None),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         })))

@@ -191,13 +191,16 @@ async fn requeue(args: RequeueArgs, context: &mut Context) -> anyhow::Result<Exi
     } else {
         None
     };
+    // A single one has to have a reason in the log; that there was none is said too.
+    let none = || (!args.ids.is_empty()).then(|| "none was given".to_owned());
+    let reason = args.why.or_else(none);
     let body = RequeueBody {
         ids: args.ids,
         filter,
         dry_run: args.dry_run,
         over: args.over,
         outcome: args.outcome.map(OutcomeWord::from),
-        reason: args.why,
+        reason,
     };
     if body.filter.is_some() {
         return requeue_matching(&api, &body, context).await;

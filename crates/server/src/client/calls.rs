@@ -5,11 +5,12 @@ use crate::api::{
     ActionBody, Address, AppliedDoc, AuditQuery, AuditReport, AwardDetail, AwardDoc, AwardFact,
     AwardQuery, BulkCancelBody, BulkDoc, CampaignFact, CampaignShow, CancelBody, CodeFact,
     ConfirmBody, DeadLetterFact, DeadLetterQuery, DismissedDoc, DoctorDoc, DrawBody, DrawDoc,
-    DrawQuery, DrawsDoc, EndpointFact, EndpointPutDoc, ExportQuery, Format, ImportQuery,
-    ImportedDoc, KeptMessageFact, KeyBody, KeyDoc, KeyMadeDoc, LogFact, LogQuery, OddsDoc,
-    OperationDoc, Page, PageQuery, PauseBody, PauseDoc, PointsDoc, PointsReversedDoc, RequeueBody,
-    RequeuedDoc, SealFact, SecretRotateBody, SecretRotatedDoc, ShipmentBody, StockBody, StockDoc,
-    TransitionBody, TransitionDoc, UserBlockDoc, UserDetail, UserFact, VersionDoc, WithdrawnDoc,
+    DrawQuery, DrawsDoc, EndpointFact, EndpointPutDoc, EndpointRotateBody, EndpointRotatedDoc,
+    EndpointTestDoc, ExportQuery, Format, ImportQuery, ImportedDoc, KeptMessageFact, KeyBody,
+    KeyDoc, KeyMadeDoc, LogFact, LogQuery, OddsDoc, OperationDoc, Page, PageQuery, PauseBody,
+    PauseDoc, PointsDoc, PointsReversedDoc, RequeueBody, RequeuedDoc, SealFact, SecretRotateBody,
+    SecretRotatedDoc, ShipmentBody, StockBody, StockDoc, TransitionBody, TransitionDoc,
+    UserBlockDoc, UserDetail, UserFact, VersionDoc, WithdrawnDoc,
 };
 use axum::body::Body;
 use serde::Serialize;
@@ -206,6 +207,24 @@ impl Api {
     /// Makes or replaces an endpoint.
     pub async fn put_endpoint(&self, spec: &EndpointSpec) -> Answered<EndpointPutDoc> {
         self.call(Call::put(format!("/v1/endpoints/{}", escape(&spec.name))).json(spec))
+            .await
+    }
+
+    /// Makes a new secret of an endpoint, under a request key.
+    pub async fn rotate_endpoint_secret(
+        &self,
+        name: &str,
+        body: &EndpointRotateBody,
+        key: &str,
+    ) -> Answered<EndpointRotatedDoc> {
+        let path = format!("/v1/endpoints/{}/rotate-secret", escape(name));
+        self.call(Call::post(path).json(body).request_key(key))
+            .await
+    }
+
+    /// Makes a test call.
+    pub async fn test_endpoint(&self, name: &str) -> Answered<EndpointTestDoc> {
+        self.call(Call::post(format!("/v1/endpoints/{}/test", escape(name))))
             .await
     }
 

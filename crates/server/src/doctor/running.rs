@@ -30,7 +30,7 @@ pub(crate) async fn served(app: &App) -> DoctorDoc {
         Ok(rows) => found.extend(work::check(&rows, app.now())),
         Err(error) => found.extend(not_checked(&work::NAMES, &error.to_string())),
     }
-    match app.store().endpoint_list().await {
+    match app.store().endpoint_list(app.now()).await {
         Ok(endpoints) => found.extend(breakers(app.breakers(&endpoints))),
         Err(error) => found.extend(not_checked(&[BREAKERS], &error.to_string())),
     }

@@ -2,6 +2,7 @@
 //! read on every request and refreshed at once when a key is made or revoked.
 
 use super::error::{ApiError, Code};
+use super::replay::derived;
 use crate::claim::{self, ClaimKeys};
 use crate::player::{self, Player};
 use crate::random;
@@ -240,13 +241,7 @@ pub fn new_key() -> String {
 /// the secret, so that a repetition shows the same key and nothing of it is kept.
 /// One for each version of the secret, the newest first.
 pub(super) fn keys_for(claims: &ClaimKeys, request: &RequestKey) -> Vec<String> {
-    let mut bytes = Vec::new();
-    for part in [&request.client, &request.operation, &request.key] {
-        bytes.extend((part.len() as u64).to_be_bytes());
-        bytes.extend(part.as_bytes());
-    }
-    bytes.extend(request.fingerprint);
-    let derived = claims.derive("tombola api key", &bytes);
+    let derived = derived(claims, "tombola api key", request);
     derived.iter().map(key_of).collect()
 }
 

@@ -9,7 +9,7 @@ use super::input::{self, JsonBody, Names, Params};
 use super::{Route, Scope};
 use crate::api::{
     ActionBody, Address, AwardDetail, AwardDoc, AwardFact, AwardQuery, AwardShown, CancelBody,
-    ConfirmBody, OutcomeWord, Page, ShipmentBody, WinnerDoc,
+    ConfirmBody, OutcomeWord, Page, ReasonBody, ShipmentBody, WinnerDoc,
 };
 use crate::app::App;
 use axum::Json;
@@ -75,6 +75,7 @@ fn actions() -> Vec<Route> {
                 "Hold award",
                 "Holds an award that waits for its delivery, until it is released.",
             )
+            .body::<ReasonBody>()
             .errors(REFUSALS)
             .example(json!({ "reason": "the winner asked us to wait" })),
         Route::post("/v1/awards/{id}/release", operator, release)
@@ -82,6 +83,7 @@ fn actions() -> Vec<Route> {
                 "Release award",
                 "Ends a hold that an operator or a date was to end: the award is delivered now.",
             )
+            .body::<ReasonBody>()
             .errors(REFUSALS)
             .example(json!({ "reason": "the winner is back" })),
         Route::post(
@@ -303,7 +305,8 @@ async fn hold(
     Names(id): Names<String>,
     JsonBody(body): JsonBody<ActionBody>,
 ) -> Result<Json<AwardDoc>, ApiError> {
-    act(&app, &caller, &id, Action::Hold, body.reason).await
+    let why = input::needed_reason(body.reason)?;
+    act(&app, &caller, &id, Action::Hold, Some(why)).await
 }
 
 async fn release(
@@ -312,7 +315,8 @@ async fn release(
     Names(id): Names<String>,
     JsonBody(body): JsonBody<ActionBody>,
 ) -> Result<Json<AwardDoc>, ApiError> {
-    act(&app, &caller, &id, Action::Release, body.reason).await
+    let why = input::needed_reason(body.reason)?;
+    act(&app, &caller, &id, Action::Release, Some(why)).await
 }
 
 async fn confirm(
@@ -321,9 +325,13 @@ async fn confirm(
     Names(id): Names<String>,
     JsonBody(body): JsonBody<ConfirmBody>,
 ) -> Result<Json<AwardDoc>, ApiError> {
-    if caller.role() == Some(Role::Deliverer) {
+    // To the service that delivers, confirming is its work; to others it is an override.
+    let why = if caller.role() == Some(Role::Deliverer) {
         visible(&app, &caller, &id).await?;
-    }
+        body.reason
+    } else {
+        Some(input::needed_reason(body.reason)?)
+    };
     if body
         .receipt
         .as_ref()
@@ -341,7 +349,7 @@ async fn confirm(
         Action::Confirm {
             receipt: body.receipt,
         },
-        body.reason,
+        why,
     )
     .await
 }
@@ -362,12 +370,13 @@ async fn cancel(
         }
         Some(OutcomeWord::NotDelivered) | None => body.return_stock,
     };
+    let why = input::needed_reason(body.reason)?;
     act(
         &app,
         &caller,
         &id,
         Action::Cancel { return_stock },
-        body.reason,
+        Some(why),
     )
     .await
 }

@@ -187,7 +187,7 @@ async fn warnings(app: &App, file: &CampaignFile) -> StoreResult<Vec<String>> {
         .code_stats(&file.campaign.slug)
         .await?
         .unwrap_or_default();
-    let endpoints = app.store().endpoint_list().await?;
+    let endpoints = app.store().endpoint_list(app.now()).await?;
     let mut warnings = Vec::new();
     for prize in &file.prize {
         let stats = codes.iter().find(|it| it.prize == prize.slug);

@@ -54,7 +54,7 @@ pub(super) fn routes() -> Vec<Route> {
             "Requeue dead letters",
             "Puts awards back on the path: those of `ids` at once, or all that match `filter` as an \
              operation. One whose outcome is unknown is left, unless `outcome` says \
-             `not-delivered`.",
+             `not-delivered`. With `ids` a `reason` is needed, unless it only counts.",
         )
         .scoped(Scope::OfHandler)
         .answers::<RequeuedDoc>(200)
@@ -186,6 +186,9 @@ async fn requeue(
             "name ids, or a filter; an empty filter matches all",
         )),
         (ids, None) => {
+            if by.reason.is_none() && !body.dry_run {
+                input::needed_reason(None)?;
+            }
             let asked = Asked {
                 by,
                 not_delivered,

@@ -61,7 +61,7 @@ async fn check(app: &App, scope: &PauseScope) -> Result<(), ApiError> {
         (None, None) => {}
     }
     match &scope.endpoint {
-        Some(name) if app.store().endpoint_show(name).await?.is_none() => {
+        Some(name) if app.store().endpoint_show(name, app.now()).await?.is_none() => {
             Err(Code::EndpointNotFound.into())
         }
         Some(_) | None => Ok(()),

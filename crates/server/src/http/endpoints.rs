@@ -1,28 +1,34 @@
 //! Endpoints: the outside services that deliver awards of kind webhook. A secret
 //! is shown once, when the server made it, and never again.
 
+mod rotate;
+mod test_call;
+
 use super::Route;
 use super::auth::{Access, Caller};
 use super::cursor::Turn;
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
-use crate::api::{ActionBody, EndpointFact, EndpointPutDoc, Page, PageQuery};
+use crate::api::{ActionBody, EndpointFact, EndpointPutDoc, EndpointRotatedDoc, Page, PageQuery};
 use crate::app::App;
-use crate::random;
 use axum::Json;
 use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rotate::{SECRET_PREFIX, new_secret, rotate, secrets_full};
 use serde_json::json;
+use test_call::test;
 use tombola_core::endpoint::EndpointSpec;
-use tombola_core::ports::{Catalog, Role};
+use tombola_core::ports::{Catalog, PutEndpoint, Role};
 use tombola_core::reason::HoldReason;
 
 const READERS: Access = Access::of(&[Role::Operator, Role::Auditor]);
-/// What a secret of Standard Webhooks begins with.
-const SECRET_PREFIX: &str = "whsec_";
 
 pub(super) fn routes() -> Vec<Route> {
+    [defined(), acts()].into_iter().flatten().collect()
+}
+
+fn defined() -> Vec<Route> {
     vec![
         Route::get("/v1/endpoints", READERS, list).about(
             "List endpoints",
@@ -35,14 +41,45 @@ pub(super) fn routes() -> Vec<Route> {
             .about(
                 "Put endpoint",
                 "Makes or changes an endpoint. Without `secret` the one that is kept stays, or one \
-                 is made and shown this once.",
+                 is made and shown this once. Another `secret` signs from now on, and the one before \
+                 beside it for 24 hours.",
             )
-            .errors(&[Code::InvalidEndpoint])
+            .errors(&[Code::InvalidEndpoint, Code::EndpointSecretsFull])
             .example(json!({
                 "name": "coupon-service", "url": "https://coupons.example/awards",
                 "idempotent": true, "conflict_means_delivered": true, "timeout": "10s",
                 "concurrency": 16, "rate": "50/s"
             })),
+    ]
+}
+
+fn acts() -> Vec<Route> {
+    vec![
+        Route::post(
+            "/v1/endpoints/{name}/test",
+            Access::of(&[Role::Operator]),
+            test,
+        )
+        .about(
+            "Test endpoint",
+            "Makes one signed call of type `endpoint.test`, also to a disabled endpoint, and says \
+             what came back and what to do about it. It delivers nothing, and nothing of it counts \
+             for the breaker.",
+        )
+        .errors(&[Code::EndpointNotFound, Code::EndpointBusy]),
+        Route::post(
+            "/v1/endpoints/{name}/rotate-secret",
+            Access::of(&[]),
+            rotate,
+        )
+        .about(
+            "Rotate endpoint secret",
+            "Makes a new secret and shows it this once. It signs from now on; those before it sign \
+             as well until the `overlap` is over, so that the receiver changes its own in between.",
+        )
+        .answers::<EndpointRotatedDoc>(200)
+        .errors(&[Code::EndpointNotFound, Code::EndpointSecretsFull])
+        .example(json!({ "reason": "once a year", "overlap": "48h" })),
         Route::post(
             "/v1/endpoints/{name}/enable",
             Access::of(&[Role::Operator]),
@@ -73,13 +110,13 @@ async fn list(
     Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<EndpointFact>>, ApiError> {
     let turn = Turn::open("endpoints", &query, app.now())?;
-    let all = app.store().endpoint_list().await?;
+    let all = app.store().endpoint_list(app.now()).await?;
     Ok(Json(turn.answer(turn.page().cut(all, |it| it.lane))))
 }
 
 async fn find(app: &App, name: &str) -> Result<EndpointFact, ApiError> {
     app.store()
-        .endpoint_show(name)
+        .endpoint_show(name, app.now())
         .await?
         .ok_or_else(|| Code::EndpointNotFound.into())
 }
@@ -116,16 +153,20 @@ async fn put(
             "use whsec_ and the base64 of 24 to 64 bytes",
         ));
     }
-    let was_there = app.store().endpoint_show(&name).await?.is_some();
-    let new_secret = format!("{SECRET_PREFIX}{}", STANDARD.encode(random::bytes::<32>()));
+    let was_there = app.store().endpoint_show(&name, app.now()).await?.is_some();
+    let new_secret = new_secret();
     let is_made = !was_there && spec.secret.is_none();
     let put = app
         .store()
         .put_endpoint(spec, new_secret.clone(), caller.actor(None), app.now())
         .await?;
+    let put = match put {
+        PutEndpoint::Put(endpoint) => endpoint,
+        PutEndpoint::SecretsFull { ends_at } => return Err(secrets_full(ends_at)),
+    };
     app.endpoints_changed().await;
     // Only the secret that is in force: another request may have come first.
-    let is_in_force = put.secrets.first() == Some(&new_secret);
+    let is_in_force = put.secrets.first().is_some_and(|it| it.text == new_secret);
     let endpoint = find(&app, &name).await?;
     Ok(Json(EndpointPutDoc {
         endpoint,

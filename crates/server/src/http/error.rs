@@ -166,6 +166,13 @@ codes! {
     /// Another import of the same prize began meanwhile and took this one's place.
     /// Nothing of this one is left; send it again when the other is done.
     ImportReplaced = "import_replaced", CONFLICT, "Another import took its place";
+    /// An endpoint has as many secrets that sign as it may have, and none is dropped to
+    /// make room: a receiver may have no other. Wait until the first of them ends
+    /// (`ends_at`), or rotate with `"overlap":"0s"`, which ends all older ones now.
+    EndpointSecretsFull = "endpoint_secrets_full", CONFLICT, "No more secrets can sign";
+    /// A test call keeps the endpoint's `concurrency` and `rate`, and there was no turn
+    /// for it within 10 seconds. No call was made; try again.
+    EndpointBusy = "endpoint_busy", CONFLICT, "The endpoint has no turn for a test call";
     /// An endpoint's definition cannot be used; `errors` names the field.
     InvalidEndpoint = "invalid_endpoint", UNPROCESSABLE_ENTITY, "The endpoint cannot be used";
     /// Another backup is under way; one at a time. Send the request again later.

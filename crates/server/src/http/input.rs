@@ -317,6 +317,12 @@ pub(super) fn period(
     Ok((since, until))
 }
 
+/// The reason of an act that has to have one.
+pub(super) fn needed_reason(text: Option<String>) -> Result<String, ApiError> {
+    reason(text)?
+        .ok_or_else(|| ApiError::field("/reason", "say why; it goes into the operator log"))
+}
+
 /// How many rows a page has.
 pub(super) fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
     match limit {

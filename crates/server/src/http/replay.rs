@@ -8,6 +8,7 @@ use super::auth::{Caller, Who};
 use super::error::{ApiError, Code};
 use super::input;
 use crate::app::App;
+use crate::claim::ClaimKeys;
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request};
 use axum::http::request::Parts;
@@ -41,6 +42,19 @@ pub(super) enum KeyRule {
 /// the same bytes again from what the store answers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NotKept;
+
+/// Bytes that are a function of the request and of the secret, so that a repetition is
+/// shown the same and nothing of it is kept. One for each version of the secret, the
+/// newest first; `label` keeps one use apart from another.
+pub(super) fn derived(claims: &ClaimKeys, label: &str, request: &RequestKey) -> Vec<[u8; 32]> {
+    let mut bytes = Vec::new();
+    for part in [&request.client, &request.operation, &request.key] {
+        bytes.extend((part.len() as u64).to_be_bytes());
+        bytes.extend(part.as_bytes());
+    }
+    bytes.extend(request.fingerprint);
+    claims.derive(label, &bytes)
+}
 
 /// The key of a request whose body is known by its fingerprint.
 pub(super) fn request_key(

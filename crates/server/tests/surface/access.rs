@@ -41,6 +41,8 @@ POST /v1/campaigns/{campaign}/prizes/{prize}/stock   operator
 GET  /v1/endpoints                                   operator auditor
 GET  /v1/endpoints/{name}                            operator auditor
 PUT  /v1/endpoints/{name}
+POST /v1/endpoints/{name}/test                       operator
+POST /v1/endpoints/{name}/rotate-secret
 POST /v1/endpoints/{name}/enable                     operator
 POST /v1/endpoints/{name}/disable                    operator
 GET  /v1/dead-letters                                operator auditor
@@ -229,6 +231,10 @@ async fn key_for_some_campaigns_speaks_of_no_other_and_not_of_all() {
                 json!({ "name": "A", "lines": ["B"], "city": "C", "country": "NO" })
             }
             "/v1/awards/{id}/shipment" => json!({ "carrier": "A", "tracking": "B" }),
+            "/v1/awards/{id}/hold"
+            | "/v1/awards/{id}/release"
+            | "/v1/awards/{id}/confirm"
+            | "/v1/awards/{id}/cancel" => json!({ "reason": "try" }),
             "/v1/player-tokens" => json!({ "campaign": "fair", "user": "u1" }),
             "/v1/deliveries/pause" | "/v1/deliveries/resume" => json!({ "campaign": "fair" }),
             "/v1/dead-letters/requeue" | "/v1/awards/cancel" | "/v1/awards/release" => {

@@ -109,7 +109,7 @@ async fn reason_and_receipt_are_as_long_as_their_bounds_and_no_longer() {
         "/v1/awards/1/confirm",
         max,
         "/receipt",
-        |bytes| json!({ "receipt": text(bytes) }),
+        |bytes| json!({ "receipt": text(bytes), "reason": "seen" }),
     )
     .await;
 }
@@ -174,7 +174,7 @@ async fn requeue_names_as_many_ids_and_is_spread_as_long_as_the_bounds_and_no_mo
         path,
         limits::STEP_ROWS_MAX,
         "/ids",
-        |ids| json!({ "ids": (1..=ids).collect::<Vec<_>>() }),
+        |ids| json!({ "ids": (1..=ids).collect::<Vec<_>>(), "reason": "mended" }),
     )
     .await;
     let max = usize::try_from(limits::REQUEUE_OVER_MAX.as_millis()).unwrap();
@@ -184,6 +184,21 @@ async fn requeue_names_as_many_ids_and_is_spread_as_long_as_the_bounds_and_no_mo
         max,
         "/over",
         |millis| json!({ "filter": {}, "over": format!("{millis}ms") }),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn overlap_of_a_rotation_is_as_long_as_the_bound_and_no_longer() {
+    let world = World::new().await;
+    let path = "/v1/endpoints/none/rotate-secret";
+    let max = usize::try_from(limits::SECRET_OVERLAP_MAX.as_secs()).unwrap();
+    assert_bound(
+        &world,
+        path,
+        max,
+        "/overlap",
+        |seconds| json!({ "reason": "yearly", "overlap": format!("{seconds}s") }),
     )
     .await;
 }

@@ -29,7 +29,7 @@ fn lossy_way(to: String) -> String {
 }
 
 /// A message with the length that its head tells.
-fn whole(stream: &mut TcpStream, begins: &str) -> Vec<u8> {
+pub(crate) fn whole(stream: &mut TcpStream, begins: &str) -> Vec<u8> {
     let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
     loop {
         let text = String::from_utf8_lossy(&bytes).to_lowercase();

@@ -5,6 +5,7 @@
 //! the answers anew; `cargo xtask codegen` then puts them into the document.
 
 use crate::document::{Operation, operations};
+use crate::endpoints::Receiver;
 use crate::world::{Answer, JSON, World};
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -158,12 +159,14 @@ fn fit_to_be_shown(name: &str, value: Value) -> Value {
             "key" => "tmb_…".into(),
             "claim_token" => "tmc_…".into(),
             "new_secret" => "whsec_…".into(),
+            "webhook_id" => "test-k3v7qz2mhd5a".into(),
             "origin" => "1f0c7d3e-6d0e-4c5a-9a3e-2b8f5f0f8a11".into(),
             _ if tombola_core::Timestamp::parse(&text).is_some() => {
                 "2026-02-10T08:30:00.000000Z".into()
             }
             _ => text.into(),
         },
+        Value::Number(_) if name == "took_ms" => 12.into(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }
@@ -305,9 +308,11 @@ async fn operate(play: &mut Play) {
         "resume_deliveries",
         "disable_endpoint",
         "enable_endpoint",
+        "rotate_endpoint_secret",
     ] {
         play.example(id).await;
     }
+    test_an_endpoint(play).await;
     keep_a_message(play).await;
     play.example_of("show_dead_message", "m1").await;
     play.example_of("dismiss_dead_letter", "m1").await;
@@ -326,6 +331,19 @@ async fn operate(play: &mut Play) {
     ] {
         play.example(id).await;
     }
+}
+
+/// One whose receiver is there.
+async fn test_an_endpoint(play: &mut Play) {
+    let receiver = Receiver::of(204);
+    let spec = json!({
+        "name": "coupon-service", "url": receiver.url, "idempotent": true, "allow_private": true
+    });
+    let path = "/v1/endpoints/coupon-service";
+    let spec = spec.to_string();
+    let put = play.world.send("PUT", path, &[JSON], &spec);
+    assert_eq!(put.await.status, StatusCode::OK);
+    play.example_of("test_endpoint", "coupon-service").await;
 }
 
 /// One that no worker of ours wrote.

@@ -27,6 +27,8 @@ mod document;
 #[cfg(test)]
 mod draws;
 #[cfg(test)]
+mod endpoints;
+#[cfg(test)]
 mod examples;
 mod lists;
 #[cfg(test)]
@@ -45,5 +47,7 @@ mod schema;
 mod secrets;
 #[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod standard_webhooks;
 #[cfg(test)]
 mod world;

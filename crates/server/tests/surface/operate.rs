@@ -139,13 +139,60 @@ async fn requeue_of_single_awards_under_one_key_puts_back_each_of_them() {
     let awards = coins(&world, 3).await;
     give_up(&world, &awards, 1).await;
     let headers = [JSON, ("idempotency-key", "request-1")];
-    let body = json!({ "ids": awards }).to_string();
+    let body = json!({ "ids": awards, "reason": "mended" }).to_string();
     for _ in 0..2 {
         let done = world
             .send("POST", "/v1/dead-letters/requeue", &headers, &body)
             .await;
         assert_eq!(done.json()["requeued"], 3, "{done:?}");
     }
+}
+
+#[tokio::test]
+async fn service_that_delivers_confirms_its_work_without_a_reason_and_an_operator_gives_one() {
+    let world = World::new().await;
+    world
+        .apply(&POINTS.replace("points\"\npoints = 10", "external\""))
+        .await;
+    world.start("coins").await;
+    let award = award_of(&drawn(&world, "coins", "u1", "draw-0001").await);
+    let confirm = format!("/v1/awards/{award}/confirm");
+    let receipt = json!({ "receipt": "seat 5" });
+    let operator = world.key("operator", "ann").await;
+    let silent = world.send_with(&operator, "POST", &confirm, &receipt).await;
+    assert_eq!(silent.code(), "invalid_body", "{silent:?}");
+    let service = world.key("deliverer", "seats").await;
+    let done = world.send_with(&service, "POST", &confirm, &receipt).await;
+    assert_eq!(done.json()["state"], "delivered", "{done:?}");
+}
+
+/// Aim: the operator log says why, of every act that overrides the course of an award.
+#[tokio::test]
+async fn override_of_an_award_without_a_reason_is_refused_and_changes_nothing() {
+    let world = World::new().await;
+    let award = coins(&world, 1).await[0];
+    let shown = async || world.get(&format!("/v1/awards/{award}")).await.json();
+    let before = shown().await;
+    for act in ["hold", "release", "confirm", "cancel"] {
+        let path = format!("/v1/awards/{award}/{act}");
+        for body in [json!({}), json!({ "reason": "  " })] {
+            let refused = world.post(&path, &body).await;
+            assert_eq!(refused.code(), "invalid_body", "{act} {body}");
+            assert_eq!(refused.json()["errors"][0]["pointer"], "/reason");
+        }
+    }
+    assert_eq!(shown().await, before);
+    give_up(&world, &[award], 1).await;
+    let requeue = "/v1/dead-letters/requeue";
+    let silent = world.post(requeue, &json!({ "ids": [award] })).await;
+    assert_eq!(silent.code(), "invalid_body", "{silent:?}");
+    let counted = json!({ "ids": [award], "dry_run": true });
+    assert_eq!(world.post(requeue, &counted).await.json()["requeued"], 1);
+    let why = json!({ "ids": [award], "reason": "the broker is mended" });
+    assert_eq!(world.post(requeue, &why).await.json()["requeued"], 1);
+    let log = format!("/v1/log?award={award}");
+    let line = world.get(&log).await.json()["items"][0].clone();
+    assert_eq!(line["reason"], "the broker is mended");
 }
 
 #[tokio::test]
@@ -366,7 +413,7 @@ async fn dismissed_dead_letter_is_off_the_list_until_it_dies_again() {
         let answer = world.post(&dismiss(id), &why).await;
         assert_eq!(answer.code(), "dead_letter_not_found", "{id}");
     }
-    let requeue = json!({ "ids": [awards[0]] });
+    let requeue = json!({ "ids": [awards[0]], "reason": "once more" });
     world.post("/v1/dead-letters/requeue", &requeue).await;
     give_up(&world, &awards[..1], 3).await;
     assert_eq!(listed().await.as_array().unwrap().len(), 2);

@@ -33,6 +33,14 @@ const NOT_REACHED: &[(Code, &str)] = &[
         Code::SecondPersonNeeded,
         "a setting, see `second_person_has_to_approve_where_the_config_says_so`",
     ),
+    (
+        Code::EndpointSecretsFull,
+        "see `rotation_beyond_the_bound_tells_when_there_is_room_and_0s_ends_all_older_ones`",
+    ),
+    (
+        Code::EndpointBusy,
+        "a test call while as many calls as the endpoint takes are under way",
+    ),
     (Code::BackupInProgress, "two backups at the same time"),
     (Code::NoSpace, "a disk that is nearly full"),
     (
@@ -449,23 +457,25 @@ async fn of_awards(seen: &mut Seen) {
     let id = webhook_award(seen).await;
     seen.post(
         &format!("/v1/awards/{id}/release"),
-        &json!({}),
+        &json!({ "reason": "try" }),
         Code::AwardState,
     )
     .await;
     let claim = claim(&seen.world, id).await;
     let path = format!("/v1/awards/{id}/cancel");
-    let body = seen.post(&path, &json!({}), Code::AwardDelivering).await;
+    let body = seen
+        .post(&path, &json!({ "reason": "try" }), Code::AwardDelivering)
+        .await;
     let lease_ends = Timestamp::parse(body["lease_ends"].as_str().unwrap());
     assert_eq!(lease_ends, Some(claim.lease_ends));
 
     record_unknown(&seen.world, &claim).await;
     let path = "/v1/dead-letters/requeue";
-    seen.post(path, &json!({ "ids": [id] }), Code::OutcomeUnknown)
-        .await;
+    let ids = json!({ "ids": [id], "reason": "mended" });
+    seen.post(path, &ids, Code::OutcomeUnknown).await;
     let dry = json!({ "filter": {}, "dry_run": true });
     let dry = seen.world.post(path, &dry).await.json();
     assert_eq!((&dry["matched"], &dry["in_doubt"]), (&json!(1), &json!(1)));
-    let word = json!({ "ids": [id], "outcome": "not-delivered" });
+    let word = json!({ "ids": [id], "outcome": "not-delivered", "reason": "asked them" });
     assert_eq!(seen.world.post(path, &word).await.json()["requeued"], 1);
 }

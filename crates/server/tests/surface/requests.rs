@@ -45,10 +45,14 @@ fn requests(award: i64) -> Vec<(String, Value)> {
         (transitions, json!({ "to": "resume" })),
         (of_award("address"), address),
         (of_award("hold"), json!({ "reason": "look at it" })),
-        (of_award("release"), json!({})),
-        (of_award("cancel"), json!({ "return_stock": false })),
+        (of_award("release"), json!({ "reason": "looked at" })),
+        (of_award("cancel"), json!({ "reason": "withdrawn" })),
         ("/v1/endpoints/shop/disable".into(), json!({})),
         ("/v1/endpoints/shop/enable".into(), json!({})),
+        (
+            "/v1/endpoints/shop/rotate-secret".into(),
+            json!({ "reason": "yearly" }),
+        ),
         ("/v1/deliveries/pause".into(), json!({ "campaign": "fair" })),
         (
             "/v1/deliveries/resume".into(),
@@ -115,12 +119,13 @@ async fn every_act_that_comes_again_has_one_effect_and_the_same_bytes_after_a_re
 async fn a_key_that_comes_with_another_body_is_refused_and_another_address_is_another_request() {
     let (world, award) = ready().await;
     let hold = format!("/v1/awards/{award}/hold");
-    let held = post(&world, &hold, "request-1", &json!({})).await;
+    let why = json!({ "reason": "look at it" });
+    let held = post(&world, &hold, "request-1", &why).await;
     assert_eq!(held.status, StatusCode::OK, "{held:?}");
     let other = post(&world, &hold, "request-1", &json!({ "reason": "other" })).await;
     assert_eq!(other.code(), "request_key_reused");
     let release = format!("/v1/awards/{award}/release");
-    let released = post(&world, &release, "request-1", &json!({})).await;
+    let released = post(&world, &release, "request-1", &why).await;
     assert_eq!(released.json()["state"], "pending", "{released:?}");
 }
 
@@ -128,11 +133,12 @@ async fn a_key_that_comes_with_another_body_is_refused_and_another_address_is_an
 async fn what_was_refused_may_be_tried_again_under_its_key() {
     let (world, award) = ready().await;
     let release = format!("/v1/awards/{award}/release");
-    let refused = post(&world, &release, "request-1", &json!({})).await;
+    let why = json!({ "reason": "looked at" });
+    let refused = post(&world, &release, "request-1", &why).await;
     assert_eq!(refused.code(), "award_state", "{refused:?}");
     let hold = format!("/v1/awards/{award}/hold");
-    assert_eq!(world.post(&hold, &json!({})).await.status, StatusCode::OK);
-    let released = post(&world, &release, "request-1", &json!({})).await;
+    assert_eq!(world.post(&hold, &why).await.status, StatusCode::OK);
+    let released = post(&world, &release, "request-1", &why).await;
     assert_eq!(released.status, StatusCode::OK, "{released:?}");
 }
 

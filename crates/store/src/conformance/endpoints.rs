@@ -1,7 +1,12 @@
-//! Endpoints: a lane is given once, a secret is kept.
+//! Endpoints: a lane is given once, a secret is kept, and what took its place signs
+//! beside it until it ends.
 
-use super::world::{World, actor, ok};
+use super::world::{World, actor, days, ok};
+use std::time::Duration;
+use tombola_core::Timestamp;
 use tombola_core::endpoint::{Endpoint, EndpointSpec};
+use tombola_core::limits::{ENDPOINT_SECRETS_MAX, SECRET_OVERLAP};
+use tombola_core::ports::{NewSecret, PutEndpoint, SecretRotated};
 
 fn spec(name: &str, secret: Option<&str>) -> EndpointSpec {
     EndpointSpec {
@@ -18,9 +23,31 @@ fn spec(name: &str, secret: Option<&str>) -> EndpointSpec {
 }
 
 async fn put(w: &World, spec: EndpointSpec, new_secret: &str) -> Endpoint {
+    let put = w
+        .store()
+        .put_endpoint(spec, new_secret.to_owned(), actor(), w.now());
+    match ok(put.await) {
+        PutEndpoint::Put(endpoint) => endpoint,
+        full @ PutEndpoint::SecretsFull { .. } => panic!("{full:?}"),
+    }
+}
+
+async fn rotate(w: &World, secret: &str, overlap: Duration) -> SecretRotated {
+    let secret = NewSecret {
+        text: secret.to_owned(),
+        hash: [7; 32],
+        overlap,
+    };
     ok(w.store()
-        .put_endpoint(spec, new_secret.to_owned(), actor(), w.now())
+        .rotate_secret("coupons", secret, actor(), w.now())
         .await)
+}
+
+fn rotated(older_end_at: &[Timestamp]) -> SecretRotated {
+    SecretRotated::Rotated {
+        hash: [7; 32],
+        older_end_at: older_end_at.to_vec(),
+    }
 }
 
 async fn kept(w: &World, lane: i64) -> Endpoint {
@@ -36,7 +63,7 @@ pub(super) async fn an_endpoint_is_kept_as_it_was_put(w: &World) {
         (endpoint.name.as_str(), endpoint.is_enabled),
         ("coupons", true)
     );
-    assert_eq!(endpoint.secrets, ["whsec_new"]);
+    assert_eq!(endpoint.secrets_at(w.now()), ["whsec_new"]);
     assert!(endpoint.is_idempotent && endpoint.conflict_means_delivered);
     assert!(kept(w, endpoint.lane).await == endpoint);
 }
@@ -56,7 +83,7 @@ pub(super) async fn an_endpoint_keeps_its_lane_its_secret_and_its_state(w: &Worl
     };
     let second = put(w, changed, "whsec_three").await;
     assert_eq!((second.lane, second.is_enabled), (first.lane, false));
-    assert_eq!(second.secrets, ["whsec_one"]);
+    assert_eq!(second.secrets_at(w.now()), ["whsec_one"]);
     assert_eq!((second.concurrency, second.is_idempotent), (3, false));
     assert_eq!(ok(w.store().endpoints().await).len(), 2);
 }
@@ -64,9 +91,86 @@ pub(super) async fn an_endpoint_keeps_its_lane_its_secret_and_its_state(w: &Worl
 pub(super) async fn a_new_secret_signs_beside_the_one_before(w: &World) {
     put(w, spec("coupons", Some("whsec_one")), "whsec_x").await;
     let rotated = put(w, spec("coupons", Some("whsec_two")), "whsec_x").await;
-    assert_eq!(rotated.secrets, ["whsec_two", "whsec_one"]);
+    assert_eq!(rotated.secrets_at(w.now()), ["whsec_two", "whsec_one"]);
     let again = put(w, spec("coupons", Some("whsec_two")), "whsec_x").await;
-    assert_eq!(again.secrets, ["whsec_two", "whsec_one"]);
+    assert_eq!(again.secrets_at(w.now()), ["whsec_two", "whsec_one"]);
+    let over = w.now().plus(SECRET_OVERLAP);
+    assert_eq!(again.secrets_at(over), ["whsec_two"]);
+}
+
+pub(super) async fn a_rotated_secret_signs_until_the_end_that_was_told(w: &World) {
+    let lane = put(w, spec("coupons", None), "whsec_one").await.lane;
+    let first_end = w.now().plus(days(2));
+    assert_eq!(rotate(w, "whsec_two", days(2)).await, rotated(&[first_end]));
+    w.advance(days(1));
+    let second_end = w.now().plus(days(2));
+    assert_eq!(
+        rotate(w, "whsec_three", days(2)).await,
+        rotated(&[second_end, first_end])
+    );
+    let endpoint = kept(w, lane).await;
+    let all = ["whsec_three", "whsec_two", "whsec_one"];
+    assert_eq!(endpoint.secrets_at(w.now()), all);
+    assert_eq!(endpoint.secrets_at(first_end), all[..2]);
+    assert_eq!(endpoint.secrets_at(second_end), all[..1]);
+}
+
+pub(super) async fn a_rotation_without_an_overlap_ends_every_older_secret_now(w: &World) {
+    let lane = put(w, spec("coupons", None), "whsec_one").await.lane;
+    rotate(w, "whsec_two", days(1)).await;
+    assert_eq!(rotate(w, "whsec_three", Duration::ZERO).await, rotated(&[]));
+    let endpoint = kept(w, lane).await;
+    assert_eq!(endpoint.secrets.len(), 1, "the others are deleted");
+    assert_eq!(endpoint.secrets_at(w.now()), ["whsec_three"]);
+}
+
+pub(super) async fn a_secret_beyond_the_bound_is_refused_and_changes_nothing(w: &World) {
+    let lane = put(w, spec("coupons", None), "whsec_0").await.lane;
+    for n in 1..ENDPOINT_SECRETS_MAX {
+        rotate(w, &format!("whsec_{n}"), days(1)).await;
+    }
+    let (before, ends_at) = (kept(w, lane).await, w.now().plus(days(1)));
+    let lines = w.bench().operator_lines().await;
+    assert_eq!(
+        rotate(w, "whsec_more", days(1)).await,
+        SecretRotated::SecretsFull { ends_at }
+    );
+    let more = spec("coupons", Some("whsec_more"));
+    let refused = w
+        .store()
+        .put_endpoint(more, String::new(), actor(), w.now());
+    assert_eq!(ok(refused.await), PutEndpoint::SecretsFull { ends_at });
+    assert!(kept(w, lane).await == before);
+    assert_eq!(w.bench().operator_lines().await, lines);
+    w.advance(days(1));
+    rotate(w, "whsec_more", days(1)).await;
+    let secrets = kept(w, lane).await.secrets;
+    assert_eq!(secrets.len(), 2, "those that ended made room");
+}
+
+pub(super) async fn a_secret_that_has_ended_is_deleted(w: &World) {
+    let lane = put(w, spec("coupons", None), "whsec_one").await.lane;
+    rotate(w, "whsec_two", days(1)).await;
+    assert_eq!(ok(w.store().end_secrets(w.now()).await), 0);
+    assert_eq!(kept(w, lane).await.secrets.len(), 2);
+    w.advance(days(1));
+    assert_eq!(ok(w.store().end_secrets(w.now()).await), 1);
+    assert_eq!(kept(w, lane).await.secrets.len(), 1);
+    assert_eq!(ok(w.store().end_secrets(w.now()).await), 0);
+}
+
+pub(super) async fn a_secret_is_rotated_for_an_endpoint_that_is_there(w: &World) {
+    put(w, spec("others", None), "whsec_one").await;
+    let lines = w.bench().operator_lines().await;
+    assert_eq!(
+        rotate(w, "whsec_two", days(1)).await,
+        SecretRotated::NotFound
+    );
+    assert_eq!(w.bench().operator_lines().await, lines);
+    put(w, spec("coupons", None), "whsec_one").await;
+    let lines = w.bench().operator_lines().await;
+    rotate(w, "whsec_two", days(1)).await;
+    assert_eq!(w.bench().operator_lines().await, lines + 1);
 }
 
 pub(super) async fn an_endpoint_is_enabled_and_disabled(w: &World) {

@@ -307,6 +307,11 @@ macro_rules! conformance_list {
                 an_endpoint_is_kept_as_it_was_put
                 an_endpoint_keeps_its_lane_its_secret_and_its_state
                 a_new_secret_signs_beside_the_one_before
+                a_rotated_secret_signs_until_the_end_that_was_told
+                a_rotation_without_an_overlap_ends_every_older_secret_now
+                a_secret_beyond_the_bound_is_refused_and_changes_nothing
+                a_secret_that_has_ended_is_deleted
+                a_secret_is_rotated_for_an_endpoint_that_is_there
                 an_endpoint_is_enabled_and_disabled
                 a_wrong_endpoint_is_not_kept
             }
@@ -344,6 +349,7 @@ macro_rules! conformance_list {
                 a_request_that_changed_nothing_may_be_tried_again
                 each_act_under_a_key_happens_once
                 a_key_of_the_api_is_made_once_under_a_request_key
+                a_secret_is_rotated_once_under_a_request_key
                 the_first_answer_stands
                 a_request_without_an_effect_here_is_kept_by_its_answer
                 cleanup_removes_keys_that_are_older_than_their_retention

@@ -4,8 +4,8 @@
 use super::world::{PHYSICAL, PRIZE, TEXT, World, actor, days, ok, one_prize};
 use tombola_core::campaign::{Approval, Transition};
 use tombola_core::ports::{
-    Acted, Action, Actor, ApiKey, KeptAnswer, PauseScope, RequestKey, Role, StockChanged,
-    StoreError, Transitioned,
+    Acted, Action, Actor, ApiKey, KeptAnswer, NewSecret, PauseScope, RequestKey, Role,
+    StockChanged, StoreError, Transitioned,
 };
 
 fn request(operation: &str, key: &str) -> RequestKey {
@@ -159,6 +159,27 @@ pub(super) async fn a_key_of_the_api_is_made_once_under_a_request_key(w: &World)
     let first = ok(w.store().put_key(key(1), by()).await);
     assert_eq!(ok(w.store().put_key(key(2), by()).await), first);
     assert_eq!(ok(w.store().keys().await), [first]);
+}
+
+pub(super) async fn a_secret_is_rotated_once_under_a_request_key(w: &World) {
+    let lane = w.put_endpoint("coupons", true).await;
+    let rotate = async |text: &str, hash: u8| {
+        let secret = NewSecret {
+            text: text.to_owned(),
+            hash: [hash; 32],
+            overlap: days(1),
+        };
+        let by = under(request("POST rotate-secret", "key-00000001"));
+        ok(w.store()
+            .rotate_secret("coupons", secret, by, w.now())
+            .await)
+    };
+    let first = rotate("whsec_two", 2).await;
+    w.advance(days(2));
+    assert_eq!(rotate("whsec_other", 3).await, first);
+    let all = ok(w.store().endpoints().await);
+    let endpoint = all.iter().find(|it| it.lane == lane).expect("it is there");
+    assert_eq!(endpoint.secrets_at(w.now()), ["whsec_two"]);
 }
 
 pub(super) async fn the_first_answer_stands(w: &World) {

@@ -1,8 +1,9 @@
 //! Endpoints as people see them: never with their secrets.
 
 use super::column::{count, instant, odd};
+use crate::sqlite::endpoints::KeptSecrets;
 use crate::sqlite::error::OrStoreError as _;
-use crate::sqlite::{Shared, SqliteStore, endpoints};
+use crate::sqlite::{Shared, SqliteStore};
 use rusqlite::{Connection, Row};
 use serde::{Deserialize, Serialize};
 use tombola_core::Timestamp;
@@ -24,8 +25,11 @@ pub struct EndpointFact {
         schemars(with = "tombola_core::endpoint::EndpointSpec")
     )]
     pub spec: serde_json::Value,
-    /// Secrets that sign now: two during a rotation.
+    /// Secrets that sign now: the newest, and those before it that have not ended.
     pub secrets: u64,
+    /// Until when those before the newest sign, the newest of them first.
+    #[serde(default)]
+    pub older_secrets_end_at: Vec<Timestamp>,
     /// Why no call can be signed, where its secrets do not open.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub problem: Option<String>,
@@ -37,25 +41,28 @@ pub struct EndpointFact {
 
 impl SqliteStore {
     /// All endpoints by name.
-    pub async fn endpoint_list(&self) -> StoreResult<Vec<EndpointFact>> {
+    pub async fn endpoint_list(&self, now: Timestamp) -> StoreResult<Vec<EndpointFact>> {
         let shared = self.shared();
-        self.read(move |conn| list(conn, &shared)).await
+        self.read(move |conn| list(conn, &shared, now)).await
     }
 
     /// One endpoint; `None` if there is none of that name.
-    pub async fn endpoint_show(&self, name: &str) -> StoreResult<Option<EndpointFact>> {
-        let (name, shared) = (name.to_owned(), self.shared());
-        self.read(move |conn| Ok(list(conn, &shared)?.into_iter().find(|it| it.name == name)))
-            .await
+    pub async fn endpoint_show(
+        &self,
+        name: &str,
+        now: Timestamp,
+    ) -> StoreResult<Option<EndpointFact>> {
+        let all = self.endpoint_list(now).await?;
+        Ok(all.into_iter().find(|it| it.name == name))
     }
 }
 
-fn list(conn: &Connection, shared: &Shared) -> StoreResult<Vec<EndpointFact>> {
+fn list(conn: &Connection, shared: &Shared, now: Timestamp) -> StoreResult<Vec<EndpointFact>> {
     let mut statement = conn
         .prepare_cached(
             "SELECT name, lane, enabled, json_remove(spec, '$.secret'), updated_at,
                (SELECT count(*) FROM delivery v WHERE v.lane = e.lane AND v.due_at IS NOT NULL),
-               key_version, sealed
+               lane, key_version, sealed, secret_ends
              FROM endpoint e ORDER BY name",
         )
         .or_store()?;
@@ -63,9 +70,13 @@ fn list(conn: &Connection, shared: &Shared) -> StoreResult<Vec<EndpointFact>> {
     let mut list = Vec::new();
     while let Some(row) = rows.next().or_store()? {
         let mut it = fact(row).or_store()?;
-        let (version, sealed): (i32, Vec<u8>) = (row.get(6).or_store()?, row.get(7).or_store()?);
-        match endpoints::secrets(&shared.seals.now(), it.lane, version, &sealed) {
-            Ok(secrets) => it.secrets = secrets.len() as u64,
+        let kept = KeptSecrets::read(row, 6).or_store()?;
+        match kept.open(&shared.seals.now()) {
+            Ok(mut secrets) => {
+                secrets.retain(|it| it.signs_at(now));
+                it.secrets = secrets.len() as u64;
+                it.older_secrets_end_at = secrets.iter().filter_map(|it| it.ends_at).collect();
+            }
             Err(error @ StoreError::Sealed(_)) => it.problem = Some(error.to_string()),
             Err(error) => return Err(error),
         }
@@ -83,6 +94,7 @@ fn fact(row: &Row<'_>) -> rusqlite::Result<EndpointFact> {
         spec: serde_json::from_str(row.get_ref(3)?.as_str()?)
             .map_err(|error| odd(3, error.to_string()))?,
         secrets: 0,
+        older_secrets_end_at: Vec::new(),
         problem: None,
         updated_at: instant(row, 4)?,
         unfinished: count(row, 5)?,

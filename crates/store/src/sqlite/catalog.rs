@@ -22,8 +22,8 @@ use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::limits::STEP_ROWS_MAX;
 use tombola_core::ports::{
     Actor, ApiKey, Catalog, CodesAdded, ImportBegun, ImportFinished, ImportId, KeptAnswer,
-    KeptRequest, PutCampaign, RequestKey, Resealed, StockChanged, StoreError, StoreResult,
-    Transitioned,
+    KeptRequest, NewSecret, PutCampaign, PutEndpoint, RequestKey, Resealed, SecretRotated,
+    StockChanged, StoreError, StoreResult, Transitioned,
 };
 
 #[async_trait]
@@ -94,10 +94,34 @@ impl Catalog for SqliteStore {
         new_secret: String,
         by: Actor,
         now: Timestamp,
-    ) -> StoreResult<Endpoint> {
+    ) -> StoreResult<PutEndpoint> {
         let shared = self.shared();
         self.write(Priority::Other, 1, move |conn| {
             endpoints::put(conn, &shared.seals.now(), spec, new_secret, &by, now)
+        })
+        .await
+    }
+
+    async fn rotate_secret(
+        &self,
+        endpoint: &str,
+        secret: NewSecret,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<SecretRotated> {
+        let (name, shared) = (endpoint.to_owned(), self.shared());
+        self.write(Priority::Other, 1, move |conn| {
+            once(conn, &by, now, || {
+                endpoints::rotate_secret(conn, &shared.seals.now(), &name, secret, &by, now)
+            })
+        })
+        .await
+    }
+
+    async fn end_secrets(&self, now: Timestamp) -> StoreResult<u64> {
+        let shared = self.shared();
+        self.write(Priority::Other, STEP_ROWS_MAX, move |conn| {
+            endpoints::end_secrets(conn, &shared, now)
         })
         .await
     }

@@ -41,6 +41,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/sqlite/0006_lists.sql"),
     },
     Migration {
+        version: 7,
+        name: "secret_ends",
+        sql: include_str!("../../migrations/sqlite/0007_secret_ends.sql"),
+    },
+    Migration {
         version: 8,
         name: "kept_users",
         sql: include_str!("../../migrations/sqlite/0008_kept_users.sql"),

@@ -7,11 +7,13 @@ use tombola_core::Timestamp;
 use tombola_core::award::State;
 use tombola_core::campaign::{Approval, CampaignFile, Transition};
 use tombola_core::endpoint::{Endpoint, EndpointSpec};
+use tombola_core::limits::SECRET_OVERLAP;
 use tombola_core::ports::{
     Actor, ApiKey, Catalog, CodesAdded, ImportBegun, ImportFinished, ImportId, KeptAnswer,
-    KeptRequest, PutCampaign, RequestKey, Resealed, StockChanged, StoreError, StoreResult,
-    Transitioned,
+    KeptRequest, NewSecret, PutCampaign, PutEndpoint, RequestKey, Resealed, SecretRotated,
+    StockChanged, StoreError, StoreResult, Transitioned,
 };
+use tombola_core::signing::{SecretsFull, with_newest};
 
 #[async_trait::async_trait]
 impl Catalog for ModelStore {
@@ -72,7 +74,7 @@ impl Catalog for ModelStore {
         new_secret: String,
         by: Actor,
         now: Timestamp,
-    ) -> StoreResult<Endpoint> {
+    ) -> StoreResult<PutEndpoint> {
         let mut data = self.data();
         let lane = data.lane_of(&spec.name).unwrap_or_else(|| {
             data.endpoints
@@ -82,17 +84,16 @@ impl Catalog for ModelStore {
                 .unwrap_or_default()
                 + 1
         });
-        let (mut secrets, is_enabled) = data
+        let (kept, is_enabled) = data
             .endpoints
-            .remove(&lane)
-            .map_or((Vec::new(), true), |before| {
-                (before.secrets, before.is_enabled)
-            });
-        match &spec.secret {
-            Some(secret) if secrets.first() != Some(secret) => secrets.insert(0, secret.clone()),
-            None if secrets.is_empty() => secrets.push(new_secret),
-            Some(_) | None => {}
-        }
+            .get(&lane)
+            .map_or((Vec::new(), true), |it| (it.secrets.clone(), it.is_enabled));
+        let newest = kept.first().map(|it| it.text.clone());
+        let newest = spec.secret.clone().or(newest).unwrap_or(new_secret);
+        let secrets = match with_newest(kept, newest, SECRET_OVERLAP, now) {
+            Ok(secrets) => secrets,
+            Err(SecretsFull { ends_at }) => return Ok(PutEndpoint::SecretsFull { ends_at }),
+        };
         let row = EndpointRow {
             spec,
             secrets,
@@ -101,7 +102,45 @@ impl Catalog for ModelStore {
         let endpoint = checked(lane, &row)?;
         data.endpoints.insert(lane, row);
         data.log(&by, format!("endpoint put {}", endpoint.name), now);
-        Ok(endpoint)
+        Ok(PutEndpoint::Put(endpoint))
+    }
+
+    async fn rotate_secret(
+        &self,
+        endpoint: &str,
+        secret: NewSecret,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<SecretRotated> {
+        self.data().once(&by, now, |data| {
+            let lane = data.lane_of(endpoint);
+            let Some(row) = lane.and_then(|lane| data.endpoints.get_mut(&lane)) else {
+                return Ok(SecretRotated::NotFound);
+            };
+            let kept = row.secrets.clone();
+            match with_newest(kept, secret.text, secret.overlap, now) {
+                Ok(secrets) => row.secrets = secrets,
+                Err(SecretsFull { ends_at }) => {
+                    return Ok(SecretRotated::SecretsFull { ends_at });
+                }
+            }
+            let older_end_at = row.secrets.iter().filter_map(|it| it.ends_at).collect();
+            data.log(&by, format!("endpoint rotate-secret {endpoint}"), now);
+            Ok(SecretRotated::Rotated {
+                hash: secret.hash,
+                older_end_at,
+            })
+        })
+    }
+
+    async fn end_secrets(&self, now: Timestamp) -> StoreResult<u64> {
+        let mut ended = 0;
+        for row in self.data().endpoints.values_mut() {
+            let before = row.secrets.len();
+            row.secrets.retain(|it| it.signs_at(now));
+            ended += u64::from(row.secrets.len() < before);
+        }
+        Ok(ended)
     }
 
     async fn endpoints(&self) -> StoreResult<Vec<Endpoint>> {

@@ -10,6 +10,7 @@ use tombola_core::message::Message;
 use tombola_core::ports::{
     Actor, Address, ApiKey, Handoff, ImportId, KeptMessage, KeptRequest, Operation, PauseScope,
 };
+use tombola_core::signing::SigningSecret;
 use tombola_core::time::CivilDay;
 use tombola_core::{AwardId, DrawId, Timestamp};
 
@@ -227,7 +228,7 @@ pub(super) struct PointsEntry {
 pub(super) struct EndpointRow {
     pub(super) spec: EndpointSpec,
     /// The newest first.
-    pub(super) secrets: Vec<String>,
+    pub(super) secrets: Vec<SigningSecret>,
     pub(super) is_enabled: bool,
 }
 

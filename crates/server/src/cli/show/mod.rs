@@ -17,7 +17,8 @@ pub(super) use secret::{SECRET_HEAD, secret_notes, secret_row};
 pub(super) use user::{OPERATION_HEAD, kept_message, operation_row, points, user};
 
 use crate::api::{
-    AwardDoc, AwardFact, CodeFact, DeadLetterFact, DrawDoc, EndpointFact, KeyDoc, LogFact,
+    AwardDoc, AwardFact, CodeFact, DeadLetterFact, DrawDoc, EndpointFact, EndpointTestDoc, KeyDoc,
+    LogFact,
 };
 use tombola_core::Timestamp;
 use tombola_core::campaign::Kind;
@@ -179,6 +180,8 @@ pub(super) fn endpoint(it: &EndpointFact) -> String {
             it.unfinished, it.secrets
         ),
     ];
+    let ends = it.older_secrets_end_at.iter();
+    lines.extend(ends.map(|end| format!("  an older secret signs until {end}")));
     lines.extend(
         it.problem
             .iter()
@@ -192,6 +195,18 @@ pub(super) fn endpoint(it: &EndpointFact) -> String {
         .filter(|(name, _)| *name != "name");
     lines.extend(fields.map(|(name, value)| format!("  {name}: {value}")));
     lines.join("\n")
+}
+
+pub(super) fn endpoint_test(it: &EndpointTestDoc) -> String {
+    let answered = it.status.map_or_else(
+        || text(it.error.as_deref()),
+        |status| format!("HTTP {status}"),
+    );
+    let (name, took, id) = (&it.endpoint, it.took_ms, &it.webhook_id);
+    format!(
+        "{name}: {answered} after {took} ms, to an award: {} (webhook-id {id})",
+        it.decision
+    )
 }
 
 pub(super) fn key_row(it: &KeyDoc) -> Vec<String> {

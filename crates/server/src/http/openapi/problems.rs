@@ -114,6 +114,10 @@ pub(super) fn schema() -> Value {
                 "type": "string", "format": "date-time",
                 "description": "`award_delivering`: when to try again.",
             },
+            "ends_at": {
+                "type": "string", "format": "date-time",
+                "description": "`endpoint_secrets_full`: when there is room for one more.",
+            },
             "problems": {
                 "type": "array", "items": { "type": "string" },
                 "description": "`campaign_not_ready`: what is missing, each with its mend.",

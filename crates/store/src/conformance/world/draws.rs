@@ -54,11 +54,9 @@ impl World {
             allow_private: false,
         };
         let secret = "whsec_bmV2ZXIgdG9sZA==".to_owned();
-        ok(self
-            .store()
-            .put_endpoint(spec, secret, actor(), self.now())
-            .await)
-        .lane
+        let put = self.store().put_endpoint(spec, secret, actor(), self.now());
+        let endpoint = ok(put.await).endpoint();
+        endpoint.expect("a secret alone has room").lane
     }
 
     /// One request of a batch of its own.

@@ -146,7 +146,7 @@ async fn what_is_not_there_is_none() {
     assert_eq!(it.store.draw_show(DrawId(4711)).await.unwrap(), None);
     assert_eq!(it.store.kept_message_show(9).await.unwrap(), None);
     assert_eq!(it.store.code_stats("none").await.unwrap(), None);
-    assert_eq!(it.store.endpoint_show("none").await.unwrap(), None);
+    assert_eq!(it.store.endpoint_show("none", NOW).await.unwrap(), None);
     assert_eq!(it.store.user_show("none", "ann", NOW).await.unwrap(), None);
     assert_eq!(it.store.campaign_show("none", NOW).await.unwrap(), None);
 }

@@ -190,7 +190,7 @@ async fn gauges_count_every_state_and_reason_from_zero() {
 async fn endpoint_shows_what_waits_for_it() {
     let it = Fixture::fair().await;
     it.win("ann", HOOK).await;
-    let shown = it.store.endpoint_show("keen").await.unwrap().unwrap();
+    let shown = it.store.endpoint_show("keen", NOW).await.unwrap().unwrap();
     assert_eq!(
         (
             shown.lane,
@@ -202,7 +202,7 @@ async fn endpoint_shows_what_waits_for_it() {
     );
     assert_eq!(shown.spec["idempotent"], true);
     assert_eq!(
-        it.store.endpoints().await.unwrap()[0].secrets,
+        it.store.endpoints().await.unwrap()[0].secrets_at(NOW),
         ["whsec_secret"]
     );
 }

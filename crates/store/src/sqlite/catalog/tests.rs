@@ -7,8 +7,8 @@ use tombola_core::Timestamp;
 use tombola_core::award::{Mark, Position};
 use tombola_core::campaign::{Approval, CampaignState, Transition};
 use tombola_core::ports::{
-    AwardPath as _, Catalog as _, KeptMessage, MarkOf, PutCampaign, StockChanged, StoreError,
-    Transitioned,
+    AwardPath as _, Catalog as _, KeptMessage, MarkOf, PutCampaign, PutEndpoint, StockChanged,
+    StoreError, Transitioned,
 };
 use tombola_core::reason::KeptReason;
 
@@ -89,6 +89,8 @@ async fn start_names_everything_that_is_missing_and_its_mend() {
         .store
         .put_endpoint(endpoint("keen"), "whsec_a".to_owned(), actor(), NOW)
         .await
+        .unwrap()
+        .endpoint()
         .unwrap()
         .lane;
     it.store
@@ -177,25 +179,65 @@ async fn secret_of_an_endpoint_is_in_no_spec_and_in_no_log() {
         it.number("SELECT count(*) FROM operator_log WHERE subject LIKE '%whsec%'"),
         0
     );
-    let shown = serde_json::to_string(&it.store.endpoint_list().await.unwrap()).unwrap();
+    let shown = serde_json::to_string(&it.store.endpoint_list(NOW).await.unwrap()).unwrap();
     assert!(!shown.contains("whsec"), "{shown}");
 }
 
+/// Puts the endpoint with that secret.
+async fn put_secret(it: &Fixture, secret: &str, now: Timestamp) -> PutEndpoint {
+    let mut spec = endpoint("keen");
+    spec.secret = Some(secret.to_owned());
+    let put = it.store.put_endpoint(spec, String::new(), actor(), now);
+    put.await.unwrap()
+}
+
 #[tokio::test]
-async fn no_more_than_two_secrets_sign() {
+async fn secret_that_ended_is_in_no_row_and_the_ends_of_the_others_stay() {
     let it = Fixture::new();
-    for secret in ["whsec_1", "whsec_2", "whsec_3", "whsec_2"] {
-        let mut spec = endpoint("keen");
-        spec.secret = Some(secret.to_owned());
-        it.store
-            .put_endpoint(spec, "whsec_new".to_owned(), actor(), NOW)
-            .await
-            .unwrap();
-    }
+    put_secret(&it, "whsec_1", NOW).await;
+    put_secret(&it, "whsec_2", NOW).await;
+    let later = Timestamp(LATER.0 - 1);
+    put_secret(&it, "whsec_3", later).await;
+    let kept = || it.text("SELECT CAST(sealed AS TEXT) || secret_ends FROM endpoint");
+    let (first, second) = (LATER.0, LATER.0 - 1 + 86_400_000_000);
+    let all = format!(r#"["whsec_3","whsec_2","whsec_1"][{second},{first}]"#);
+    assert_eq!(it.store.end_secrets(later).await.unwrap(), 0);
+    assert_eq!(kept(), all);
+    assert_eq!(it.store.end_secrets(LATER).await.unwrap(), 1);
+    assert_eq!(kept(), format!(r#"["whsec_3","whsec_2"][{second}]"#));
+    let shown = it
+        .store
+        .endpoint_show("keen", LATER)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
-        it.text("SELECT CAST(sealed AS TEXT) FROM endpoint"),
-        r#"["whsec_2","whsec_3"]"#
+        (shown.secrets, shown.older_secrets_end_at),
+        (2, vec![Timestamp(second)])
     );
+}
+
+#[tokio::test]
+async fn endpoint_is_shown_without_a_secret_that_ended_before_its_bytes_are_deleted() {
+    let it = Fixture::new();
+    put_secret(&it, "whsec_1", NOW).await;
+    put_secret(&it, "whsec_2", NOW).await;
+    for (now, secrets, ends) in [(NOW, 2, vec![LATER]), (LATER, 1, vec![])] {
+        let shown = it.store.endpoint_show("keen", now).await.unwrap().unwrap();
+        assert_eq!((shown.secrets, shown.older_secrets_end_at), (secrets, ends));
+    }
+}
+
+#[tokio::test]
+async fn end_without_its_secret_as_the_migration_leaves_it_is_taken_away() {
+    let it = Fixture::new();
+    put_secret(&it, "whsec_1", NOW).await;
+    let set = format!("UPDATE endpoint SET secret_ends = '[{}]'", LATER.0);
+    it.shell().execute(&set, []).unwrap();
+    let all = it.store.endpoints().await.unwrap();
+    assert_eq!(all[0].secrets_at(NOW), ["whsec_1"]);
+    assert_eq!(it.store.end_secrets(LATER).await.unwrap(), 1);
+    assert_eq!(it.text("SELECT secret_ends FROM endpoint"), "[]");
 }
 
 /// A day after [`NOW`].

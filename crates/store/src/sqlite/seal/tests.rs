@@ -157,7 +157,7 @@ async fn plain_rows_of_an_older_database_are_read_and_then_sealed_without_a_trac
     it.reopen_with(&[1]).unwrap();
     assert_eq!(content(&it, gift).await.as_deref(), Some("GIFT-0001"));
     assert_eq!(
-        it.store.endpoints().await.unwrap()[0].secrets,
+        it.store.endpoints().await.unwrap()[0].secrets_at(NOW),
         ["whsec_secret"]
     );
     assert!(
@@ -281,7 +281,7 @@ async fn killed_between_two_steps_the_next_process_goes_on_and_nothing_is_lost()
     assert_eq!(content(&it, gift).await.as_deref(), Some("GIFT-0001"));
     assert_eq!(address_of(&it, phone, &[2]), Some(address()));
     assert_eq!(
-        it.store.endpoints().await.unwrap()[0].secrets,
+        it.store.endpoints().await.unwrap()[0].secrets_at(NOW),
         ["whsec_secret"]
     );
     let audit = it.store.audit(AuditDepth::Full).await.unwrap();
@@ -312,7 +312,7 @@ async fn missing_version_is_named_and_is_an_error_of_its_own_rows_only() {
             "cannot be opened: a code of campaign 1 is sealed under version 1, which is missing from secret.key"
         )
     );
-    let listed = it.store.endpoint_list().await.unwrap().remove(0);
+    let listed = it.store.endpoint_list(NOW).await.unwrap().remove(0);
     assert!(
         listed
             .problem
@@ -340,7 +340,8 @@ async fn missing_version_is_named_and_is_an_error_of_its_own_rows_only() {
     let mut lost = endpoint("keen");
     lost.secret = Some("whsec_new".to_owned());
     let put = it.store.put_endpoint(lost, String::new(), actor(), NOW);
-    assert_eq!(put.await.unwrap().secrets, ["whsec_new"], "the way out");
+    let put = put.await.unwrap().endpoint().unwrap();
+    assert_eq!(put.secrets_at(NOW), ["whsec_new"], "the way out");
 }
 
 #[tokio::test]

@@ -14,8 +14,8 @@ use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
     Actor, ApiKey, BulkSpec, Copy, CopyAnswer, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
-    ImportFinished, KeptAnswer, KeptMessage, KeptRequest, Operation, PauseScope, Recorded,
-    Resealed, Written,
+    ImportFinished, KeptAnswer, KeptMessage, KeptRequest, NewSecret, Operation, PauseScope,
+    Recorded, Resealed, Written,
 };
 
 type Slips = &'static [(&'static str, Hands)];
@@ -63,6 +63,8 @@ pub struct Hands {
     finished: fn(ImportFinished) -> ImportFinished,
     units: fn(i64) -> i64,
     endpoint: fn(EndpointSpec) -> EndpointSpec,
+    secret: fn(NewSecret) -> NewSecret,
+    ends: fn(Timestamp) -> Timestamp,
     enabled: fn(bool) -> bool,
     resealed: fn(Resealed) -> Resealed,
     key: fn(ApiKey) -> ApiKey,
@@ -99,6 +101,8 @@ const SOUND: Hands = Hands {
     finished: |it| it,
     units: |it| it,
     endpoint: |it| it,
+    secret: |it| it,
+    ends: |it| it,
     enabled: |it| it,
     resealed: |it| it,
     key: |it| it,

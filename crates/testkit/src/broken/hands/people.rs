@@ -1,12 +1,13 @@
 //! Slips at the ports of operators and of what stands still.
 
 use super::{Hands, Omitted, SOUND, Slips};
+use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::campaign::Approval;
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ports::{
-    Actor, ApiKey, BulkAction, BulkFilter, BulkSpec, ImportFinished, KeptRequest, Operation,
-    OperationState, PauseScope, RequestKey, Resealed,
+    Actor, ApiKey, BulkAction, BulkFilter, BulkSpec, ImportFinished, KeptRequest, NewSecret,
+    Operation, OperationState, PauseScope, RequestKey, Resealed,
 };
 
 fn with_word(mut spec: BulkSpec, word: bool) -> BulkSpec {
@@ -227,6 +228,33 @@ pub(super) const ALL: Slips = &[
         "a new secret is overlooked",
         Hands {
             endpoint: |it| EndpointSpec { secret: None, ..it },
+            ..SOUND
+        },
+    ),
+    (
+        "a secret signs for ever beside the one that took its place",
+        Hands {
+            secret: |it| NewSecret {
+                overlap: Duration::MAX,
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "another secret is told than the one that signs",
+        Hands {
+            secret: |it| NewSecret {
+                hash: [0; 32],
+                ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "a secret that has ended is kept",
+        Hands {
+            ends: |_| Timestamp(0),
             ..SOUND
         },
     ),

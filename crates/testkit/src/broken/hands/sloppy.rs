@@ -10,9 +10,9 @@ use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
     Acted, Action, Actor, ApiKey, AwardPath, BulkSpec, Catalog, CodesAdded, Copy, CopyAnswer,
     DeadLetter, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, ImportBegun,
-    ImportFinished, ImportId, KeptAnswer, KeptMessage, KeptRequest, MarkOf, Operate, Operation,
-    PauseScope, PointsReversed, PutCampaign, Record, Recorded, RequestKey, Resealed, StockChanged,
-    StoreResult, Transitioned, Written,
+    ImportFinished, ImportId, KeptAnswer, KeptMessage, KeptRequest, MarkOf, NewSecret, Operate,
+    Operation, PauseScope, PointsReversed, PutCampaign, PutEndpoint, Record, Recorded, RequestKey,
+    Resealed, SecretRotated, StockChanged, StoreResult, Transitioned, Written,
 };
 use tombola_core::reason::HoldReason;
 use tombola_core::retry::Schedule;
@@ -194,10 +194,25 @@ impl Catalog for Sloppy {
         new_secret: String,
         by: Actor,
         now: Timestamp,
-    ) -> StoreResult<Endpoint> {
+    ) -> StoreResult<PutEndpoint> {
         self.model
             .put_endpoint((self.hands.endpoint)(spec), new_secret, by, now)
             .await
+    }
+
+    async fn rotate_secret(
+        &self,
+        endpoint: &str,
+        secret: NewSecret,
+        by: Actor,
+        now: Timestamp,
+    ) -> StoreResult<SecretRotated> {
+        let (secret, by) = ((self.hands.secret)(secret), (self.hands.by)(by));
+        self.model.rotate_secret(endpoint, secret, by, now).await
+    }
+
+    async fn end_secrets(&self, now: Timestamp) -> StoreResult<u64> {
+        self.model.end_secrets((self.hands.ends)(now)).await
     }
 
     async fn endpoints(&self) -> StoreResult<Vec<Endpoint>> {
