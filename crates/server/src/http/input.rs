@@ -4,6 +4,7 @@
 
 use super::auth::{Caller, Who};
 use super::error::{ApiError, Code};
+use super::objects::Objects;
 use super::room::Room;
 use crate::app::App;
 use axum::body::{Body, HttpBody as _};
@@ -12,7 +13,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 use tombola_core::ids::ID_MAX;
 use tombola_core::limits;
@@ -113,13 +115,33 @@ async fn collect(body: Body, room: &Room) -> Result<Bytes, ApiError> {
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| ApiError::field(pointer(error.path()), error.inner().to_string()))?;
+    let value = at_pointer(&mut reader)?;
     reader
         .end()
         .map_err(|error| ApiError::field("", error.to_string()))?;
     refuse_nul(text)?;
+    refuse_list_for_struct::<T>(text)?;
     Ok(value)
+}
+
+/// The value; an error has the pointer to where it is.
+fn at_pointer<'de, D, T>(reader: D) -> Result<T, ApiError>
+where
+    D: Deserializer<'de, Error = serde_json::Error>,
+    T: Deserialize<'de>,
+{
+    serde_path_to_error::deserialize(reader)
+        .map_err(|error| ApiError::field(pointer(error.path()), error.inner().to_string()))
+}
+
+/// Reads a body that has a list once more, by [`Objects`]; most have none, and no draw has.
+fn refuse_list_for_struct<T: DeserializeOwned>(text: &str) -> Result<(), ApiError> {
+    if !text.contains('[') {
+        return Ok(());
+    }
+    let value =
+        serde_json::from_str(text).map_err(|error| ApiError::field("", error.to_string()))?;
+    at_pointer::<_, T>(Objects(value)).map(drop)
 }
 
 /// Refuses U+0000 in any text of a body, with a pointer to it: not every database
@@ -364,6 +386,31 @@ mod tests {
         );
         assert_eq!(pointer(r#"{"a":{"\u0000":1}}"#), Some("/a".into()));
         assert_eq!(pointer(r#"{"a":"\\u0000"}"#), None);
+    }
+
+    #[test]
+    fn list_for_a_struct_is_refused_with_its_pointer_and_one_in_its_place_is_taken() {
+        use crate::api::{Address, BulkBody, RequeueBody};
+        fn refused<T: DeserializeOwned>(text: &str) -> Option<Value> {
+            let error = parse::<T>(text).err()?;
+            assert_eq!(error.code, Code::InvalidBody);
+            Some(error.extra["errors"][0]["pointer"].clone())
+        }
+        for text in ["[]", "[{}]", "[{},false,null]"] {
+            assert_eq!(refused::<BulkBody>(text), Some("".into()), "{text}");
+        }
+        for text in [r#"{"filter":[]}"#, r#"{"filter":[null,null]}"#] {
+            assert_eq!(refused::<BulkBody>(text), Some("/filter".into()), "{text}");
+            assert_eq!(
+                refused::<RequeueBody>(text),
+                Some("/filter".into()),
+                "{text}"
+            );
+        }
+        assert_eq!(refused::<BulkBody>(r#"{"filter":{},"reason":"[]"}"#), None);
+        assert_eq!(refused::<RequeueBody>(r#"{"ids":[1,2]}"#), None);
+        let address = r#"{"name":"A","lines":["b [c]"],"city":"D","country":"NO"}"#;
+        assert_eq!(refused::<Address>(address), None);
     }
 
     #[test]
