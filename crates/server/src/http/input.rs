@@ -303,15 +303,14 @@ pub(super) fn own_user(caller: &Caller, user: &str) -> Result<(), ApiError> {
     }
 }
 
-/// A reason: not long.
+/// A reason: not long; a blank one is none.
 pub(super) fn reason(text: Option<String>) -> Result<Option<String>, ApiError> {
-    let text = text.filter(|text| !text.trim().is_empty());
     match &text {
         Some(long) if long.len() > limits::REASON_BYTES_MAX => Err(ApiError::field(
             "/reason",
             format!("use at most {} bytes", limits::REASON_BYTES_MAX),
         )),
-        Some(_) | None => Ok(text),
+        Some(_) | None => Ok(text.filter(|text| !text.trim().is_empty())),
     }
 }
 
@@ -366,6 +365,13 @@ mod tests {
             request_key(&HeaderMap::new()).unwrap_err().code,
             Code::RequestKeyMissing
         );
+    }
+
+    #[test]
+    fn reason_of_blanks_is_none_and_is_bounded_all_the_same() {
+        let blank = |length| reason(Some(" ".repeat(length))).map_err(|error| error.code);
+        assert_eq!(blank(limits::REASON_BYTES_MAX), Ok(None));
+        assert_eq!(blank(limits::REASON_BYTES_MAX + 1), Err(Code::InvalidBody));
     }
 
     #[test]
