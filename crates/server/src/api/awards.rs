@@ -151,6 +151,16 @@ pub struct ActionBody {
     pub reason: Option<String>,
 }
 
+/// An action that takes something from a person or that cannot be undone: the log has
+/// to say why.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReasonBody {
+    /// Why; goes into the operator log.
+    #[schemars(required, length(min = 1, max = limits::REASON_BYTES_MAX))]
+    pub reason: Option<String>,
+}
+
 /// `POST /v1/awards/{id}/confirm`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -14,7 +14,8 @@ mod secrets;
 mod users;
 
 pub use awards::{
-    ActionBody, AwardDoc, AwardQuery, AwardShown, CancelBody, ConfirmBody, ShipmentBody, WinnerDoc,
+    ActionBody, AwardDoc, AwardQuery, AwardShown, CancelBody, ConfirmBody, ReasonBody,
+    ShipmentBody, WinnerDoc,
 };
 pub use bulk::{BulkBody, BulkCancelBody, BulkDoc, OperationDoc};
 pub use campaigns::{

@@ -6,7 +6,7 @@ use super::auth::{Access, Caller};
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
 use super::replay::{self, KeyRule};
-use crate::api::{self, ActionBody, CodeFact, ImportQuery, ImportedDoc, Page, WithdrawnDoc};
+use crate::api::{self, CodeFact, ImportQuery, ImportedDoc, Page, ReasonBody, WithdrawnDoc};
 use crate::app::App;
 use crate::import::{self, Asked, Wrong};
 use axum::Json;
@@ -182,7 +182,7 @@ async fn withdraw(
     State(app): State<App>,
     caller: Caller,
     Names((campaign, prize, import)): Names<(String, String, String)>,
-    JsonBody(body): JsonBody<ActionBody>,
+    JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<Json<WithdrawnDoc>, ApiError> {
     let reason = input::reason(body.reason)?
         .ok_or_else(|| ApiError::field("/reason", "say why; it goes into the operator log"))?;

@@ -7,8 +7,8 @@ use super::input::{self, JsonBody, Names, Params};
 use super::operations::Bulk;
 use super::{Route, Scope};
 use crate::api::{
-    ActionBody, BulkDoc, DeadFilter, DeadLetterFact, DeadLetterQuery, DismissedDoc,
-    KeptMessageFact, OperationDoc, OutcomeWord, Page, PageQuery, RequeueBody, RequeuedDoc,
+    BulkDoc, DeadFilter, DeadLetterFact, DeadLetterQuery, DismissedDoc, KeptMessageFact,
+    OperationDoc, OutcomeWord, Page, PageQuery, ReasonBody, RequeueBody, RequeuedDoc,
 };
 use crate::app::App;
 use axum::Json;
@@ -173,7 +173,7 @@ async fn dismiss(
     State(app): State<App>,
     caller: Caller,
     Names(id): Names<String>,
-    JsonBody(body): JsonBody<ActionBody>,
+    JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<Json<DismissedDoc>, ApiError> {
     let reason = input::reason(body.reason)?
         .ok_or_else(|| ApiError::field("/reason", "say why; it goes into the operator log"))?;

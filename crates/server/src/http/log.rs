@@ -3,13 +3,14 @@
 use super::Route;
 use super::auth::Access;
 use super::awards::since;
-use super::error::ApiError;
+use super::error::{ApiError, Code};
 use super::input::{self, Params};
 use crate::api::{LogFact, LogQuery, Page, PageQuery};
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
 use tombola_core::AwardId;
+use tombola_core::ids::ID_MAX;
 use tombola_core::ports::Role;
 use tombola_store::read::LogFilter;
 
@@ -27,6 +28,14 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+/// An id of an award; an error names the parameter.
+fn award(id: i64) -> Result<AwardId, ApiError> {
+    (1..=ID_MAX)
+        .contains(&id)
+        .then_some(AwardId(id))
+        .ok_or_else(|| ApiError::new(Code::InvalidQuery, "award: this is no id of an award"))
+}
+
 async fn list(
     State(app): State<App>,
     Params(query): Params<LogQuery>,
@@ -38,7 +47,7 @@ async fn list(
             .map(|text| since(text, app.now()))
             .transpose()?,
         by: query.by,
-        award: query.award.map(AwardId),
+        award: query.award.map(award).transpose()?,
     };
     let page = PageQuery {
         after: query.after,

@@ -178,6 +178,23 @@ async fn bulk_cancel_and_release_need_a_reason_and_change_what_matches() {
     );
 }
 
+#[tokio::test]
+async fn log_about_what_is_no_id_of_an_award_is_refused_and_the_parameter_named() {
+    let world = World::new().await;
+    for award in ["0", "-1", "9007199254740992"] {
+        let answer = world.get(&format!("/v1/log?award={award}")).await;
+        assert_eq!(answer.code(), "invalid_query", "{award}");
+        assert!(
+            answer.json()["detail"]
+                .as_str()
+                .unwrap()
+                .starts_with("award: ")
+        );
+    }
+    let highest = world.get("/v1/log?award=9007199254740991").await;
+    assert_eq!(highest.status, StatusCode::OK, "{highest:?}");
+}
+
 /// Everything that a bulk action would change or leave behind.
 async fn bulk_traces(world: &World) -> Vec<Value> {
     let mut traces = Vec::new();
