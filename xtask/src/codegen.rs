@@ -21,10 +21,15 @@ const BUILD: [&str; 6] = [
     "tombola",
 ];
 
-pub(crate) fn run(workspace: &Workspace, check: bool) -> Result<()> {
+/// The binary as the tests have it.
+pub(crate) fn binary(workspace: &Workspace) -> Result<PathBuf> {
     shell::run(&mut workspace.cargo(BUILD))?;
+    Ok(workspace.target().join("debug").join("tombola"))
+}
+
+pub(crate) fn run(workspace: &Workspace, check: bool) -> Result<()> {
+    let binary = binary(workspace)?;
     let fresh = workspace.scratch("reference")?;
-    let binary = workspace.target().join("debug").join("tombola");
     shell::run(
         std::process::Command::new(binary)
             .arg("reference")

@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 
 mod ci;
 mod codegen;
+mod contract;
 mod demo;
 mod shell;
 mod tally;

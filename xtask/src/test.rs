@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test of the project behind one command and one closing line.
 //!
-//! Steps: cargo's own tests, then the demo of the release binary, whole and with crashes.
+//! Steps: cargo's own tests, requests made up from the OpenAPI document, then the demo of the release
+//! binary, whole and with crashes.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -8,9 +9,9 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::demo;
 use crate::shell::{self, Workspace};
 use crate::tally::Tally;
+use crate::{contract, demo};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TestArgs {
@@ -29,6 +30,8 @@ pub(crate) struct TestArgs {
 pub(crate) enum Step {
     /// `cargo test` for the whole workspace, doc tests included
     Cargo,
+    /// Requests made up from the OpenAPI document, where Python is
+    Contract,
     /// `tombola demo`, whose document must say that nothing was lost or doubled
     Demo,
     /// `tombola demo --crash`, the same under SIGKILL
@@ -57,6 +60,9 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
     if args.wants(Step::Cargo) {
         cargo_tests(workspace, &args.cargo_args, &mut tally)?;
     }
+    if args.wants(Step::Contract) {
+        contract(workspace, &mut tally);
+    }
     demo_rounds(workspace, &args.rounds(), &mut tally)?;
     Ok(tally)
 }
@@ -83,6 +89,17 @@ fn cargo_tests(workspace: &Workspace, args: &[String], tally: &mut Tally) -> Res
     let status = child.wait()?;
     tally.end_of_cargo(&status.to_string(), status.success());
     Ok(())
+}
+
+fn contract(workspace: &Workspace, tally: &mut Tally) {
+    match contract::run(workspace) {
+        Ok(contract::Ended::Passed(summary)) => {
+            println!("contract ... ok: {summary}");
+            tally.pass();
+        }
+        Ok(contract::Ended::Skipped(why)) => tally.skip(format!("contract: {why}")),
+        Err(error) => tally.fail(format!("contract: {error:#}")),
+    }
 }
 
 fn demo_rounds(workspace: &Workspace, rounds: &[demo::Round], tally: &mut Tally) -> Result<()> {

@@ -163,14 +163,14 @@ pub struct ActionBody {
     pub reason: Option<String>,
 }
 
-/// What [`ActionBody`] has to say where a person loses something by the action: the
-/// document asks for it, and so does the handler.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// An action that takes something from a person or that cannot be undone: the log has
+/// to say why.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonBody {
     /// Why; goes into the operator log.
-    #[schemars(length(min = 1, max = limits::REASON_BYTES_MAX))]
-    pub reason: String,
+    #[schemars(required, length(min = 1, max = limits::REASON_BYTES_MAX))]
+    pub reason: Option<String>,
 }
 
 /// `POST /v1/awards/{id}/confirm`

@@ -7,7 +7,7 @@ use super::cursor::Turn;
 use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
 use super::replay::{self, KeyRule};
-use crate::api::{ActionBody, CodeFact, ImportQuery, ImportedDoc, Page, PageQuery, WithdrawnDoc};
+use crate::api::{CodeFact, ImportQuery, ImportedDoc, Page, PageQuery, ReasonBody, WithdrawnDoc};
 use crate::app::App;
 use crate::import::{self, Asked, Wrong};
 use axum::Json;
@@ -188,7 +188,7 @@ async fn withdraw(
     State(app): State<App>,
     caller: Caller,
     Names((campaign, prize, import)): Names<(String, String, String)>,
-    JsonBody(body): JsonBody<ActionBody>,
+    JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<Json<WithdrawnDoc>, ApiError> {
     let reason = input::reason(body.reason)?
         .ok_or_else(|| ApiError::field("/reason", "say why; it goes into the operator log"))?;

@@ -8,8 +8,8 @@ use super::input::{self, JsonBody, Names, Params};
 use super::operations::Bulk;
 use super::{Route, Scope};
 use crate::api::{
-    ActionBody, BulkDoc, DeadLetterFact, DeadLetterQuery, DismissedDoc, KeptMessageFact,
-    OperationDoc, OutcomeWord, Page, RequeueBody, RequeuedDoc,
+    BulkDoc, DeadLetterFact, DeadLetterQuery, DismissedDoc, KeptMessageFact, OperationDoc,
+    OutcomeWord, Page, ReasonBody, RequeueBody, RequeuedDoc,
 };
 use crate::app::App;
 use axum::Json;
@@ -224,7 +224,7 @@ async fn dismiss(
     State(app): State<App>,
     caller: Caller,
     Names(id): Names<String>,
-    JsonBody(body): JsonBody<ActionBody>,
+    JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<Json<DismissedDoc>, ApiError> {
     let reason = input::reason(body.reason)?
         .ok_or_else(|| ApiError::field("/reason", "say why; it goes into the operator log"))?;

@@ -4,6 +4,7 @@
 
 use super::auth::{Caller, Who};
 use super::error::{ApiError, Code};
+use super::objects::Objects;
 use super::room::Room;
 use crate::api;
 use crate::app::App;
@@ -13,7 +14,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 use tombola_core::ids::ID_MAX;
 use tombola_core::{Timestamp, limits};
@@ -114,13 +116,33 @@ async fn collect(body: Body, room: &Room) -> Result<Bytes, ApiError> {
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| ApiError::field(pointer(error.path()), error.inner().to_string()))?;
+    let value = at_pointer(&mut reader)?;
     reader
         .end()
         .map_err(|error| ApiError::field("", error.to_string()))?;
     refuse_nul(text)?;
+    refuse_list_for_struct::<T>(text)?;
     Ok(value)
+}
+
+/// The value; an error has the pointer to where it is.
+fn at_pointer<'de, D, T>(reader: D) -> Result<T, ApiError>
+where
+    D: Deserializer<'de, Error = serde_json::Error>,
+    T: Deserialize<'de>,
+{
+    serde_path_to_error::deserialize(reader)
+        .map_err(|error| ApiError::field(pointer(error.path()), error.inner().to_string()))
+}
+
+/// Reads a body that has a list once more, by [`Objects`]; most have none, and no draw has.
+fn refuse_list_for_struct<T: DeserializeOwned>(text: &str) -> Result<(), ApiError> {
+    if !text.contains('[') {
+        return Ok(());
+    }
+    let value =
+        serde_json::from_str(text).map_err(|error| ApiError::field("", error.to_string()))?;
+    at_pointer::<_, T>(Objects(value)).map(drop)
 }
 
 /// Refuses U+0000 in any text of a body, with a pointer to it: not every database
@@ -282,15 +304,14 @@ pub(super) fn own_user(caller: &Caller, user: &str) -> Result<(), ApiError> {
     }
 }
 
-/// A reason: not long.
+/// A reason: not long; a blank one is none.
 pub(super) fn reason(text: Option<String>) -> Result<Option<String>, ApiError> {
-    let text = text.filter(|text| !text.trim().is_empty());
     match &text {
         Some(long) if long.len() > limits::REASON_BYTES_MAX => Err(ApiError::field(
             "/reason",
             format!("use at most {} bytes", limits::REASON_BYTES_MAX),
         )),
-        Some(_) | None => Ok(text),
+        Some(_) | None => Ok(text.filter(|text| !text.trim().is_empty())),
     }
 }
 
@@ -377,6 +398,13 @@ mod tests {
     }
 
     #[test]
+    fn reason_of_blanks_is_none_and_is_bounded_all_the_same() {
+        let blank = |length| reason(Some(" ".repeat(length))).map_err(|error| error.code);
+        assert_eq!(blank(limits::REASON_BYTES_MAX), Ok(None));
+        assert_eq!(blank(limits::REASON_BYTES_MAX + 1), Err(Code::InvalidBody));
+    }
+
+    #[test]
     fn page_without_a_limit_has_as_many_rows_as_the_default_says() {
         assert_eq!(page_size(None).ok(), Some(limits::PAGE_DEFAULT));
         assert_eq!(page_size(Some(1)).ok(), Some(1));
@@ -394,6 +422,31 @@ mod tests {
         );
         assert_eq!(pointer(r#"{"a":{"\u0000":1}}"#), Some("/a".into()));
         assert_eq!(pointer(r#"{"a":"\\u0000"}"#), None);
+    }
+
+    #[test]
+    fn list_for_a_struct_is_refused_with_its_pointer_and_one_in_its_place_is_taken() {
+        use crate::api::{Address, BulkBody, RequeueBody};
+        fn refused<T: DeserializeOwned>(text: &str) -> Option<Value> {
+            let error = parse::<T>(text).err()?;
+            assert_eq!(error.code, Code::InvalidBody);
+            Some(error.extra["errors"][0]["pointer"].clone())
+        }
+        for text in ["[]", "[{}]", "[{},false,null]"] {
+            assert_eq!(refused::<BulkBody>(text), Some("".into()), "{text}");
+        }
+        for text in [r#"{"filter":[]}"#, r#"{"filter":[null,null]}"#] {
+            assert_eq!(refused::<BulkBody>(text), Some("/filter".into()), "{text}");
+            assert_eq!(
+                refused::<RequeueBody>(text),
+                Some("/filter".into()),
+                "{text}"
+            );
+        }
+        assert_eq!(refused::<BulkBody>(r#"{"filter":{},"reason":"[]"}"#), None);
+        assert_eq!(refused::<RequeueBody>(r#"{"ids":[1,2]}"#), None);
+        let address = r#"{"name":"A","lines":["b [c]"],"city":"D","country":"NO"}"#;
+        assert_eq!(refused::<Address>(address), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Route;
 use super::auth::Access;
 use super::cursor::Turn;
-use super::error::ApiError;
+use super::error::{ApiError, Code};
 use super::export::{self, Exported, Form, Sheet};
 use super::input::{self, Params};
 use crate::api::{LogFact, LogQuery, Page};
@@ -12,6 +12,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use std::sync::Arc;
+use tombola_core::ids::ID_MAX;
 use tombola_core::ports::Role;
 use tombola_core::{AwardId, Timestamp};
 use tombola_store::read::LogFilter;
@@ -40,6 +41,14 @@ const SHEET: Sheet = Sheet {
         ("reason", "/reason"),
     ],
 };
+
+/// An id of an award; an error names the parameter.
+fn award(id: i64) -> Result<AwardId, ApiError> {
+    (1..=ID_MAX)
+        .contains(&id)
+        .then_some(AwardId(id))
+        .ok_or_else(|| ApiError::new(Code::InvalidQuery, "award: this is no id of an award"))
+}
 
 async fn list(
     State(app): State<App>,
@@ -75,7 +84,7 @@ fn filter(query: LogQuery, now: Timestamp) -> Result<LogFilter, ApiError> {
         since,
         until,
         by: query.by,
-        award: query.award.map(AwardId),
+        award: query.award.map(award).transpose()?,
         action: query.action,
     })
 }

@@ -23,6 +23,7 @@ mod keys;
 pub(crate) mod listen;
 mod log;
 mod metrics;
+mod objects;
 mod openapi;
 mod operations;
 mod player_tokens;

@@ -7,8 +7,8 @@ use super::error::{ApiError, Code};
 use super::input::{self, JsonBody, Names, Params};
 use super::operations::Bulk;
 use crate::api::{
-    ActionBody, BulkFilter, OperationDoc, PageQuery, PointsDoc, PointsReversedDoc, UserBlockDoc,
-    UserDetail,
+    ActionBody, BulkFilter, OperationDoc, PageQuery, PointsDoc, PointsReversedDoc, ReasonBody,
+    UserBlockDoc, UserDetail,
 };
 use crate::app::App;
 use crate::random;
@@ -95,7 +95,7 @@ async fn block(
     State(app): State<App>,
     caller: Caller,
     Names(user): Names<String>,
-    JsonBody(body): JsonBody<ActionBody>,
+    JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<Json<UserBlockDoc>, ApiError> {
     input::user(&user)?;
     let by = caller.actor(with_reason(body.reason)?);
@@ -124,7 +124,7 @@ async fn erase(
     State(app): State<App>,
     caller: Caller,
     Names(user): Names<String>,
-    JsonBody(body): JsonBody<ActionBody>,
+    JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<Response, ApiError> {
     input::user(&user)?;
     let by = caller.actor(with_reason(body.reason)?);
@@ -169,7 +169,7 @@ async fn reverse(
     State(app): State<App>,
     caller: Caller,
     Names(id): Names<String>,
-    JsonBody(body): JsonBody<ActionBody>,
+    JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<Json<PointsReversedDoc>, ApiError> {
     let award = AwardId(input::id(&id, Code::AwardNotFound)?);
     let by = caller.actor(with_reason(body.reason)?);

@@ -143,6 +143,55 @@ pub(crate) fn path(operation: &Operation, id: Option<&str>) -> String {
     path
 }
 
+/// The pointers of all objects in a body, its own first.
+fn objects(value: &Value) -> Vec<String> {
+    let below = |name: String, member| {
+        let deeper = objects(member).into_iter();
+        deeper.map(move |pointer| format!("/{name}{pointer}"))
+    };
+    match value {
+        Value::Object(members) => std::iter::once(String::new())
+            .chain(members.iter().flat_map(|(n, it)| below(n.clone(), it)))
+            .collect(),
+        Value::Array(items) => (0..)
+            .zip(items)
+            .flat_map(|(n, it): (u32, _)| below(n.to_string(), it))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn list_in_place_of_any_object_of_any_body_is_refused() {
+    let world = World::new().await;
+    let mut tried = 0;
+    for operation in operations() {
+        let Some(("application/json", example)) = operation.example() else {
+            continue;
+        };
+        let parts = operation.path.split('/');
+        let parts = parts.map(|part| if part.starts_with('{') { "1" } else { part });
+        let path = parts.collect::<Vec<_>>().join("/");
+        let method = operation.method.to_uppercase();
+        for pointer in objects(example) {
+            let mut body = example.clone();
+            let object = body.pointer_mut(&pointer).unwrap();
+            let members = object.as_object().unwrap().values();
+            let inner = members.cloned().collect::<Value>();
+            for list in [json!([]), json!([null, null]), inner] {
+                *body.pointer_mut(&pointer).unwrap() = list;
+                let headers = [JSON, ("idempotency-key", "a-request-key")];
+                let answer = world
+                    .send(&method, &path, &headers, &body.to_string())
+                    .await;
+                assert_eq!(answer.code(), "invalid_body", "{} {body}", operation.id());
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 60, "only {tried} bodies were tried");
+}
+
 /// Secrets and instants as the document shows them, and of a list its beginning.
 fn fit_to_be_shown(name: &str, value: Value) -> Value {
     match value {

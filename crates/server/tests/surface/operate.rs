@@ -226,6 +226,63 @@ async fn bulk_cancel_and_release_need_a_reason_and_change_what_matches() {
 }
 
 #[tokio::test]
+async fn log_about_what_is_no_id_of_an_award_is_refused_and_the_parameter_named() {
+    let world = World::new().await;
+    for award in ["0", "-1", "9007199254740992"] {
+        let answer = world.get(&format!("/v1/log?award={award}")).await;
+        assert_eq!(answer.code(), "invalid_query", "{award}");
+        assert!(
+            answer.json()["detail"]
+                .as_str()
+                .unwrap()
+                .starts_with("award: ")
+        );
+    }
+    let highest = world.get("/v1/log?award=9007199254740991").await;
+    assert_eq!(highest.status, StatusCode::OK, "{highest:?}");
+}
+
+/// Everything that a bulk action would change or leave behind.
+async fn bulk_traces(world: &World) -> Vec<Value> {
+    let mut traces = Vec::new();
+    for path in ["/v1/awards", "/v1/operations", "/v1/log"] {
+        traces.push(world.get(path).await.json());
+    }
+    traces
+}
+
+#[tokio::test]
+async fn list_in_place_of_a_filter_or_of_a_whole_body_is_refused_and_nothing_is_done() {
+    let world = World::new().await;
+    let awards = coins(&world, 3).await;
+    let hold = format!("/v1/awards/{}/hold", awards[0]);
+    world.post(&hold, &json!({ "reason": "look" })).await;
+    give_up(&world, &awards[1..2], 1).await;
+    let before = bulk_traces(&world).await;
+    for act in ["awards/release", "awards/cancel", "dead-letters/requeue"] {
+        for (body, pointer) in [
+            (json!({ "filter": [], "reason": "all" }), "/filter"),
+            (
+                json!({ "filter": [null, null], "reason": "all" }),
+                "/filter",
+            ),
+            (json!([{}, false, "all"]), ""),
+            (json!([{}, false, false, "all"]), ""),
+            (json!([]), ""),
+        ] {
+            let answer = world.post(&format!("/v1/{act}"), &body).await;
+            assert_eq!(answer.code(), "invalid_body", "{act} {body}");
+            let pointed = &answer.json()["errors"][0]["pointer"];
+            assert!(
+                pointed.as_str().unwrap().starts_with(pointer),
+                "{act} {body}"
+            );
+        }
+    }
+    assert_eq!(bulk_traces(&world).await, before);
+}
+
+#[tokio::test]
 async fn blocked_user_is_shown_with_the_reason_and_draws_nowhere() {
     let world = World::with_fair().await;
     assert_eq!(world.get("/v1/users/u1").await.code(), "user_not_found");

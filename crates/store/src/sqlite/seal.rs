@@ -22,6 +22,8 @@
 //! - `secret.key` has another secret under a number that is known: the file is not
 //!   opened, because new rows would be lost with the wrong secret.
 
+#[cfg(test)]
+mod erased;
 mod tables;
 #[cfg(test)]
 mod tests;

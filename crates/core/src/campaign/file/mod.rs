@@ -27,11 +27,11 @@ pub struct CampaignFile {
     pub campaign: CampaignSection,
     /// `[limits]`
     #[serde(skip_serializing_if = "is_default")]
-    #[cfg_attr(feature = "schema", schemars(default))]
+    #[cfg_attr(feature = "schema", schemars(default, with = "Option<LimitsSection>"))]
     pub limits: LimitsSection,
     /// `[odds]`
     #[serde(skip_serializing_if = "is_default")]
-    #[cfg_attr(feature = "schema", schemars(default))]
+    #[cfg_attr(feature = "schema", schemars(default, with = "Option<OddsSection>"))]
     pub odds: OddsSection,
     /// `[[prize]]`, 1 to 200 of them.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = limits::PRIZES_MAX)))]

@@ -35,7 +35,8 @@ pub(super) fn check(conn: &Connection, seal: &Seal, depth: AuditDepth) -> rusqli
     Ok(check)
 }
 
-/// A sealed code is bound to its digest; a plain one is compared with it.
+/// A sealed code is bound to its digest; a plain one is compared with it, unless its
+/// text was erased.
 fn opens(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<StoreResult<bool>> {
     let digest: [u8; 16] = row.get(2)?;
     let version: i32 = row.get(3)?;
@@ -47,6 +48,7 @@ fn opens(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<StoreResult<bool>> {
     let opened = seal.sealer.open(place, version, sealed);
     Ok(opened.map(|plain| {
         let text = std::str::from_utf8(&plain);
-        version != PLAIN || text.is_ok_and(|text| CodeDigest::PLAIN.of(text) == digest)
+        let is_it = |text| CodeDigest::PLAIN.of(text) == digest;
+        version != PLAIN || plain.is_empty() || text.is_ok_and(is_it)
     }))
 }

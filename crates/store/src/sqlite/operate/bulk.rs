@@ -86,7 +86,7 @@ pub(super) fn step(
     }
     let is_over = match &it.spec.action {
         BulkAction::Erase { pseudonym } => {
-            let (erased, is_over) = erase::step(conn, pseudonym).or_store()?;
+            let (erased, is_over) = erase::step(conn, shared, pseudonym)?;
             it.done += erased;
             is_over
         }

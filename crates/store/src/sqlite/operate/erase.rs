@@ -7,9 +7,13 @@
 //! audit which two names are one.
 
 use crate::read::column::as_column;
+use crate::seal::{Place, Sealed};
+use crate::sqlite::Shared;
+use crate::sqlite::error::OrStoreError as _;
 use crate::sqlite::requests;
 use rusqlite::{Connection, OptionalExtension, params};
 use tombola_core::limits::STEP_ROWS_MAX;
+use tombola_core::ports::StoreResult;
 
 /// Notes that two names are one for a while.
 pub(super) fn begin(conn: &Connection, user: &str, pseudonym: &str) -> rusqlite::Result<()> {
@@ -21,37 +25,70 @@ pub(super) fn begin(conn: &Connection, user: &str, pseudonym: &str) -> rusqlite:
 }
 
 /// One step; gives the number of draws that were changed, and whether it is over.
-pub(super) fn step(conn: &Connection, pseudonym: &str) -> rusqlite::Result<(u64, bool)> {
+pub(super) fn step(
+    conn: &Connection,
+    shared: &Shared,
+    pseudonym: &str,
+) -> StoreResult<(u64, bool)> {
     let user: Option<String> = conn
-        .prepare_cached("SELECT user FROM erasing WHERE pseudonym = ?1")?
-        .query_row([pseudonym], |row| row.get(0))
-        .optional()?;
+        .prepare_cached("SELECT user FROM erasing WHERE pseudonym = ?1")
+        .and_then(|mut it| it.query_row([pseudonym], |row| row.get(0)).optional())
+        .or_store()?;
     // Another operation was asked to erase the same user before.
     let Some(user) = user else {
         return Ok((0, true));
     };
-    let draws: Vec<i64> = conn
-        .prepare_cached(
-            "SELECT d.id FROM draw_span s CROSS JOIN draw d INDEXED BY draw_user
-               ON d.id / 4096 = s.span AND d.user = ?1 AND d.campaign_id = s.campaign_id
-             LIMIT ?2",
-        )?
-        .query_map(params![user, as_column(STEP_ROWS_MAX as u64)], |row| {
-            row.get(0)
-        })?
-        .collect::<rusqlite::Result<_>>()?;
+    let draws = draws_of(conn, &user).or_store()?;
     for draw in &draws {
-        erase_draw(conn, *draw, pseudonym)?;
+        erase_draw(conn, *draw, pseudonym).or_store()?;
+        erase_code(conn, shared, *draw)?;
     }
-    let is_over = draws.len() < STEP_ROWS_MAX && requests::erase(conn, &user)? < STEP_ROWS_MAX;
+    let is_over =
+        draws.len() < STEP_ROWS_MAX && requests::erase(conn, &user).or_store()? < STEP_ROWS_MAX;
     if is_over {
-        finish(conn, &user, pseudonym)?;
+        finish(conn, &user, pseudonym).or_store()?;
     }
     Ok((draws.len() as u64, is_over))
 }
 
-/// One draw and what came of it. A code keeps its row and its digest: it is given
-/// to nobody else.
+/// Draws that one step takes.
+fn draws_of(conn: &Connection, user: &str) -> rusqlite::Result<Vec<i64>> {
+    conn.prepare_cached(
+        "SELECT d.id FROM draw_span s CROSS JOIN draw d INDEXED BY draw_user
+           ON d.id / 4096 = s.span AND d.user = ?1 AND d.campaign_id = s.campaign_id
+         LIMIT ?2",
+    )?
+    .query_map(params![user, as_column(STEP_ROWS_MAX as u64)], |row| {
+        row.get(0)
+    })?
+    .collect()
+}
+
+/// A code keeps its row and its digest, so that it is given to nobody else; an empty
+/// text takes its place, which is sealed like any other.
+fn erase_code(conn: &Connection, shared: &Shared, award: i64) -> StoreResult<()> {
+    let code: Option<(i64, [u8; 16])> = conn
+        .prepare_cached("SELECT campaign_id, digest FROM code WHERE award_id = ?1")
+        .and_then(|mut it| {
+            it.query_row([award], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
+        .or_store()?;
+    let Some((campaign, digest)) = code else {
+        return Ok(());
+    };
+    let place = Place::Code {
+        campaign,
+        digest: &digest,
+    };
+    let Sealed { key_version, bytes } = shared.seals.now().sealer.seal(place, b"")?;
+    conn.prepare_cached("UPDATE code SET sealed = ?2, key_version = ?3 WHERE award_id = ?1")
+        .and_then(|mut it| it.execute(params![award, bytes, key_version]))
+        .map(drop)
+        .or_store()
+}
+
+/// One draw and what came of it, but for its code.
 fn erase_draw(conn: &Connection, draw: i64, pseudonym: &str) -> rusqlite::Result<()> {
     let of_draw = [
         "UPDATE draw SET user = ?2, traceparent = NULL WHERE id = ?1",
@@ -65,7 +102,6 @@ fn erase_draw(conn: &Connection, draw: i64, pseudonym: &str) -> rusqlite::Result
     let of_content = [
         "DELETE FROM address WHERE award_id = ?1",
         "DELETE FROM shipment WHERE award_id = ?1",
-        "UPDATE code SET sealed = x'', key_version = 0 WHERE award_id = ?1",
         "UPDATE attempt SET detail = NULL WHERE award_id = ?1",
         "UPDATE operator_log SET reason = NULL WHERE award_id = ?1",
     ];

@@ -131,7 +131,8 @@ impl Table {
     }
 }
 
-/// A plain code gets its digest under the key; a sealed one keeps what it has.
+/// A plain code gets its digest under the key; one that is sealed, or whose text was
+/// erased, keeps what it has.
 fn code_anew(conn: &Connection, seal: &Seal, row: &OldRow) -> StoreResult<()> {
     let Some((campaign, digest)) = row.code else {
         return Err(odd(3, "a code has no campaign")).or_store();
@@ -141,7 +142,7 @@ fn code_anew(conn: &Connection, seal: &Seal, row: &OldRow) -> StoreResult<()> {
         digest: &digest,
     };
     let plain = seal.sealer.open(old, row.key_version, &row.sealed)?;
-    if row.key_version != PLAIN {
+    if row.key_version != PLAIN || plain.is_empty() {
         let Sealed { key_version, bytes } = seal.sealer.seal(old, &plain)?;
         return conn
             .prepare_cached("UPDATE code SET key_version = ?2, sealed = ?3 WHERE id = ?1")

@@ -43,7 +43,7 @@ async fn in_use(it: &Fixture) -> (AwardId, AwardId) {
     (gift, phone)
 }
 
-async fn change(it: &Fixture, versions: &[u8]) {
+pub(super) async fn change(it: &Fixture, versions: &[u8]) {
     let keys = seal_keys(versions);
     it.store
         .change_secret(keys, false, actor(), NOW)
@@ -52,7 +52,7 @@ async fn change(it: &Fixture, versions: &[u8]) {
 }
 
 /// Steps until the walk is at its end; gives the rows.
-async fn reseal(it: &Fixture) -> u64 {
+pub(super) async fn reseal(it: &Fixture) -> u64 {
     let mut rows = 0;
     for _ in 0..1000 {
         let step = it.store.reseal_step().await.unwrap();
