@@ -3,4 +3,4 @@
 -- where there is none, the instant stands for nothing and is taken away.
 ALTER TABLE endpoint ADD COLUMN secret_ends TEXT NOT NULL DEFAULT '[]';
 UPDATE endpoint
-SET secret_ends = '[' || (CAST(strftime('%s', 'now') AS INTEGER) + 86400) * 1000000 || ']';
+SET secret_ends = '[' || ((CAST(strftime('%s', 'now') AS INTEGER) + 86400) * 1000000) || ']';

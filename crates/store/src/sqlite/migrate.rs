@@ -147,3 +147,39 @@ fn present_version(conn: &Connection) -> StoreResult<i64> {
     )
     .or_store()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::params;
+
+    /// Aim: whoever rotated a secret before older ones had ends keeps both, for a day.
+    #[test]
+    fn secret_that_signed_before_it_could_end_signs_for_a_day_more() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        let all = migrate(&mut conn).unwrap();
+        assert_eq!(all, [1, 2, 4, 5, 6]);
+        // As version 5 left it.
+        conn.execute_batch(
+            "ALTER TABLE endpoint DROP COLUMN secret_ends; DELETE FROM migration WHERE version = 6",
+        )
+        .unwrap();
+        let secrets = br#"["whsec_two","whsec_one"]"#;
+        conn.execute(
+            "INSERT INTO endpoint (lane, name, spec, key_version, sealed, updated_at)
+             VALUES (1, 'shop', '{}', 0, ?1, 0)",
+            params![secrets],
+        )
+        .unwrap();
+        assert_eq!(migrate(&mut conn).unwrap(), [6]);
+        let left: i64 = conn
+            .query_row(
+                "SELECT json_extract(secret_ends, '$[0]') / 1000000 - CAST(strftime('%s', 'now') AS INTEGER)
+                 FROM endpoint WHERE json_array_length(secret_ends) = 1",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert!((86_300..=86_400).contains(&left), "{left} s");
+    }
+}
