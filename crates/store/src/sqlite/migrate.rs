@@ -90,19 +90,23 @@ pub(crate) fn schema_of(conn: &Connection) -> StoreResult<Schema> {
 
 /// Applies what is missing; gives the versions applied now.
 pub(crate) fn migrate(conn: &mut Connection) -> StoreResult<Vec<i64>> {
+    apply(conn, MIGRATIONS)
+}
+
+fn apply(conn: &mut Connection, migrations: &[Migration]) -> StoreResult<Vec<i64>> {
     let mut applied = Vec::new();
     // Immediate: two processes that open the same new file go one after the other.
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .or_store()?;
     let present = present_version(&tx)?;
-    let newest = MIGRATIONS.last().map_or(0, |it| it.version);
+    let newest = migrations.last().map_or(0, |it| it.version);
     if present > newest {
         return Err(StoreError::Schema(format!(
             "the file has version {present}, this program knows versions up to {newest}: use the newer program"
         )));
     }
-    for it in MIGRATIONS.iter().filter(|it| it.version > present) {
+    for it in migrations.iter().filter(|it| it.version > present) {
         tx.execute_batch(it.sql).or_store()?;
         tx.execute(
             "INSERT INTO migration (version, name) VALUES (?1, ?2)",
@@ -157,13 +161,8 @@ mod tests {
     #[test]
     fn secret_that_signed_before_it_could_end_signs_for_a_day_more() {
         let mut conn = Connection::open_in_memory().unwrap();
-        let all = migrate(&mut conn).unwrap();
-        assert_eq!(all, [1, 2, 4, 5, 6]);
-        // As version 5 left it.
-        conn.execute_batch(
-            "ALTER TABLE endpoint DROP COLUMN secret_ends; DELETE FROM migration WHERE version = 6",
-        )
-        .unwrap();
+        let ends = MIGRATIONS.iter().position(|it| it.name == "secret_ends");
+        apply(&mut conn, &MIGRATIONS[..ends.unwrap()]).unwrap();
         let secrets = br#"["whsec_two","whsec_one"]"#;
         conn.execute(
             "INSERT INTO endpoint (lane, name, spec, key_version, sealed, updated_at)
@@ -171,7 +170,7 @@ mod tests {
             params![secrets],
         )
         .unwrap();
-        assert_eq!(migrate(&mut conn).unwrap(), [6]);
+        assert!(migrate(&mut conn).unwrap().contains(&7));
         let left: i64 = conn
             .query_row(
                 "SELECT json_extract(secret_ends, '$[0]') / 1000000 - CAST(strftime('%s', 'now') AS INTEGER)

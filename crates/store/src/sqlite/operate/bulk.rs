@@ -86,9 +86,11 @@ pub(super) fn step(
     }
     let is_over = match &it.spec.action {
         BulkAction::Erase { pseudonym } => {
-            let (erased, is_over) = erase::step(conn, shared, pseudonym)?;
-            it.done += erased;
-            is_over
+            let after = it.after.map_or(0, |award| award.0);
+            let stepped = erase::step(conn, shared, pseudonym, after)?;
+            it.done += stepped.draws;
+            it.after = Some(AwardId(stepped.after));
+            stepped.is_over
         }
         BulkAction::Requeue { .. } | BulkAction::Cancel { .. } | BulkAction::Release => {
             step_awards(conn, shared, &mut it, now)?

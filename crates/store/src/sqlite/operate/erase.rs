@@ -12,7 +12,7 @@ use crate::sqlite::Shared;
 use crate::sqlite::error::OrStoreError as _;
 use crate::sqlite::requests;
 use rusqlite::{Connection, OptionalExtension, params};
-use tombola_core::limits::STEP_ROWS_MAX;
+use tombola_core::limits::{STEP_ROWS_MAX, STEP_ROWS_SEEN_MAX};
 use tombola_core::ports::StoreResult;
 
 /// Notes that two names are one for a while.
@@ -24,43 +24,72 @@ pub(super) fn begin(conn: &Connection, user: &str, pseudonym: &str) -> rusqlite:
     .map(drop)
 }
 
-/// One step; gives the number of draws that were changed, and whether it is over.
+/// What one step did.
+pub(super) struct Stepped {
+    /// Draws that were changed.
+    pub(super) draws: u64,
+    /// The last draw that was looked at.
+    pub(super) after: i64,
+    pub(super) is_over: bool,
+}
+
+/// One step: looks at the draws behind `after`, whoever's they are. There is no index
+/// of all draws by user, which each draw would pay for.
 pub(super) fn step(
     conn: &Connection,
     shared: &Shared,
     pseudonym: &str,
-) -> StoreResult<(u64, bool)> {
+    after: i64,
+) -> StoreResult<Stepped> {
     let user: Option<String> = conn
         .prepare_cached("SELECT user FROM erasing WHERE pseudonym = ?1")
         .and_then(|mut it| it.query_row([pseudonym], |row| row.get(0)).optional())
         .or_store()?;
     // Another operation was asked to erase the same user before.
     let Some(user) = user else {
-        return Ok((0, true));
+        return Ok(Stepped {
+            draws: 0,
+            after,
+            is_over: true,
+        });
     };
-    let draws = draws_of(conn, &user).or_store()?;
+    let (until, is_last) = ahead(conn, after).or_store()?;
+    let draws = draws_of(conn, &user, after, until).or_store()?;
     for draw in &draws {
         erase_draw(conn, *draw, pseudonym).or_store()?;
         erase_code(conn, shared, *draw)?;
     }
-    let is_over =
-        draws.len() < STEP_ROWS_MAX && requests::erase(conn, &user).or_store()? < STEP_ROWS_MAX;
+    let is_full = draws.len() == STEP_ROWS_MAX;
+    let is_over = !is_full && is_last && requests::erase(conn, &user).or_store()? < STEP_ROWS_MAX;
     if is_over {
         finish(conn, &user, pseudonym).or_store()?;
     }
-    Ok((draws.len() as u64, is_over))
+    Ok(Stepped {
+        draws: draws.len() as u64,
+        after: draws.last().filter(|_| is_full).map_or(until, |last| *last),
+        is_over,
+    })
 }
 
-/// Draws that one step takes.
-fn draws_of(conn: &Connection, user: &str) -> rusqlite::Result<Vec<i64>> {
+/// The last draw that the step looks at, and whether there is none behind it.
+fn ahead(conn: &Connection, after: i64) -> rusqlite::Result<(i64, bool)> {
     conn.prepare_cached(
-        "SELECT d.id FROM draw_span s CROSS JOIN draw d INDEXED BY draw_user
-           ON d.id / 4096 = s.span AND d.user = ?1 AND d.campaign_id = s.campaign_id
-         LIMIT ?2",
+        "SELECT coalesce(max(id), ?1), count(*) < ?2
+         FROM (SELECT id FROM draw WHERE id > ?1 ORDER BY id LIMIT ?2)",
     )?
-    .query_map(params![user, as_column(STEP_ROWS_MAX as u64)], |row| {
-        row.get(0)
-    })?
+    .query_row([after, as_column(STEP_ROWS_SEEN_MAX as u64)], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+}
+
+fn draws_of(conn: &Connection, user: &str, after: i64, until: i64) -> rusqlite::Result<Vec<i64>> {
+    conn.prepare_cached(
+        "SELECT id FROM draw WHERE id > ?1 AND id <= ?2 AND user = ?3 ORDER BY id LIMIT ?4",
+    )?
+    .query_map(
+        params![after, until, user, as_column(STEP_ROWS_MAX as u64)],
+        |row| row.get(0),
+    )?
     .collect()
 }
 

@@ -78,13 +78,15 @@ async fn lists_of_a_file_from_before_them_find_every_draw() {
     fixture.draw("ann", &[HELLO, NOTHING, HOOK]).await;
     let later = NOW.plus(Duration::from_hours(30));
     fixture.draw_at("bob", &[HELLO], later).await;
-    // As it was before the sixth migration.
+    // As version 5 left it.
     fixture
         .shell()
         .execute_batch(
             "DELETE FROM migration WHERE version >= 6;
              DROP INDEX draw_user; DROP TABLE draw_span; ALTER TABLE campaign DROP COLUMN wins;
-             DROP INDEX delivery_dead_reason; DROP INDEX delivery_cancelled;",
+             DROP INDEX delivery_dead_reason; DROP INDEX delivery_cancelled;
+             ALTER TABLE endpoint DROP COLUMN secret_ends;
+             DROP INDEX kept_request_user; ALTER TABLE kept_request DROP COLUMN user;",
         )
         .unwrap();
     let schema = SqliteStore::schema(&fixture.path()).unwrap();
