@@ -368,3 +368,20 @@ async fn a_step_of_an_erasure_changes_as_many_draws_as_its_bound_and_no_more() {
     assert_eq!(step(&it, id).await, (STEP, OperationState::Running));
     assert_eq!(step(&it, id).await, (STEP + 1, OperationState::Done));
 }
+
+#[tokio::test]
+async fn a_step_of_an_erasure_looks_at_as_many_draws_as_its_bound_and_no_more() {
+    let it = won_by_many(STEP_ROWS_SEEN_MAX + 1).await;
+    it.shell()
+        .execute(
+            "UPDATE draw SET user = 'ann' WHERE id = (SELECT max(id) FROM draw)",
+            [],
+        )
+        .unwrap();
+    let erase = BulkAction::Erase {
+        pseudonym: "erased-1".to_owned(),
+    };
+    let id = begun(&it, erase, Some("ann")).await;
+    assert_eq!(step(&it, id).await, (0, OperationState::Running));
+    assert_eq!(step(&it, id).await, (1, OperationState::Done));
+}
