@@ -28,6 +28,9 @@ mod document;
 mod draws;
 #[cfg(test)]
 mod examples;
+#[cfg(test)]
+mod exports;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod metrics;

@@ -30,11 +30,7 @@ pub(super) fn step(conn: &Connection, pseudonym: &str) -> rusqlite::Result<(u64,
         return Ok((0, true));
     };
     let draws: Vec<i64> = conn
-        .prepare_cached(
-            "SELECT d.id FROM draw_span s CROSS JOIN draw d INDEXED BY draw_user
-               ON d.id / 4096 = s.span AND d.user = ?1 AND d.campaign_id = s.campaign_id
-             LIMIT ?2",
-        )?
+        .prepare_cached("SELECT id FROM draw WHERE user = ?1 ORDER BY id LIMIT ?2")?
         .query_map(params![user, as_column(STEP_ROWS_MAX as u64)], |row| {
             row.get(0)
         })?
