@@ -282,7 +282,7 @@ pub const SPAN_GRAIN: Duration = Duration::from_mins(10);
 pub const PAGE_READ_MAX: i64 = 16 * SPAN_IDS;
 /// The same of rows that lie apart: an index leads to each of them.
 pub const PAGE_SEEK_MAX: i64 = 1 << 14;
-/// Spans that one page of a list looks into for the draws of a user.
+/// Spans that one page of a list looks into for what a user won.
 pub const PAGE_SPANS_MAX: i64 = 1 << 12;
 /// Unfinished awards that one page of a list puts in order by itself; where there
 /// are more, they are found among all awards.

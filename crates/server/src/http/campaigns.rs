@@ -21,8 +21,10 @@ const READERS: Access = Access::of(&[Role::Operator, Role::Auditor]);
 pub(super) fn routes() -> Vec<Route> {
     let operator = Access::of(&[Role::Operator]);
     vec![
-        Route::get("/v1/campaigns", READERS, list)
-            .about("List campaigns", "Campaigns by slug, with their phase now."),
+        Route::get("/v1/campaigns", READERS, list).about(
+            "List campaigns",
+            "Campaigns, newest first, with their phase now.",
+        ),
         Route::get("/v1/campaigns/{campaign}", READERS, show)
             .about(
                 "Show campaign",

@@ -64,7 +64,8 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .about(
             "Count codes",
-            "The codes of a campaign by prize and import, counted and never shown.",
+            "The codes of a campaign by prize, in the order of its file, and by import: counted and \
+             never shown.",
         )
         .errors(&[Code::CampaignNotFound]),
     ]

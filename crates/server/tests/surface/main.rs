@@ -30,6 +30,9 @@ mod draws;
 mod endpoints;
 #[cfg(test)]
 mod examples;
+#[cfg(test)]
+mod exports;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod metrics;

@@ -108,7 +108,7 @@ const JOINS_OF_DRAW: &str = "CROSS JOIN delivery v ON v.award_id = d.id
 pub(super) enum Way {
     /// Along an index that has them in order.
     Index(Index),
-    /// A user's draws, span by span.
+    /// What a user won, span by span.
     User,
     /// All that are unfinished, put in order: they are few.
     Due,

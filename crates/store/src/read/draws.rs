@@ -113,10 +113,16 @@ const COLUMNS: &str = "d.id, c.slug, d.user, d.client, p.slug, d.drawn_at, d.ver
 const JOINS: &str = "CROSS JOIN campaign c ON c.id = d.campaign_id
   LEFT JOIN prize p ON p.id = d.prize_id LEFT JOIN delivery v ON v.award_id = d.id";
 
+/// The user, where only what the user won is asked for.
+fn winner(filter: &DrawFilter) -> Option<&str> {
+    let has_won = filter.outcome == Some(Outcome::Won) || filter.prize.is_some();
+    filter.user.as_deref().filter(|_| has_won)
+}
+
 /// The statement of one cut, less its values: places from, below, the filter's, the
-/// number of rows. A user's draws by their index, others over the table from its end.
+/// number of rows. What a user won by its index, others over the table from its end.
 pub(super) fn statement(filter: &DrawFilter) -> (String, Vec<Value>) {
-    let (table, mut fits) = match filter.user {
+    let (table, mut fits) = match winner(filter) {
         Some(_) => ("draw d INDEXED BY draw_user", of_user()),
         None => ("draw d NOT INDEXED", Conditions::default()),
     };
@@ -154,7 +160,7 @@ pub(super) fn list(
         campaign: filter.campaign.as_deref(),
         period: (filter.since, filter.until),
     };
-    let cuts = match &filter.user {
+    let cuts = match winner(filter) {
         Some(user) => spans_of_user(conn, user, within, page.below(), reach)?,
         None => spans(conn, within, page.below(), reach)?,
     };

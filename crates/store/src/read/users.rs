@@ -109,7 +109,8 @@ fn awards(conn: &Connection, user: &str) -> rusqlite::Result<Vec<UserAwards>> {
     conn.prepare_cached(
         "SELECT v.state, count(*) FROM draw_span s
          CROSS JOIN draw d INDEXED BY draw_user
-           ON d.id / 4096 = s.span AND d.user = ?1 AND d.campaign_id = s.campaign_id
+           ON d.id / 4096 = s.span AND d.user = ?1 AND d.prize_id IS NOT NULL
+             AND d.campaign_id = s.campaign_id
          JOIN delivery v ON v.award_id = d.id GROUP BY v.state ORDER BY v.state",
     )?
     .query_map(params![user], |row| {

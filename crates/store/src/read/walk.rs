@@ -195,7 +195,7 @@ pub(super) fn spans(
     Ok(Cuts { cuts, rest })
 }
 
-/// The spans in which a user drew: a page looks into so many spans for them, and goes
+/// The spans in which a user won: a page looks into so many spans for them, and goes
 /// no further than the span with which it may read no more rows.
 pub(super) fn spans_of_user(
     conn: &Connection,
@@ -205,13 +205,14 @@ pub(super) fn spans_of_user(
     reach: Reach,
 ) -> rusqlite::Result<Cuts> {
     let (found, mut has_more) = within.newest(conn, below, reach.spans)?;
-    let mut drawn = conn.prepare_cached(&format!(
-        "SELECT count(*) FROM draw INDEXED BY draw_user WHERE id / {SPAN_IDS} = ?1 AND user = ?2"
+    let mut won = conn.prepare_cached(&format!(
+        "SELECT count(*) FROM draw INDEXED BY draw_user
+         WHERE id / {SPAN_IDS} = ?1 AND user = ?2 AND prize_id IS NOT NULL"
     ))?;
     let (mut cuts, mut rows, mut left) = (Vec::new(), 0, found.as_slice());
     let mut end = i64::MIN;
     while let [span, others @ ..] = left {
-        let count: i64 = drawn.query_row((span, user), |row| row.get(0))?;
+        let count: i64 = won.query_row((span, user), |row| row.get(0))?;
         if count > 0 {
             cuts.push(cut_of(*span, below));
         }
@@ -225,10 +226,11 @@ pub(super) fn spans_of_user(
     Ok(Cuts { cuts, rest })
 }
 
-/// A user's draws of one cut, which lies in one span.
+/// What a user won in one cut, which lies in one span.
 pub(super) fn of_user() -> Conditions {
     let mut fits = Conditions::default();
     fits.always(&format!("d.id / {SPAN_IDS} = ?1 / {SPAN_IDS}"));
+    fits.always("d.prize_id IS NOT NULL");
     fits
 }
 

@@ -64,7 +64,10 @@ pub(super) fn document() -> Value {
 const DESCRIPTION: &str = "\
 Times are RFC 3339 in UTC. Ids are integers below 2^53: unique, not dense, not in time order.
 
-Lists are pages: `next` of one page is `after` of the following one; null is the last page.
+Lists are pages, newest first unless they say otherwise: `next` of one page is `after` of the \
+following one, with the same filters; null is the last page. A page may be short, or empty, and \
+not be the last. No row that is there all the time is left out or there twice, whatever comes and \
+changes meanwhile.
 
 Every `POST` may have an `Idempotency-Key`, and may then be sent again: the answer is the first \
 one's, byte for byte, with `Idempotent-Replayed: true`.

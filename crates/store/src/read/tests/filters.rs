@@ -193,9 +193,12 @@ fn is_line(it: &Line, filter: &LogFilter) -> bool {
 fn joined<T>(limit: usize, mut read: impl FnMut(PageQuery) -> rusqlite::Result<Page<T>>) -> Vec<T> {
     let (mut items, mut after) = (Vec::new(), None);
     loop {
-        let limit = Some(limit);
-        let page = read(PageQuery { after, limit }).unwrap();
-        assert!(page.items.len() <= limit.unwrap());
+        let asked = PageQuery {
+            after,
+            limit: Some(limit),
+        };
+        let page = read(asked).unwrap();
+        assert!(page.items.len() <= limit);
         items.extend(page.items);
         assert!(page.next.is_none() || after.is_none() || page.next < after);
         after = page.next;

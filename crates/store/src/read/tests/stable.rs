@@ -164,7 +164,7 @@ struct Reader {
 
 type Read = fn(&Connection, PageQuery, Reach) -> rusqlite::Result<Page<String>>;
 
-fn ids<T>(page: Page<T>, id: fn(&T) -> String) -> Page<String> {
+fn ids<T>(page: &Page<T>, id: fn(&T) -> String) -> Page<String> {
     Page {
         items: page.items.iter().map(id).collect(),
         next: page.next,
@@ -184,7 +184,7 @@ fn awards_of(
     page: PageQuery,
     reach: Reach,
 ) -> rusqlite::Result<Page<String>> {
-    awards::list(conn, filter, page, reach).map(|page| ids(page, |it| it.id.to_string()))
+    awards::list(conn, filter, page, reach).map(|page| ids(&page, |it| it.id.to_string()))
 }
 
 const LISTS: &[(&str, Read)] = &[
@@ -221,20 +221,20 @@ const LISTS: &[(&str, Read)] = &[
     ),
     ("SELECT CAST(id AS TEXT) FROM draw", |conn, page, reach| {
         let page = draws::list(conn, &DrawFilter::default(), page, reach)?;
-        Ok(ids(page, |it| it.id.to_string()))
+        Ok(ids(&page, |it| it.id.to_string()))
     }),
     (
         "SELECT CAST(award_id AS TEXT) FROM delivery WHERE state = 'dead' UNION ALL SELECT 'm' || id FROM kept_message",
         |conn, page, reach| {
             let page = dead_letters::list(conn, &DeadLetterFilter::default(), page, reach)?;
-            Ok(ids(page, |it| it.id.clone()))
+            Ok(ids(&page, |it| it.id.clone()))
         },
     ),
     (
         "SELECT CAST(id AS TEXT) FROM operator_log",
         |conn, page, reach| {
             let page = log::list(conn, &LogFilter::default(), page, reach)?;
-            Ok(ids(page, |it| it.id.to_string()))
+            Ok(ids(&page, |it| it.id.to_string()))
         },
     ),
 ];
@@ -294,9 +294,9 @@ async fn read_meanwhile(meanwhile: Vec<Vec<Happening>>, limit: usize, sorted: i6
     let mut readers: Vec<Reader> = LISTS.iter().map(Reader::new).collect();
     let mut meanwhile = meanwhile.into_iter();
     while readers.iter().any(|it| !it.is_over) {
-        readers
-            .iter_mut()
-            .for_each(|it| it.go_on(&house, limit, reach));
+        for it in &mut readers {
+            it.go_on(&house, limit, reach);
+        }
         for happening in meanwhile.next().unwrap_or_default() {
             house.happens(&happening).await;
         }

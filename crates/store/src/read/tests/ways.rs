@@ -3,7 +3,7 @@
 
 use super::super::fixture::{Fixture, GIFT, HELLO, HOOK, NOW};
 use super::super::walk::Reach;
-use super::super::{AwardFilter, DrawFilter, PageQuery, awards, draws};
+use super::super::{AwardFilter, DrawFilter, Outcome, PageQuery, awards, draws};
 use super::all;
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -24,6 +24,12 @@ fn plan(conn: &Connection, sql: &str, values: &[Value]) -> Vec<String> {
     let values = std::iter::repeat_n(Value::Integer(1), wanted);
     let steps = statement.query_map(rusqlite::params_from_iter(values), |row| row.get(3));
     steps.unwrap().map(Result::unwrap).collect()
+}
+
+fn plan_of(conn: &Connection, filter: &AwardFilter) -> Vec<String> {
+    let way = awards::Way::of(conn, filter, Reach::default()).unwrap();
+    let (sql, values) = way.statement(filter);
+    plan(conn, &sql, &values)
 }
 
 /// The first step is this, nothing is sorted, and draws and deliveries are entered
@@ -105,11 +111,7 @@ async fn each_list_of_awards_walks_its_index() {
         ),
     ];
     for (filter, first) in cases {
-        let plan = it.store.read(move |conn| {
-            let way = awards::Way::of(conn, &filter, Reach::default()).unwrap();
-            let (sql, values) = way.statement(&filter);
-            Ok(plan(conn, &sql, &values))
-        });
+        let plan = it.store.read(move |conn| Ok(plan_of(conn, &filter)));
         assert_walks(&plan.await.unwrap(), first, false);
     }
 }
@@ -153,6 +155,7 @@ async fn each_list_of_draws_walks_its_index() {
         (
             DrawFilter {
                 user: Some("ann".into()),
+                outcome: Some(Outcome::Won),
                 ..<_>::default()
             },
             "SEARCH d USING INDEX draw_user (<expr>=? AND user=? AND rowid>? AND rowid<?)",
@@ -167,6 +170,13 @@ async fn each_list_of_draws_walks_its_index() {
         (
             DrawFilter {
                 prize: Some("phone".into()),
+                ..<_>::default()
+            },
+            by_key,
+        ),
+        (
+            DrawFilter {
+                user: Some("ann".into()),
                 ..<_>::default()
             },
             by_key,

@@ -18,7 +18,7 @@ use tombola_store::read::{
 };
 use tombola_store::{SqliteStore, StoreOptions};
 
-const FLOOR: Duration = Duration::from_millis(50);
+const FLOOR: Duration = Duration::from_millis(100);
 const TIMES: usize = 15;
 
 /// `lists [--draws N] [--dir DIR]`
