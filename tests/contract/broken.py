@@ -45,7 +45,7 @@ BREAKS = [
     ("GET /v1/doctor", with_another_field, "Response violates schema"),
     ("GET /v1/secrets", with_another_type, "Undocumented Content-Type"),
     ("GET /v1/endpoints", with_another_header, "Missing required response headers"),
-    ("POST /v1/deliveries/pause", with_another_field_to_send, "Schema-violating request accepted"),
+    ("POST /v1/endpoints/{name}/enable", with_another_field_to_send, "Schema-violating request accepted"),
     ("POST /v1/deliveries/resume", with_another_header_to_send, "Missing required header accepted"),
     ("GET /v1/keys", with_other_roles, "Custom check failed: `only_its_roles`"),
 ]

@@ -88,7 +88,7 @@ pub struct RequeuedDoc {
 
 /// `POST /v1/deliveries/pause, resume`; an absent field matches all.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct PauseBody {
     /// Of this campaign.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,8 +100,7 @@ pub struct PauseBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// Why; goes into the operator log.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = limits::REASON_BYTES_MAX))]
+    #[schemars(required, length(min = 1, max = limits::REASON_BYTES_MAX))]
     pub reason: Option<String>,
 }
 

@@ -28,7 +28,7 @@ pub struct ScopeArgs {
     endpoint: Option<String>,
     /// Why; goes into the operator log
     #[arg(long)]
-    reason: Option<String>,
+    reason: String,
 }
 
 pub(super) async fn run(
@@ -44,7 +44,7 @@ pub(super) async fn run(
         campaign: args.campaign,
         prize: args.prize,
         endpoint: args.endpoint,
-        reason: args.reason,
+        reason: Some(args.reason),
     };
     let done = if is_pause {
         api.pause(&body).await?

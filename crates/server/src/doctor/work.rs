@@ -144,7 +144,7 @@ fn paused(fact: &WorkFact, now: Timestamp) -> Vec<Finding> {
                 about(now.since(it.at))
             ),
             format!(
-                "`tombola delivery resume{}` when they may go on",
+                "`tombola delivery resume{} --reason …` when they may go on",
                 flags(&it.scope)
             ),
         )
@@ -330,11 +330,11 @@ mod tests {
             .filter_map(|it| it.mend)
             .collect();
         assert!(
-            mends[0].starts_with("`tombola delivery resume`"),
+            mends[0].starts_with("`tombola delivery resume --reason …`"),
             "{mends:?}"
         );
         assert!(
-            mends[1].contains("resume --campaign fair --endpoint rides`"),
+            mends[1].contains("resume --campaign fair --endpoint rides --reason …`"),
             "{mends:?}"
         );
     }

@@ -37,7 +37,9 @@ pub(super) fn routes() -> Vec<Route> {
             )
             .scoped(Scope::OfHandler)
             .errors(&[Code::NotPaused])
-            .example(json!({ "campaign": "autumn-fair", "prize": "coffee" })),
+            .example(json!({
+                "campaign": "autumn-fair", "prize": "coffee", "reason": "the right codes are up"
+            })),
     ]
 }
 
@@ -75,7 +77,8 @@ async fn pause(
 ) -> Result<Json<PauseDoc>, ApiError> {
     caller.check_campaign(body.campaign.as_deref())?;
     check(&app, &body.scope()).await?;
-    let (scope, by) = (body.scope(), caller.actor(input::reason(body.reason)?));
+    let scope = body.scope();
+    let by = caller.actor(Some(input::needed_reason(body.reason)?));
     app.store().pause(scope.clone(), by, app.now()).await?;
     Ok(Json(PauseDoc {
         paused: true,
@@ -91,7 +94,8 @@ async fn resume(
     JsonBody(body): JsonBody<PauseBody>,
 ) -> Result<Json<PauseDoc>, ApiError> {
     caller.check_campaign(body.campaign.as_deref())?;
-    let (scope, by) = (body.scope(), caller.actor(input::reason(body.reason)?));
+    let scope = body.scope();
+    let by = caller.actor(Some(input::needed_reason(body.reason)?));
     if !app.store().resume(scope.clone(), by, app.now()).await? {
         return Err(Code::NotPaused.into());
     }

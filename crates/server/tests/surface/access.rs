@@ -236,7 +236,9 @@ async fn key_for_some_campaigns_speaks_of_no_other_and_not_of_all() {
             | "/v1/awards/{id}/confirm"
             | "/v1/awards/{id}/cancel" => json!({ "reason": "try" }),
             "/v1/player-tokens" => json!({ "campaign": "fair", "user": "u1" }),
-            "/v1/deliveries/pause" | "/v1/deliveries/resume" => json!({ "campaign": "fair" }),
+            "/v1/deliveries/pause" | "/v1/deliveries/resume" => {
+                json!({ "campaign": "fair", "reason": "try" })
+            }
             "/v1/dead-letters/requeue" | "/v1/awards/cancel" | "/v1/awards/release" => {
                 json!({ "filter": { "campaign": "fair" }, "reason": "try" })
             }

@@ -350,12 +350,21 @@ fn deliveries_are_paused_and_resumed_by_scope() {
     ];
     assert_eq!(desk.ok(&args).stdout, "paused\n");
     assert_eq!(
-        desk.run(&["delivery", "pause", "--campaign", "none"]).code,
+        desk.run(&["delivery", "pause", "--campaign", "none", "--reason", "try"])
+            .code,
         Some(1)
     );
-    let resumed = desk.ok(&["delivery", "resume", "--campaign", "fair"]);
+    assert_eq!(desk.run(&["delivery", "pause"]).code, Some(2));
+    let resumed = desk.ok(&[
+        "delivery",
+        "resume",
+        "--campaign",
+        "fair",
+        "--reason",
+        "new",
+    ]);
     assert_eq!(resumed.stdout, "resumed, 0 held awards released\n");
-    let nothing = desk.run(&["delivery", "resume"]);
+    let nothing = desk.run(&["delivery", "resume", "--reason", "all"]);
     assert_eq!(
         nothing.stderr,
         "error: Nothing of that scope is paused (not_paused)\n"

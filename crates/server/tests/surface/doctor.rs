@@ -122,7 +122,7 @@ fn fault_ends_with_1_and_a_mend_and_a_warning_does_not() {
     assert!(
         warned
             .stdout
-            .contains("         mend: `tombola delivery resume` when they may go on\n"),
+            .contains("         mend: `tombola delivery resume --reason …` when they may go on\n"),
         "{warned:?}"
     );
     let database = desk.data().join("tombola.db");

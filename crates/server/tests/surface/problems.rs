@@ -213,11 +213,11 @@ async fn of_names(seen: &mut Seen) {
     let why = json!({ "reason": "try" });
     let withdraw = "/v1/campaigns/fair/prizes/coffee/codes/77/withdraw";
     seen.post(withdraw, &why, Code::ImportNotFound).await;
-    seen.post("/v1/deliveries/resume", &json!({}), Code::NotPaused)
+    seen.post("/v1/deliveries/resume", &why, Code::NotPaused)
         .await;
     seen.post(
         "/v1/deliveries/pause",
-        &json!({ "campaign": "fair", "prize": "none" }),
+        &json!({ "campaign": "fair", "prize": "none", "reason": "try" }),
         Code::PrizeNotFound,
     )
     .await;

@@ -53,10 +53,13 @@ fn requests(award: i64) -> Vec<(String, Value)> {
             "/v1/endpoints/shop/rotate-secret".into(),
             json!({ "reason": "yearly" }),
         ),
-        ("/v1/deliveries/pause".into(), json!({ "campaign": "fair" })),
+        (
+            "/v1/deliveries/pause".into(),
+            json!({ "campaign": "fair", "reason": "try" }),
+        ),
         (
             "/v1/deliveries/resume".into(),
-            json!({ "campaign": "fair" }),
+            json!({ "campaign": "fair", "reason": "try" }),
         ),
         (
             "/v1/keys".into(),

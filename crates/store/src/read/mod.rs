@@ -1,7 +1,7 @@
 //! Reads for people: lists, timelines, statistics, the audit. They are not a port:
 //! each runs on a connection that cannot write, sees one state of the database and
-//! ends at its time-out. Lists are cut into pages by key ([`page`]), and a page reads
-//! a bounded number of rows, whatever is asked for ([`walk`]).
+//! ends at its time-out. Lists are cut into pages by key (`page`), and a page reads
+//! a bounded number of rows, whatever is asked for (`walk`).
 //!
 //! What they give are facts, ready to be shown as JSON under the names of the
 //! contract. No secret of an endpoint and no address is among them; the text or
