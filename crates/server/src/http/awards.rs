@@ -4,7 +4,7 @@
 use super::auth::{Access, Caller, Who};
 use super::cursor::Turn;
 use super::error::{ApiError, Code};
-use super::export::{self, Exported, Form, Sheet};
+use super::export::{self, Exported, Sheet};
 use super::input::{self, JsonBody, Names, Params};
 use super::{Route, Scope};
 use crate::api::{
@@ -16,7 +16,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
-use std::sync::Arc;
 use tombola_core::award::Refusal;
 use tombola_core::campaign::Kind;
 use tombola_core::ports::{Acted, Action, Operate, Role};
@@ -175,18 +174,12 @@ async fn list(
 async fn export(
     State(app): State<App>,
     caller: Caller,
-    Exported { query, format }: Exported<AwardQuery>,
+    asked: Exported<AwardQuery>,
 ) -> Result<Response, ApiError> {
-    let form = Form {
-        sheet: SHEET,
-        format,
-        limit: query.limit,
-    };
-    let filter = filter(&caller, query, app.now())?;
-    let store = Arc::clone(app.store());
-    export::answer(&app, form, move |page| {
-        let (store, filter) = (Arc::clone(&store), filter.clone());
-        async move { store.award_list(filter, page).await }
+    let form = asked.form(SHEET);
+    let filter = filter(&caller, asked.query, app.now())?;
+    export::answer(&app, form, filter, |store, filter, page| async move {
+        store.award_list(filter, page).await
     })
     .await
 }

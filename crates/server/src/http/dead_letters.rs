@@ -3,7 +3,7 @@
 use super::auth::{Access, Caller};
 use super::cursor::Turn;
 use super::error::{ApiError, Code};
-use super::export::{self, Exported, Form, Sheet};
+use super::export::{self, Exported, Sheet};
 use super::input::{self, JsonBody, Names, Params};
 use super::operations::Bulk;
 use super::{Route, Scope};
@@ -16,7 +16,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use std::sync::Arc;
 use std::time::Duration;
 use tombola_core::award::Refusal;
 use tombola_core::endpoint::parse_span;
@@ -121,18 +120,12 @@ async fn list(
 
 async fn export(
     State(app): State<App>,
-    Exported { query, format }: Exported<DeadLetterQuery>,
+    asked: Exported<DeadLetterQuery>,
 ) -> Result<Response, ApiError> {
-    let form = Form {
-        sheet: SHEET,
-        format,
-        limit: query.limit,
-    };
-    let filter = filter(query, app.now())?;
-    let store = Arc::clone(app.store());
-    export::answer(&app, form, move |page| {
-        let (store, filter) = (Arc::clone(&store), filter.clone());
-        async move { store.dead_letter_list(filter, page).await }
+    let form = asked.form(SHEET);
+    let filter = filter(asked.query, app.now())?;
+    export::answer(&app, form, filter, |store, filter, page| async move {
+        store.dead_letter_list(filter, page).await
     })
     .await
 }

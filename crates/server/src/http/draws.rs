@@ -4,7 +4,7 @@
 use super::auth::{Access, Caller};
 use super::cursor::Turn;
 use super::error::{ApiError, Code};
-use super::export::{self, Exported, Form, Sheet};
+use super::export::{self, Exported, Sheet};
 use super::input::{self, JsonBody, Names, Params};
 use super::replay::{KeyRule, REPLAYED};
 use super::{Route, Scope};
@@ -299,20 +299,11 @@ async fn list(
     Ok(Json(turn.answer(documents(page))))
 }
 
-async fn export(
-    State(app): State<App>,
-    Exported { query, format }: Exported<DrawQuery>,
-) -> Result<Response, ApiError> {
-    let form = Form {
-        sheet: SHEET,
-        format,
-        limit: query.limit,
-    };
-    let filter = filter(query, app.now())?;
-    let store = Arc::clone(app.store());
-    export::answer(&app, form, move |page| {
-        let (store, filter) = (Arc::clone(&store), filter.clone());
-        async move { store.draw_list(filter, page).await.map(documents) }
+async fn export(State(app): State<App>, asked: Exported<DrawQuery>) -> Result<Response, ApiError> {
+    let form = asked.form(SHEET);
+    let filter = filter(asked.query, app.now())?;
+    export::answer(&app, form, filter, |store, filter, page| async move {
+        store.draw_list(filter, page).await.map(documents)
     })
     .await
 }

@@ -28,9 +28,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tombola_core::limits::{EXPORT_RETRY_AFTER, EXPORT_STALL_MAX, PAGE_MAX};
 use tombola_core::ports::StoreResult;
+use tombola_store::SqliteStore;
 use tombola_store::read::{Page, PageQuery, Place};
 
 pub(super) const CSV: &str = "text/csv; charset=utf-8; header=present";
@@ -64,7 +66,19 @@ where
 #[derive(Debug)]
 pub(super) struct Exported<T> {
     pub(super) query: T,
-    pub(super) format: Format,
+    format: Format,
+    limit: Option<usize>,
+}
+
+impl<T> Exported<T> {
+    /// That list, as it is asked for.
+    pub(super) fn form(&self, sheet: Sheet) -> Form {
+        Form {
+            sheet,
+            format: self.format,
+            limit: self.limit,
+        }
+    }
 }
 
 /// The parameters of the list less its place, and with those of an export.
@@ -82,11 +96,12 @@ pub(super) fn shape<T: JsonSchema>(document: &mut SchemaGenerator) -> Schema {
     schema
 }
 
-/// The place in a list, which an export has not.
+/// The place in a list, which an export has not, and its rows at most.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct Placed {
     after: Option<String>,
+    limit: Option<usize>,
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Exported<T> {
@@ -104,8 +119,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Exported<T> {
         let query = Params::<T>::from_request_parts(parts, state).await;
         parts.uri = asked;
         let Params(query) = query?;
-        let format = own.format;
-        Ok(Self { query, format })
+        Ok(Self {
+            query,
+            format: own.format,
+            limit: placed.limit,
+        })
     }
 }
 
@@ -131,20 +149,22 @@ pub(super) struct Sheet {
 /// How a list is exported.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Form {
-    pub(super) sheet: Sheet,
-    pub(super) format: Format,
+    sheet: Sheet,
+    format: Format,
     /// Rows at most.
-    pub(super) limit: Option<usize>,
+    limit: Option<usize>,
 }
 
 /// Answers with the list that `read` gives page by page. What fails before the
 /// first page is there is answered as an error.
-pub(super) async fn answer<T, F>(
+pub(super) async fn answer<L, T, F>(
     app: &App,
     form: Form,
-    read: impl Fn(PageQuery) -> F + Send + Sync + 'static,
+    filter: L,
+    read: impl Fn(Arc<SqliteStore>, L, PageQuery) -> F + Send + Sync + 'static,
 ) -> Result<Response, ApiError>
 where
+    L: Clone + Send + Sync + 'static,
     T: Serialize + Send + 'static,
     F: Future<Output = StoreResult<Page<T>>> + Send,
 {
@@ -161,6 +181,8 @@ where
         pieces,
         left: form.limit.unwrap_or(usize::MAX),
     };
+    let store = Arc::clone(app.store());
+    let read = move |page| read(Arc::clone(&store), filter.clone(), page);
     let first = read(export.page(None)).await?;
     let stopped = app.tasks().clone();
     app.tasks().spawn(async move {

@@ -4,14 +4,13 @@ use super::Route;
 use super::auth::Access;
 use super::cursor::Turn;
 use super::error::{ApiError, Code};
-use super::export::{self, Exported, Form, Sheet};
+use super::export::{self, Exported, Sheet};
 use super::input::{self, Params};
 use crate::api::{LogFact, LogQuery, Page};
 use crate::app::App;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use std::sync::Arc;
 use tombola_core::ids::ID_MAX;
 use tombola_core::ports::Role;
 use tombola_core::{AwardId, Timestamp};
@@ -60,20 +59,11 @@ async fn list(
     Ok(Json(turn.answer(page)))
 }
 
-async fn export(
-    State(app): State<App>,
-    Exported { query, format }: Exported<LogQuery>,
-) -> Result<Response, ApiError> {
-    let form = Form {
-        sheet: SHEET,
-        format,
-        limit: query.limit,
-    };
-    let filter = filter(query, app.now())?;
-    let store = Arc::clone(app.store());
-    export::answer(&app, form, move |page| {
-        let (store, filter) = (Arc::clone(&store), filter.clone());
-        async move { store.log_list(filter, page).await }
+async fn export(State(app): State<App>, asked: Exported<LogQuery>) -> Result<Response, ApiError> {
+    let form = asked.form(SHEET);
+    let filter = filter(asked.query, app.now())?;
+    export::answer(&app, form, filter, |store, filter, page| async move {
+        store.log_list(filter, page).await
     })
     .await
 }

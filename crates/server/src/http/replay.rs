@@ -154,6 +154,9 @@ pub(super) async fn keep(
         .store()
         .keep_answer(request, mine.clone(), app.now())
         .await?;
+    if stands.is_erased() {
+        return Err(Code::UserErased.into());
+    }
     if stands != mine {
         return Ok(replay(stands));
     }
@@ -214,5 +217,22 @@ mod tests {
         assert!(keep_bytes(max).await.is_ok());
         let larger = keep_bytes(max + 1).await;
         assert_eq!(larger.unwrap_err().code, Code::Internal);
+    }
+
+    #[tokio::test]
+    async fn answer_about_a_user_who_was_erased_meanwhile_is_given_to_nobody() {
+        let (_temp, app) = opened().await;
+        let request = RequestKey {
+            client: "shop".to_owned(),
+            operation: "POST /".to_owned(),
+            key: "key-00000001".to_owned(),
+            fingerprint: [0; 32],
+        };
+        let erased = KeptAnswer::erased();
+        let kept = app.store().keep_answer(request.clone(), erased, app.now());
+        kept.await.unwrap();
+        let mine = r#"{"user":"u1"}"#.into_response();
+        let answer = keep(&app, request, mine, false).await;
+        assert_eq!(answer.unwrap_err().code, Code::UserErased);
     }
 }
