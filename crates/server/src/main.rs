@@ -3,6 +3,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// A request is made of many small pieces that one thread takes and another gives back,
+/// which the system's own allocator does slowly
+/// (`docs/decisions/0014-the-allocator.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long threads may take to end after the command has.
 const LINGER: Duration = Duration::from_secs(1);
 
