@@ -34,7 +34,7 @@ use tombola_engine::{
     Desk, DeskOptions, Engine, EngineOptions, EngineParts, Lanes, Meters, RescueHandle, Roles,
     Seed, SystemClock, Tasks, TestCall, TestCaller, TestRefused,
 };
-use tombola_store::SqliteStore;
+use tombola_store::Store;
 use tombola_store::read::{EndpointFact, Gauges};
 
 /// How old the numbers of the database may be that `/metrics` shows.
@@ -50,7 +50,7 @@ struct Inner {
     config: Config,
     directory: Directory,
     lock: Mutex<Option<DirectoryLock>>,
-    store: Arc<SqliteStore>,
+    store: Arc<Store>,
     topic: Arc<MemoryTopic>,
     clock: Arc<SystemClock>,
     claims: RwLock<Arc<ClaimKeys>>,
@@ -239,7 +239,7 @@ impl App {
     }
 
     /// The store, for reads and for the ports.
-    pub fn store(&self) -> &Arc<SqliteStore> {
+    pub fn store(&self) -> &Arc<Store> {
         &self.0.store
     }
 

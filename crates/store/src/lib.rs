@@ -1,20 +1,37 @@
 //! Makes the store ports of `tombola_core::ports` true: on SQLite, with one
-//! writer thread. A store reads rows, asks the rules of `core` and writes what
-//! they say, in one transaction for each port call; no rule lives here.
+//! writer thread, and on PostgreSQL, with as many processes as there are. A store
+//! reads rows, asks the rules of `core` and writes what they say, in one transaction
+//! for each port call; no rule lives here.
+//!
+//! What moves awards is written twice, in `sqlite::path` and `postgres::path`, each as
+//! its database is fast. All else is written once over [`sql`].
 //!
 //! Codes, addresses and secrets of endpoints are kept sealed: see [`seal`].
 //!
 //! Reads for people are not a port: they are in [`read`], on connections that
 //! cannot write.
 
-#[cfg(feature = "postgres")]
+mod catalog;
+mod codes;
+mod endpoints;
+mod facts;
+mod keys;
+mod operate;
 pub mod postgres;
 pub mod read;
+mod requests;
+mod rows;
+mod rules;
 pub mod seal;
+mod seals;
+mod sql;
 pub mod sqlite;
+mod store;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
 pub use seal::{CodeDigest, SealKeys};
-pub use sqlite::{Schema, SqliteStore, StoreOptions, backup, restore};
+pub use sqlite::{Schema, backup, restore};
+pub(crate) use store::Shared;
+pub use store::{Store, StoreOptions};

@@ -18,7 +18,7 @@ use tombola_broker::{MemoryOptions, MemoryTopic};
 use tombola_core::limits::EXPORTS_MAX;
 use tombola_core::ports::{Catalog, StoreError};
 use tombola_engine::{SystemClock, Tasks};
-use tombola_store::{SqliteStore, StoreOptions};
+use tombola_store::{Store, StoreOptions};
 
 /// Why a data directory could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,7 @@ impl App {
             seal_keys: Some(secrets.seal_keys()),
             ..StoreOptions::default()
         };
-        let store = tokio::task::spawn_blocking(move || SqliteStore::open(&file, options))
+        let store = tokio::task::spawn_blocking(move || Store::open(&file, options))
             .await
             .map_err(io::Error::other)??;
         let keys = KeyRing::default();
@@ -116,7 +116,7 @@ fn secrets(directory: &Directory, file: &Path) -> Result<Secrets, OpenError> {
     if let Some(secrets) = Secrets::read(directory)? {
         return Ok(secrets);
     }
-    match SqliteStore::sealed_under(file)?.last() {
+    match Store::sealed_under(file)?.last() {
         None => Ok(Secrets::create(directory)?),
         Some(version) => Err(OpenError::SecretsMissing {
             path: directory.secret_key().display().to_string(),

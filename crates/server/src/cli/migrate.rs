@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 use std::process::ExitCode;
-use tombola_store::{Schema, SqliteStore};
+use tombola_store::{Schema, Store};
 
 /// The schema of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
@@ -59,5 +59,5 @@ pub(super) async fn run(
 
 fn schema(config: &Config) -> anyhow::Result<Schema> {
     let file = config.database.file().unwrap_or_default();
-    SqliteStore::schema(&file).with_context(|| file.display().to_string())
+    Store::schema(&file).with_context(|| file.display().to_string())
 }

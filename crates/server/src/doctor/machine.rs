@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tombola_engine::SystemClock;
-use tombola_store::SqliteStore;
+use tombola_store::Store;
 
 const DIRECTORY: &str = "directory";
 const FILES: &str = "directory.files";
@@ -88,7 +88,7 @@ fn no_database(why: &str) -> Vec<Finding> {
 async fn unserved(config: &Config, directory: &Directory) -> Vec<Finding> {
     let file = config.database.file().unwrap_or_default();
     let (now, review) = (SystemClock::wall(), config.delivery.hold_review.0);
-    let read = tokio::task::spawn_blocking(move || SqliteStore::facts_of_file(&file, now, review));
+    let read = tokio::task::spawn_blocking(move || Store::facts_of_file(&file, now, review));
     let mut found = match read.await {
         Ok(Ok((file, rows))) => {
             let mut found = database::check(&file);

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tombola_core::limits::{EXPORT_RETRY_AFTER, EXPORT_STALL_MAX, PAGE_MAX};
 use tombola_core::ports::StoreResult;
-use tombola_store::SqliteStore;
+use tombola_store::Store;
 use tombola_store::read::{Page, PageQuery, Place};
 
 pub(super) const CSV: &str = "text/csv; charset=utf-8; header=present";
@@ -161,7 +161,7 @@ pub(super) async fn answer<L, T, F>(
     app: &App,
     form: Form,
     filter: L,
-    read: impl Fn(Arc<SqliteStore>, L, PageQuery) -> F + Send + Sync + 'static,
+    read: impl Fn(Arc<Store>, L, PageQuery) -> F + Send + Sync + 'static,
 ) -> Result<Response, ApiError>
 where
     L: Clone + Send + Sync + 'static,

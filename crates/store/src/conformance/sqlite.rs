@@ -1,8 +1,8 @@
 //! The SQLite store on the bench: a fresh file, and a shell on it.
 
-use super::bench::{Bench, Store};
+use super::bench::{self, Bench};
 use crate::seal::{Place, Sealer};
-use crate::{SealKeys, SqliteStore, StoreOptions};
+use crate::{SealKeys, Store, StoreOptions};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row as Columns, ToSql};
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use tombola_core::{AwardId, Timestamp};
 /// A SQLite store on a fresh file, which is removed with it. It seals: that all is
 /// plain without secrets is shown by the store's own tests.
 pub struct SqliteBench {
-    store: Arc<SqliteStore>,
+    store: Arc<Store>,
     /// The newest version of its secret.
     version: AtomicU8,
     schedule: Schedule,
@@ -38,7 +38,7 @@ impl SqliteBench {
             seal_keys: Some(secrets(1)),
             ..options
         };
-        let store = whole(SqliteStore::open(&file, options));
+        let store = whole(Store::open(&file, options));
         Self {
             store,
             version: AtomicU8::new(1),
@@ -77,7 +77,7 @@ fn named<T>(name: &str, parse: fn(&str) -> Option<T>) -> T {
 
 #[async_trait]
 impl Bench for SqliteBench {
-    fn store(&self) -> &dyn Store {
+    fn store(&self) -> &dyn bench::Store {
         &*self.store
     }
 

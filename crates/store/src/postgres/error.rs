@@ -11,7 +11,7 @@ use tombola_core::ports::{StoreError, StoreResult};
 /// may have cut a commit off, so nothing is concluded from it: the same batch runs
 /// again, and its request keys tell what was committed.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
-pub(super) fn failed(error: Error) -> StoreError {
+pub(crate) fn failed(error: Error) -> StoreError {
     match error.as_db_error() {
         Some(said) => of_code(said.code().code(), said.message()),
         None => StoreError::Unavailable(error.to_string()),

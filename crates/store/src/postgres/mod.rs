@@ -34,7 +34,8 @@ mod written;
 
 pub use session::{IDLE_IN_TRANSACTION_MAX, LOCK_WAIT_MAX, STATEMENT_MAX};
 
-use error::{failed, get, inconsistent};
+pub(crate) use error::failed;
+use error::{get, inconsistent};
 use session::Session;
 use std::sync::Arc;
 use tokio::sync::{Mutex, MutexGuard};

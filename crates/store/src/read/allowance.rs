@@ -2,9 +2,9 @@
 
 use super::campaigns;
 use super::column::count;
-use crate::sqlite::SqliteStore;
-use crate::sqlite::error::OrStoreError as _;
-use rusqlite::{Connection, OptionalExtension, params};
+use crate::Store;
+use crate::sql::OrStoreError as _;
+use crate::sql::{self, Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use tombola_core::Timestamp;
 use tombola_core::campaign::Phase;
@@ -39,7 +39,7 @@ pub struct UserFact {
     pub today: u64,
 }
 
-impl SqliteStore {
+impl Store {
     /// What `user` may still draw; `None` if there is no such campaign.
     pub async fn user_show(
         &self,
@@ -58,7 +58,7 @@ fn user_fact(
     campaign: &str,
     user: String,
     now: Timestamp,
-) -> rusqlite::Result<Option<UserFact>> {
+) -> sql::Result<Option<UserFact>> {
     let Some(loaded) = campaigns::load(conn, campaign, now)? else {
         return Ok(None);
     };

@@ -3,10 +3,10 @@
 use super::column::{award_id, count, instant, instant_or_null, odd, text, word, word_or_null};
 use super::page::{Cuts, Page, PageQuery};
 use super::walk::{Conditions, Index, Reach, Within, of_user, page_of, spans, spans_of_user};
-use crate::sqlite::SqliteStore;
-use crate::sqlite::error::OrStoreError as _;
-use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params_from_iter};
+use crate::Store;
+use crate::sql::OrStoreError as _;
+use crate::sql::Value;
+use crate::sql::{self, Connection, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
 use tombola_core::award::{MqState, State};
 use tombola_core::campaign::Kind;
@@ -78,7 +78,7 @@ pub struct AwardFilter {
     pub until: Option<Timestamp>,
 }
 
-impl SqliteStore {
+impl Store {
     /// Awards, newest first.
     pub async fn award_list(
         &self,
@@ -117,11 +117,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    pub(super) fn of(
-        conn: &Connection,
-        filter: &AwardFilter,
-        reach: Reach,
-    ) -> rusqlite::Result<Self> {
+    pub(super) fn of(conn: &Connection, filter: &AwardFilter, reach: Reach) -> sql::Result<Self> {
         // A user's come first: those are the fewest.
         if filter.user.is_some() {
             return Ok(Self::User);
@@ -143,7 +139,7 @@ impl Way {
         filter: &AwardFilter,
         below: i64,
         reach: Reach,
-    ) -> rusqlite::Result<Cuts> {
+    ) -> sql::Result<Cuts> {
         let within = Within {
             campaign: filter.campaign.as_deref(),
             period: (filter.since, filter.until),
@@ -222,7 +218,7 @@ fn index_of(filter: &AwardFilter) -> Option<Index> {
 
 const ENDPOINT: &str = "v.lane = (SELECT lane FROM endpoint WHERE name = ?)";
 
-fn are_few_due(conn: &Connection, filter: &AwardFilter, reach: Reach) -> rusqlite::Result<bool> {
+fn are_few_due(conn: &Connection, filter: &AwardFilter, reach: Reach) -> sql::Result<bool> {
     let mut fits = Conditions::default();
     fits.value(ENDPOINT, filter.endpoint.clone());
     let sql = format!(
@@ -266,7 +262,7 @@ pub(super) fn list(
     filter: &AwardFilter,
     page: PageQuery,
     reach: Reach,
-) -> rusqlite::Result<Page<AwardFact>> {
+) -> sql::Result<Page<AwardFact>> {
     let way = Way::of(conn, filter, reach)?;
     let cuts = way.cuts(conn, filter, page.below(), reach)?;
     let (sql, values) = way.statement(filter);
@@ -276,7 +272,7 @@ pub(super) fn list(
 }
 
 /// One row of [`COLUMNS`].
-pub(super) fn fact(row: &Row<'_>) -> rusqlite::Result<AwardFact> {
+pub(super) fn fact(row: &Row<'_>) -> sql::Result<AwardFact> {
     let state = word(row, 5, State::parse)?;
     let mq_state = row.get::<_, u8>(8)?;
     Ok(AwardFact {

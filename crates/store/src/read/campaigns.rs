@@ -2,9 +2,9 @@
 
 use super::column::{count, count_or_null, instant, odd, word, word_or_null};
 use super::page::{Cuts, Page, PageQuery};
-use crate::sqlite::SqliteStore;
-use crate::sqlite::error::OrStoreError as _;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use crate::Store;
+use crate::sql::OrStoreError as _;
+use crate::sql::{self, Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use tombola_core::Timestamp;
@@ -97,7 +97,7 @@ pub struct PrizeFact {
     pub cancelled: u64,
 }
 
-impl SqliteStore {
+impl Store {
     /// Campaigns, newest first, with their phase at `now`.
     pub async fn campaign_list(
         &self,
@@ -137,10 +137,8 @@ impl SqliteStore {
                  WHERE c.slug = ?1 AND v.version = coalesce(?2, c.next_version, c.version)",
             )
             .and_then(|mut it| {
-                it.query_row(params![slug, version], |row| {
-                    file_of(row.get_ref(0)?.as_str()?, &slug)
-                })
-                .optional()
+                it.query_row(params![slug, version], |row| file_of(row.text(0)?, &slug))
+                    .optional()
             })
             .or_store()
         })
@@ -152,11 +150,7 @@ const SELECT: &str = "SELECT c.slug, c.state, c.version, c.next_version, c.next_
   c.created_at, c.updated_at, v.file, c.id
   FROM campaign c JOIN campaign_version v ON v.campaign_id = c.id AND v.version = c.version";
 
-fn list(
-    conn: &Connection,
-    page: PageQuery,
-    now: Timestamp,
-) -> rusqlite::Result<Page<CampaignFact>> {
+fn list(conn: &Connection, page: PageQuery, now: Timestamp) -> sql::Result<Page<CampaignFact>> {
     let sql = format!("{SELECT} WHERE c.id < ?1 ORDER BY c.id DESC LIMIT ?2");
     let mut statement = conn.prepare_cached(&sql)?;
     let cuts = Cuts::one(i64::MIN, page.below(), false);
@@ -165,7 +159,7 @@ fn list(
         |cut, rows| {
             statement
                 .query_map([cut.below, rows], |row| loaded(row, now))?
-                .collect::<rusqlite::Result<Vec<_>>>()
+                .collect::<sql::Result<Vec<_>>>()
         },
         |loaded| loaded.id,
     )?;
@@ -180,20 +174,16 @@ pub(super) struct Loaded {
 }
 
 /// The campaign of that slug.
-pub(super) fn load(
-    conn: &Connection,
-    slug: &str,
-    now: Timestamp,
-) -> rusqlite::Result<Option<Loaded>> {
+pub(super) fn load(conn: &Connection, slug: &str, now: Timestamp) -> sql::Result<Option<Loaded>> {
     conn.prepare_cached(&format!("{SELECT} WHERE c.slug = ?1"))?
         .query_row([slug], |row| loaded(row, now))
         .optional()
 }
 
-fn loaded(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Loaded> {
+fn loaded(row: &Row<'_>, now: Timestamp) -> sql::Result<Loaded> {
     let campaign: String = row.get(0)?;
     let state = word(row, 1, CampaignState::parse)?;
-    let file = file_of(row.get_ref(8)?.as_str()?, &campaign)?;
+    let file = file_of(row.text(8)?, &campaign)?;
     let rules = rules_of(&file)?;
     let fact = CampaignFact {
         name: rules.name.clone(),
@@ -217,12 +207,12 @@ fn loaded(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Loaded> {
     })
 }
 
-pub(super) fn file_of(json: &str, campaign: &str) -> rusqlite::Result<CampaignFile> {
+pub(super) fn file_of(json: &str, campaign: &str) -> sql::Result<CampaignFile> {
     serde_json::from_str(json).map_err(|error| odd(8, format!("the file of {campaign}: {error}")))
 }
 
 /// The rules of a file that was checked before it was put in.
-pub(super) fn rules_of(file: &CampaignFile) -> rusqlite::Result<Rules> {
+pub(super) fn rules_of(file: &CampaignFile) -> sql::Result<Rules> {
     file.check().map_err(|problems| {
         odd(
             8,
@@ -240,11 +230,7 @@ struct PrizeRow {
     today: u64,
 }
 
-fn prize_rows(
-    conn: &Connection,
-    loaded: &Loaded,
-    now: Timestamp,
-) -> rusqlite::Result<Vec<PrizeRow>> {
+fn prize_rows(conn: &Connection, loaded: &Loaded, now: Timestamp) -> sql::Result<Vec<PrizeRow>> {
     let today = now.civil_day(&loaded.rules.zone).0;
     conn.prepare_cached(
         "SELECT id, slug, kind, stock, spent, CASE WHEN day >= ?2 THEN day_spent ELSE 0 END
@@ -263,7 +249,7 @@ fn prize_rows(
     .collect()
 }
 
-fn detail(conn: &Connection, loaded: Loaded, now: Timestamp) -> rusqlite::Result<CampaignDetail> {
+fn detail(conn: &Connection, loaded: Loaded, now: Timestamp) -> sql::Result<CampaignDetail> {
     let mut rows = prize_rows(conn, &loaded, now)?;
     let place = |slug: &str| {
         loaded
@@ -329,10 +315,7 @@ fn detail(conn: &Connection, loaded: Loaded, now: Timestamp) -> rusqlite::Result
     })
 }
 
-fn counts_by_prize(
-    conn: &Connection,
-    campaign: i64,
-) -> rusqlite::Result<HashMap<(i64, State), u64>> {
+fn counts_by_prize(conn: &Connection, campaign: i64) -> sql::Result<HashMap<(i64, State), u64>> {
     conn.prepare_cached(
         "SELECT prize_id, state, count(*) FROM delivery
          WHERE prize_id IN (SELECT id FROM prize WHERE campaign_id = ?1) GROUP BY prize_id, state",

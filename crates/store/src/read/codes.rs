@@ -1,9 +1,9 @@
 //! Codes of a campaign, counted; no code is shown.
 
 use super::column::{count, instant, instant_or_null};
-use crate::sqlite::SqliteStore;
-use crate::sqlite::error::OrStoreError as _;
-use rusqlite::{Connection, OptionalExtension};
+use crate::Store;
+use crate::sql::OrStoreError as _;
+use crate::sql::{self, Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use tombola_core::Timestamp;
 use tombola_core::ports::StoreResult;
@@ -49,7 +49,7 @@ pub struct ImportFact {
     pub ready_at: Option<Timestamp>,
 }
 
-impl SqliteStore {
+impl Store {
     /// The codes of a campaign by prize and import; `None` if there is no such campaign.
     pub async fn code_stats(&self, campaign: &str) -> StoreResult<Option<Vec<CodeFact>>> {
         let campaign = campaign.to_owned();
@@ -58,7 +58,7 @@ impl SqliteStore {
     }
 }
 
-fn stats(conn: &Connection, campaign: &str) -> rusqlite::Result<Option<Vec<CodeFact>>> {
+fn stats(conn: &Connection, campaign: &str) -> sql::Result<Option<Vec<CodeFact>>> {
     let id: Option<i64> = conn
         .prepare_cached("SELECT id FROM campaign WHERE slug = ?1")?
         .query_row([campaign], |row| row.get(0))
@@ -78,7 +78,7 @@ fn stats(conn: &Connection, campaign: &str) -> rusqlite::Result<Option<Vec<CodeF
                 imports: Vec::new(),
             })
         })?
-        .collect::<rusqlite::Result<_>>()?;
+        .collect::<sql::Result<_>>()?;
     for (prize, import) in imports(conn, id)? {
         let Some(fact) = prizes.iter_mut().find(|fact| fact.prize == prize) else {
             continue;
@@ -99,7 +99,7 @@ fn stats(conn: &Connection, campaign: &str) -> rusqlite::Result<Option<Vec<CodeF
 }
 
 /// One pass over the codes.
-fn imports(conn: &Connection, campaign: i64) -> rusqlite::Result<Vec<(String, ImportFact)>> {
+fn imports(conn: &Connection, campaign: i64) -> sql::Result<Vec<(String, ImportFact)>> {
     conn.prepare_cached(
         "WITH counted AS (
            SELECT import_id, count(*) AS total,

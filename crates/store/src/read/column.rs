@@ -1,27 +1,17 @@
 //! Columns into the words of `core`. A word that no code of ours writes is an
 //! error of that column, never a guess.
 
-use rusqlite::types::{Type, ValueRef};
-use rusqlite::{Error, Row};
+pub(crate) use crate::sql::odd;
+use crate::sql::{self, Row};
 use tombola_core::{AwardId, DrawId, Timestamp};
-
-/// Why a column is not what it should be.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Odd(String);
-
-/// An error that says what a column holds instead of what it should.
-pub(crate) fn odd(column: usize, what: impl Into<String>) -> Error {
-    Error::FromSqlConversionFailure(column, Type::Text, Box::new(Odd(what.into())))
-}
 
 /// A word of one of the closed lists.
 pub(crate) fn word<T>(
     row: &Row<'_>,
     column: usize,
     parse: fn(&str) -> Option<T>,
-) -> rusqlite::Result<T> {
-    let text = row.get_ref(column)?.as_str()?;
+) -> sql::Result<T> {
+    let text = row.text(column)?;
     parse(text).ok_or_else(|| odd(column, format!("{text:?} is not a word of its list")))
 }
 
@@ -30,40 +20,40 @@ pub(crate) fn word_or_null<T>(
     row: &Row<'_>,
     column: usize,
     parse: fn(&str) -> Option<T>,
-) -> rusqlite::Result<Option<T>> {
-    let is_null = row.get_ref(column)? == ValueRef::Null;
+) -> sql::Result<Option<T>> {
+    let is_null = row.text_or_null(column)?.is_none();
     (!is_null).then(|| word(row, column, parse)).transpose()
 }
 
 /// An instant.
-pub(crate) fn instant(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(crate) fn instant(row: &Row<'_>, column: usize) -> sql::Result<Timestamp> {
     row.get(column).map(Timestamp)
 }
 
 /// An instant that may be missing.
-pub(crate) fn instant_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+pub(crate) fn instant_or_null(row: &Row<'_>, column: usize) -> sql::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
 }
 
 /// The id of an award.
-pub(crate) fn award_id(row: &Row<'_>, column: usize) -> rusqlite::Result<AwardId> {
+pub(crate) fn award_id(row: &Row<'_>, column: usize) -> sql::Result<AwardId> {
     row.get(column).map(AwardId)
 }
 
 /// The id of a draw.
-pub(crate) fn draw_id(row: &Row<'_>, column: usize) -> rusqlite::Result<DrawId> {
+pub(crate) fn draw_id(row: &Row<'_>, column: usize) -> sql::Result<DrawId> {
     row.get(column).map(DrawId)
 }
 
 /// A count: never negative where it is counted.
-pub(crate) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(crate) fn count(row: &Row<'_>, column: usize) -> sql::Result<u64> {
     let number: i64 = row.get(column)?;
     u64::try_from(number).map_err(|_| odd(column, format!("{number} is not a count")))
 }
 
 /// A count that may be missing.
-pub(crate) fn count_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
-    let is_null = row.get_ref(column)? == ValueRef::Null;
+pub(crate) fn count_or_null(row: &Row<'_>, column: usize) -> sql::Result<Option<u64>> {
+    let is_null = row.get::<_, Option<i64>>(column)?.is_none();
     (!is_null).then(|| count(row, column)).transpose()
 }
 

@@ -4,9 +4,9 @@ use super::awards::JOINS;
 use super::column::{count, instant, odd, text, word, word_or_null};
 use super::page::{Cut, Page, PageQuery, Place};
 use super::walk::{Conditions, Index, Reach, dense, page_of};
-use crate::sqlite::SqliteStore;
-use crate::sqlite::error::OrStoreError as _;
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::Store;
+use crate::sql::OrStoreError as _;
+use crate::sql::{self, Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 use tombola_core::Timestamp;
 use tombola_core::campaign::Kind;
@@ -136,7 +136,7 @@ impl DeadLetterFilter {
     }
 }
 
-impl SqliteStore {
+impl Store {
     /// Dead letters: awards, newest first, and after them messages, newest first. Those
     /// that were dismissed are left out.
     pub async fn dead_letter_list(
@@ -187,7 +187,7 @@ pub(super) fn list(
     filter: &DeadLetterFilter,
     page: PageQuery,
     reach: Reach,
-) -> rusqlite::Result<Page<DeadLetterFact>> {
+) -> sql::Result<Page<DeadLetterFact>> {
     let mut letters = Page {
         items: Vec::new(),
         next: None,
@@ -231,7 +231,7 @@ fn awards(
     filter: &DeadLetterFilter,
     page: PageQuery,
     reach: Reach,
-) -> rusqlite::Result<Page<DeadLetterFact>> {
+) -> sql::Result<Page<DeadLetterFact>> {
     let index = index_of(filter);
     let cuts = index.cuts(conn, page.below(), reach)?;
     let (table, mut fits) = (index.table, index.fixed);
@@ -256,7 +256,7 @@ fn awards(
 /// A dead letter with its place.
 type Placed = (i64, DeadLetterFact);
 
-fn award(row: &Row<'_>) -> rusqlite::Result<Placed> {
+fn award(row: &Row<'_>) -> sql::Result<Placed> {
     let place: i64 = row.get(0)?;
     let letter = DeadLetterFact {
         id: place.to_string(),
@@ -282,7 +282,7 @@ fn messages(
     filter: &DeadLetterFilter,
     page: PageQuery,
     reach: Reach,
-) -> rusqlite::Result<Page<DeadLetterFact>> {
+) -> sql::Result<Page<DeadLetterFact>> {
     let below = page.below().min(0) - MESSAGES;
     let page = PageQuery {
         after: Some(Place(below)),
@@ -313,7 +313,7 @@ fn messages(
     })
 }
 
-fn message(row: &Row<'_>) -> rusqlite::Result<Placed> {
+fn message(row: &Row<'_>) -> sql::Result<Placed> {
     let number: i64 = row.get(0)?;
     let letter = DeadLetterFact {
         id: format!("m{number}"),
@@ -334,7 +334,7 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Placed> {
     Ok((number, letter))
 }
 
-fn kept_message(conn: &Connection, number: i64) -> rusqlite::Result<Option<KeptMessageFact>> {
+fn kept_message(conn: &Connection, number: i64) -> sql::Result<Option<KeptMessageFact>> {
     conn.prepare_cached(
         "SELECT reason, at, partition, \"offset\", message_key, value, headers, coalesce(length(value), 0)
          FROM kept_message WHERE id = ?1",
@@ -350,7 +350,7 @@ fn kept_message(conn: &Connection, number: i64) -> rusqlite::Result<Option<KeptM
             key: row.get(4)?,
             value: value.map(|value| String::from_utf8_lossy(&value).into_owned()),
             bytes: count(row, 7)?,
-            headers: serde_json::from_str(row.get_ref(6)?.as_str()?)
+            headers: serde_json::from_str(row.text(6)?)
                 .map_err(|error| odd(6, error.to_string()))?,
         })
     })

@@ -3,10 +3,10 @@
 use super::column::{draw_id, instant, odd, word_or_null};
 use super::page::{Page, PageQuery};
 use super::walk::{Conditions, Reach, Within, of_user, page_of, spans, spans_of_user};
-use crate::sqlite::SqliteStore;
-use crate::sqlite::error::OrStoreError as _;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::Store;
+use crate::sql::OrStoreError as _;
+use crate::sql::Value;
+use crate::sql::{self, Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 use tombola_core::award::State;
 use tombola_core::campaign::Kind;
@@ -83,7 +83,7 @@ pub struct DrawFilter {
     pub until: Option<Timestamp>,
 }
 
-impl SqliteStore {
+impl Store {
     /// One draw; `None` if there is none of that id.
     pub async fn draw_show(&self, id: DrawId) -> StoreResult<Option<DrawRow>> {
         self.read(move |conn| {
@@ -155,7 +155,7 @@ pub(super) fn list(
     filter: &DrawFilter,
     page: PageQuery,
     reach: Reach,
-) -> rusqlite::Result<Page<DrawRow>> {
+) -> sql::Result<Page<DrawRow>> {
     let within = Within {
         campaign: filter.campaign.as_deref(),
         period: (filter.since, filter.until),
@@ -170,7 +170,7 @@ pub(super) fn list(
     })
 }
 
-fn draw_row(row: &Row<'_>) -> rusqlite::Result<DrawRow> {
+fn draw_row(row: &Row<'_>) -> sql::Result<DrawRow> {
     let prize: Option<String> = row.get(4)?;
     let outcome = match prize {
         Some(_) => Outcome::Won,

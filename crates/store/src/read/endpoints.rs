@@ -1,10 +1,10 @@
 //! Endpoints as people see them: never with their secrets.
 
 use super::column::{count, instant, odd};
-use crate::sqlite::endpoints::KeptSecrets;
-use crate::sqlite::error::OrStoreError as _;
-use crate::sqlite::{Shared, SqliteStore};
-use rusqlite::{Connection, Row};
+use crate::endpoints::KeptSecrets;
+use crate::sql::OrStoreError as _;
+use crate::sql::{self, Connection, Row};
+use crate::{Shared, Store};
 use serde::{Deserialize, Serialize};
 use tombola_core::Timestamp;
 use tombola_core::ports::{StoreError, StoreResult};
@@ -39,7 +39,7 @@ pub struct EndpointFact {
     pub updated_at: Timestamp,
 }
 
-impl SqliteStore {
+impl Store {
     /// All endpoints by name.
     pub async fn endpoint_list(&self, now: Timestamp) -> StoreResult<Vec<EndpointFact>> {
         let shared = self.shared();
@@ -69,8 +69,8 @@ fn list(conn: &Connection, shared: &Shared, now: Timestamp) -> StoreResult<Vec<E
     let mut rows = statement.query([]).or_store()?;
     let mut list = Vec::new();
     while let Some(row) = rows.next().or_store()? {
-        let mut it = fact(row).or_store()?;
-        let kept = KeptSecrets::read(row, 6).or_store()?;
+        let mut it = fact(&row).or_store()?;
+        let kept = KeptSecrets::read(&row, 6).or_store()?;
         match kept.open(&shared.seals.now()) {
             Ok(mut secrets) => {
                 secrets.retain(|it| it.signs_at(now));
@@ -86,13 +86,12 @@ fn list(conn: &Connection, shared: &Shared, now: Timestamp) -> StoreResult<Vec<E
 }
 
 /// Without what is said of its secrets.
-fn fact(row: &Row<'_>) -> rusqlite::Result<EndpointFact> {
+fn fact(row: &Row<'_>) -> sql::Result<EndpointFact> {
     Ok(EndpointFact {
         name: row.get(0)?,
         lane: row.get(1)?,
         is_enabled: row.get(2)?,
-        spec: serde_json::from_str(row.get_ref(3)?.as_str()?)
-            .map_err(|error| odd(3, error.to_string()))?,
+        spec: serde_json::from_str(row.text(3)?).map_err(|error| odd(3, error.to_string()))?,
         secrets: 0,
         older_secrets_end_at: Vec::new(),
         problem: None,

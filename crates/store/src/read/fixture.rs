@@ -1,8 +1,8 @@
 //! The world of this crate's own tests: a database in a fresh directory, a
 //! campaign with a prize of each kind, and people who draw, deliver and operate.
 
-use crate::{SealKeys, SqliteStore, StoreOptions};
-use rusqlite::Connection;
+use crate::sql::Connection;
+use crate::{SealKeys, Store, StoreOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -116,7 +116,7 @@ pub(crate) fn endpoint(name: &str) -> EndpointSpec {
 
 /// A database and those who use it.
 pub(crate) struct Fixture {
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<Store>,
     dir: TempDir,
     next: AtomicI64,
 }
@@ -125,8 +125,7 @@ impl Fixture {
     /// An empty database.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store =
-            SqliteStore::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
+        let store = Store::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
         Self {
             store,
             dir,
@@ -137,7 +136,7 @@ impl Fixture {
     /// An empty database whose waits go by that stopwatch.
     pub(crate) fn timed(stopwatch: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open_timed(&dir.path().join("tombola.db"), stopwatch).unwrap();
+        let store = Store::open_timed(&dir.path().join("tombola.db"), stopwatch).unwrap();
         Self {
             store,
             dir,
@@ -149,8 +148,7 @@ impl Fixture {
     pub(crate) fn copy_of(file: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::copy(file, dir.path().join("tombola.db")).unwrap();
-        let store =
-            SqliteStore::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
+        let store = Store::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
         Self {
             store,
             dir,
@@ -191,7 +189,7 @@ impl Fixture {
     /// Closes the store and opens the same file again, as another process would.
     pub(crate) fn reopen(&mut self) {
         self.store.close();
-        self.store = SqliteStore::open(&self.path(), StoreOptions::default()).unwrap();
+        self.store = Store::open(&self.path(), StoreOptions::default()).unwrap();
     }
 
     /// The same with a `secret.key` of those versions; none: nothing is sealed.
@@ -201,18 +199,18 @@ impl Fixture {
             seal_keys: (!versions.is_empty()).then(|| seal_keys(versions)),
             ..StoreOptions::default()
         };
-        self.store = SqliteStore::open(&self.path(), options)?;
+        self.store = Store::open(&self.path(), options)?;
         Ok(())
     }
 
     /// A person with a shell: sees all and may write what no code of ours writes.
     pub(crate) fn shell(&self) -> Connection {
-        let conn = Connection::open(self.path()).unwrap();
+        let conn = rusqlite::Connection::open(self.path()).unwrap();
         conn.busy_timeout(Duration::from_secs(5)).unwrap();
         conn.pragma_update(None, "foreign_keys", false).unwrap();
         conn.pragma_update(None, "ignore_check_constraints", true)
             .unwrap();
-        conn
+        conn.into()
     }
 
     /// A number that the shell reads.

@@ -1,9 +1,9 @@
 //! What the metrics show of the database.
 
 use super::column::{count, instant_or_null, word};
-use crate::sqlite::SqliteStore;
-use crate::sqlite::error::OrStoreError as _;
-use rusqlite::Connection;
+use crate::Store;
+use crate::sql::OrStoreError as _;
+use crate::sql::{self, Connection};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tombola_core::Timestamp;
@@ -45,7 +45,7 @@ pub struct StockLeft {
     pub left: u64,
 }
 
-impl SqliteStore {
+impl Store {
     /// Everything that the metrics show of the database.
     pub async fn gauges(&self) -> StoreResult<Gauges> {
         self.read(|conn| gauges(conn).or_store()).await
@@ -54,7 +54,7 @@ impl SqliteStore {
 
 /// Reads nothing of what is delivered: the cost follows the unfinished, dead and
 /// cancelled awards, each counted in an index of its own.
-fn gauges(conn: &Connection) -> rusqlite::Result<Gauges> {
+fn gauges(conn: &Connection) -> sql::Result<Gauges> {
     let mut gauges = Gauges {
         awards: unfinished(conn)?,
         held: counts(conn, HELD, HoldReason::ALL, HoldReason::parse)?,
@@ -99,19 +99,19 @@ fn counts<T: Copy + Ord>(
     sql: &str,
     all: &[T],
     parse: fn(&str) -> Option<T>,
-) -> rusqlite::Result<BTreeMap<T, u64>> {
+) -> sql::Result<BTreeMap<T, u64>> {
     let mut counts: BTreeMap<T, u64> = all.iter().map(|name| (*name, 0)).collect();
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        counts.insert(word(row, 0, parse)?, count(row, 1)?);
+        counts.insert(word(&row, 0, parse)?, count(&row, 1)?);
     }
     Ok(counts)
 }
 
 /// Unfinished awards by state, in one pass over the index of rescue: groups would
 /// be made by sorting it.
-fn unfinished(conn: &Connection) -> rusqlite::Result<BTreeMap<State, u64>> {
+fn unfinished(conn: &Connection) -> sql::Result<BTreeMap<State, u64>> {
     conn.prepare_cached(UNFINISHED)?.query_row([], |row| {
         let states = [
             State::Pending,
@@ -128,7 +128,7 @@ fn unfinished(conn: &Connection) -> rusqlite::Result<BTreeMap<State, u64>> {
 
 /// When the oldest award was drawn that is on its way. Ids grow with time but for
 /// those that other processes have reserved, so it is among the lowest.
-fn oldest(conn: &Connection, which: &str) -> rusqlite::Result<Option<Timestamp>> {
+fn oldest(conn: &Connection, which: &str) -> sql::Result<Option<Timestamp>> {
     let sql = format!(
         "SELECT min(drawn_at) FROM draw WHERE id IN (
            SELECT award_id FROM delivery INDEXED BY delivery_due
@@ -138,7 +138,7 @@ fn oldest(conn: &Connection, which: &str) -> rusqlite::Result<Option<Timestamp>>
         .query_row([OLDEST_AMONG], |row| instant_or_null(row, 0))
 }
 
-fn stock_left(conn: &Connection) -> rusqlite::Result<Vec<StockLeft>> {
+fn stock_left(conn: &Connection) -> sql::Result<Vec<StockLeft>> {
     conn.prepare_cached(
         "SELECT c.slug, p.slug, p.stock - p.spent FROM prize p JOIN campaign c ON c.id = p.campaign_id
          WHERE p.stock IS NOT NULL AND c.state IN ('started', 'paused') ORDER BY c.slug, p.id",

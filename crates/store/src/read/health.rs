@@ -4,9 +4,10 @@
 
 use super::campaigns::{file_of, rules_of};
 use super::column::{count, count_or_null, instant, instant_or_null, word};
-use crate::sqlite::error::OrStoreError as _;
-use crate::sqlite::{Schema, SqliteStore, backup, schema_of};
-use rusqlite::{Connection, OptionalExtension, params};
+use crate::Store;
+use crate::sql::OrStoreError as _;
+use crate::sql::{self, Connection, OptionalExtension, params};
+use crate::sqlite::{Schema, backup, schema_of};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -102,10 +103,11 @@ pub enum Need {
     },
 }
 
-impl SqliteStore {
+impl Store {
     /// How the file is; reads all of it, so one at a time is enough.
     pub async fn database_fact(&self) -> StoreResult<DatabaseFact> {
         self.read_within(DOCTOR_TIMEOUT, |conn| {
+            let conn = conn.sqlite();
             let synchronous = conn
                 .query_row("PRAGMA synchronous", [], |row| row.get(0))
                 .or_store()?;
@@ -134,6 +136,7 @@ impl SqliteStore {
     ) -> StoreResult<(DatabaseFact, Option<WorkFact>)> {
         let conn = backup::open_read_only(path)?;
         let database = database_fact(&conn)?;
+        let conn = Connection::from(conn);
         let is_known = (1..=database.schema.newest).contains(&database.schema.present);
         let work = (is_known && database.faults.is_empty())
             .then(|| work_fact(&conn, now, review).or_store())
@@ -142,9 +145,10 @@ impl SqliteStore {
     }
 }
 
-fn database_fact(conn: &Connection) -> StoreResult<DatabaseFact> {
+fn database_fact(conn: &rusqlite::Connection) -> StoreResult<DatabaseFact> {
     let number = |pragma: &str| {
-        conn.query_row(&format!("PRAGMA {pragma}"), [], |row| count(row, 0))
+        conn.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, u32>(0))
+            .map(u64::from)
             .or_store()
     };
     let log = conn
@@ -163,7 +167,7 @@ fn database_fact(conn: &Connection) -> StoreResult<DatabaseFact> {
     })
 }
 
-fn work_fact(conn: &Connection, now: Timestamp, review: Duration) -> rusqlite::Result<WorkFact> {
+fn work_fact(conn: &Connection, now: Timestamp, review: Duration) -> sql::Result<WorkFact> {
     Ok(WorkFact {
         keys: keys(conn, now)?,
         needs: needs(conn)?,
@@ -179,7 +183,7 @@ fn work_fact(conn: &Connection, now: Timestamp, review: Duration) -> rusqlite::R
                 "SELECT dead_reason, count(*) FROM delivery WHERE state = 'dead' GROUP BY dead_reason",
             )?
             .query_map([], |row| Ok((word(row, 0, DeadReason::parse)?, count(row, 1)?)))?
-            .collect::<rusqlite::Result<_>>()?,
+            .collect::<sql::Result<_>>()?,
         held_long: conn
             .prepare_cached(
                 "SELECT hold_reason, count(*) FROM delivery
@@ -190,11 +194,11 @@ fn work_fact(conn: &Connection, now: Timestamp, review: Duration) -> rusqlite::R
             .query_map([now.minus(review).0], |row| {
                 Ok((word(row, 0, HoldReason::parse)?, count(row, 1)?))
             })?
-            .collect::<rusqlite::Result<_>>()?,
+            .collect::<sql::Result<_>>()?,
     })
 }
 
-fn keys(conn: &Connection, now: Timestamp) -> rusqlite::Result<Vec<KeyFact>> {
+fn keys(conn: &Connection, now: Timestamp) -> sql::Result<Vec<KeyFact>> {
     conn.prepare_cached(
         "SELECT id, client, role, expires_at FROM api_key
          WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?1) ORDER BY id",
@@ -210,7 +214,7 @@ fn keys(conn: &Connection, now: Timestamp) -> rusqlite::Result<Vec<KeyFact>> {
     .collect()
 }
 
-fn pauses(conn: &Connection) -> rusqlite::Result<Vec<PauseFact>> {
+fn pauses(conn: &Connection) -> sql::Result<Vec<PauseFact>> {
     let named = |text: String| Some(text).filter(|text| !text.is_empty());
     conn.prepare_cached(
         "SELECT campaign, prize, endpoint, at FROM pause ORDER BY campaign, prize, endpoint",
@@ -229,7 +233,7 @@ fn pauses(conn: &Connection) -> rusqlite::Result<Vec<PauseFact>> {
 }
 
 /// By the version in force.
-fn needs(conn: &Connection) -> rusqlite::Result<Vec<PrizeNeed>> {
+fn needs(conn: &Connection) -> sql::Result<Vec<PrizeNeed>> {
     let mut campaigns = conn.prepare_cached(
         "SELECT c.id, c.slug, v.file FROM campaign c
          JOIN campaign_version v ON v.campaign_id = c.id AND v.version = c.version
@@ -239,7 +243,7 @@ fn needs(conn: &Connection) -> rusqlite::Result<Vec<PrizeNeed>> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let (id, slug): (i64, String) = (row.get(0)?, row.get(1)?);
-        let rules = rules_of(&file_of(row.get_ref(2)?.as_str()?, &slug)?)?;
+        let rules = rules_of(&file_of(row.text(2)?, &slug)?)?;
         needs_of(conn, id, &rules, &mut found)?;
     }
     Ok(found)
@@ -250,7 +254,7 @@ fn needs_of(
     campaign_id: i64,
     rules: &Rules,
     found: &mut Vec<PrizeNeed>,
-) -> rusqlite::Result<()> {
+) -> sql::Result<()> {
     for prize in &rules.prizes {
         let need = match &prize.spec {
             KindSpec::Webhook { endpoint, .. } => endpoint_need(conn, endpoint)?,
@@ -269,7 +273,7 @@ fn needs_of(
     Ok(())
 }
 
-fn endpoint_need(conn: &Connection, endpoint: &str) -> rusqlite::Result<Option<Need>> {
+fn endpoint_need(conn: &Connection, endpoint: &str) -> sql::Result<Option<Need>> {
     let is_enabled: Option<bool> = conn
         .prepare_cached("SELECT enabled FROM endpoint WHERE name = ?1")?
         .query_row([endpoint], |row| row.get(0))
@@ -282,7 +286,7 @@ fn endpoint_need(conn: &Connection, endpoint: &str) -> rusqlite::Result<Option<N
 }
 
 /// Awards that are won already and wait for their code need one each as well.
-fn codes_need(conn: &Connection, campaign_id: i64, prize: &str) -> rusqlite::Result<Option<Need>> {
+fn codes_need(conn: &Connection, campaign_id: i64, prize: &str) -> sql::Result<Option<Need>> {
     let found = conn
         .prepare_cached(
             "SELECT p.stock - p.spent,

@@ -3,10 +3,10 @@
 use super::column::instant;
 use super::page::{Cut, Page, PageQuery};
 use super::walk::{Conditions, Index, Reach, dense, page_of};
-use crate::sqlite::SqliteStore;
-use crate::sqlite::error::OrStoreError as _;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::Store;
+use crate::sql::OrStoreError as _;
+use crate::sql::Value;
+use crate::sql::{self, Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 use tombola_core::limits::LOG_CLOCK_BACK_MAX;
 use tombola_core::ports::StoreResult;
@@ -49,7 +49,7 @@ pub struct LogFilter {
     pub action: Option<String>,
 }
 
-impl SqliteStore {
+impl Store {
     /// The operator log, newest first.
     pub async fn log_list(&self, filter: LogFilter, page: PageQuery) -> StoreResult<Page<LogFact>> {
         self.read(move |conn| list(conn, &filter, page, Reach::default()).or_store())
@@ -89,7 +89,7 @@ fn statement(filter: &LogFilter, index: Option<&Index>) -> (String, Vec<Value>) 
 
 /// Below which line a page begins, and at which the walk ends: it reads no line that
 /// lies outside the period by more than a clock may have been set back.
-fn period(conn: &Connection, filter: &LogFilter, page: PageQuery) -> rusqlite::Result<Cut> {
+fn period(conn: &Connection, filter: &LogFilter, page: PageQuery) -> sql::Result<Cut> {
     let from = match filter.since {
         Some(since) => first_at(conn, since.minus(LOG_CLOCK_BACK_MAX))?,
         None => i64::MIN,
@@ -106,7 +106,7 @@ fn period(conn: &Connection, filter: &LogFilter, page: PageQuery) -> rusqlite::R
 
 /// The first line that is not before `at`, by halving: lines are numbered in the order
 /// in which they are written.
-fn first_at(conn: &Connection, at: Timestamp) -> rusqlite::Result<i64> {
+fn first_at(conn: &Connection, at: Timestamp) -> sql::Result<i64> {
     let (mut from, mut below) = conn
         .prepare_cached("SELECT coalesce(min(id), 0), coalesce(max(id), 0) + 1 FROM operator_log")?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -131,7 +131,7 @@ pub(super) fn list(
     filter: &LogFilter,
     page: PageQuery,
     reach: Reach,
-) -> rusqlite::Result<Page<LogFact>> {
+) -> sql::Result<Page<LogFact>> {
     let index = index_of(filter);
     let cuts = match &index {
         Some(index) => index.cuts(conn, page.below(), reach)?,
@@ -141,7 +141,7 @@ pub(super) fn list(
     page_of(conn, (&sql, &values), (page, cuts), fact, |line| line.id)
 }
 
-fn fact(row: &Row<'_>) -> rusqlite::Result<LogFact> {
+fn fact(row: &Row<'_>) -> sql::Result<LogFact> {
     Ok(LogFact {
         id: row.get(0)?,
         at: instant(row, 1)?,

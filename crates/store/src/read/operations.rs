@@ -2,13 +2,13 @@
 
 use super::page::{Cuts, Page, PageQuery};
 use super::walk::page_of;
-use crate::sqlite::SqliteStore;
-use crate::sqlite::bulk;
-use crate::sqlite::error::OrStoreError as _;
-use rusqlite::Connection;
+use crate::Store;
+use crate::operate::bulk;
+use crate::sql::OrStoreError as _;
+use crate::sql::{self, Connection};
 use tombola_core::ports::{BulkSpec, Operation, StoreResult};
 
-impl SqliteStore {
+impl Store {
     /// The bulk action of that id.
     pub async fn operation_show(&self, id: i64) -> StoreResult<Option<Operation>> {
         self.read(move |conn| bulk::load(conn, id).or_store()).await
@@ -26,7 +26,7 @@ impl SqliteStore {
     }
 }
 
-fn list(conn: &Connection, page: PageQuery) -> rusqlite::Result<Page<Operation>> {
+fn list(conn: &Connection, page: PageQuery) -> sql::Result<Page<Operation>> {
     let sql = "SELECT id, spec, actor, reason, state, done, in_doubt, refused, after, created_at, updated_at
        FROM operation WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?";
     let cuts = Cuts::one(i64::MIN, page.below(), false);

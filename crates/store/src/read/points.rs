@@ -4,10 +4,10 @@
 use super::column::{award_id, instant, instant_or_null};
 use super::page::{Cuts, Page, PageQuery};
 use super::walk::page_of;
-use crate::sqlite::SqliteStore;
-use crate::sqlite::error::OrStoreError as _;
-use rusqlite::types::Value;
-use rusqlite::{Connection, Row};
+use crate::Store;
+use crate::sql::OrStoreError as _;
+use crate::sql::Value;
+use crate::sql::{self, Connection, Row};
 use serde::{Deserialize, Serialize};
 use tombola_core::ports::StoreResult;
 use tombola_core::{AwardId, Timestamp};
@@ -37,7 +37,7 @@ pub struct PointsEntry {
     pub reversed_at: Option<Timestamp>,
 }
 
-impl SqliteStore {
+impl Store {
     /// The points of a user, zero of one that never had any.
     pub async fn points_show(&self, user: &str, page: PageQuery) -> StoreResult<PointsFact> {
         let user = user.to_owned();
@@ -55,7 +55,7 @@ impl SqliteStore {
 }
 
 /// What was given to a user less what was taken back.
-pub(crate) fn balance(conn: &Connection, user: &str) -> rusqlite::Result<i64> {
+pub(crate) fn balance(conn: &Connection, user: &str) -> sql::Result<i64> {
     conn.prepare_cached(
         "SELECT (SELECT coalesce(sum(points), 0) FROM points_entry WHERE user = ?1)
               - (SELECT coalesce(sum(points), 0) FROM points_reversal WHERE user = ?1)",
@@ -64,7 +64,7 @@ pub(crate) fn balance(conn: &Connection, user: &str) -> rusqlite::Result<i64> {
 }
 
 /// A user has as many entries as awards: the index gives them in order.
-fn entries(conn: &Connection, user: &str, page: PageQuery) -> rusqlite::Result<Page<PointsEntry>> {
+fn entries(conn: &Connection, user: &str, page: PageQuery) -> sql::Result<Page<PointsEntry>> {
     let sql = "SELECT e.award_id, e.points, e.at, r.at
        FROM points_entry e LEFT JOIN points_reversal r ON r.award_id = e.award_id
        WHERE e.award_id >= ? AND e.award_id < ? AND e.user = ? ORDER BY e.award_id DESC LIMIT ?";
@@ -73,7 +73,7 @@ fn entries(conn: &Connection, user: &str, page: PageQuery) -> rusqlite::Result<P
     page_of(conn, (sql, &values), (page, cuts), entry, |it| it.award.0)
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<PointsEntry> {
+fn entry(row: &Row<'_>) -> sql::Result<PointsEntry> {
     Ok(PointsEntry {
         award: award_id(row, 0)?,
         points: row.get(1)?,

@@ -1,9 +1,9 @@
 //! What is sealed under which version of the secret, counted.
 
-use crate::sqlite::SqliteStore;
-use crate::sqlite::error::OrStoreError as _;
-use crate::sqlite::seal::{Table, Walk};
-use rusqlite::Connection;
+use crate::Store;
+use crate::seals::{Table, Walk};
+use crate::sql::Connection;
+use crate::sql::OrStoreError as _;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tombola_core::ports::StoreResult;
@@ -39,7 +39,7 @@ pub struct SealVersionFact {
     pub is_needed: bool,
 }
 
-impl SqliteStore {
+impl Store {
     /// Counts all sealed rows, in parts. A row that is sealed anew meanwhile may be
     /// counted twice or not at all; once nothing is being sealed anew, no row moves.
     pub async fn seal_show(&self) -> StoreResult<SealFact> {
@@ -102,7 +102,7 @@ fn count(conn: &Connection, table: Table, after: i64) -> StoreResult<Option<Part
         until: after,
     };
     while let Some(row) = found.next().or_store()? {
-        let count = super::column::count(row, 1).or_store()?;
+        let count = super::column::count(&row, 1).or_store()?;
         part.rows.push((row.get(0).or_store()?, count));
         part.until = part.until.max(row.get(2).or_store()?);
     }

@@ -3,9 +3,9 @@
 use super::awards::{self, AwardFact};
 use super::column::{as_column, instant, instant_or_null, word};
 use crate::seal::Place;
-use crate::sqlite::error::{OrStoreError as _, inconsistent};
-use crate::sqlite::{Shared, SqliteStore};
-use rusqlite::{Connection, OptionalExtension};
+use crate::sql::{self, Connection, OptionalExtension};
+use crate::sql::{OrStoreError as _, inconsistent};
+use crate::{Shared, Store};
 use serde::{Deserialize, Serialize};
 use tombola_core::award::State;
 use tombola_core::campaign::{Kind, KindSpec, Release};
@@ -122,7 +122,7 @@ fn mask(content: &str) -> String {
     }
 }
 
-impl SqliteStore {
+impl Store {
     /// One award with its whole timeline; `None` if there is none of that id.
     pub async fn award_show(&self, id: AwardId) -> StoreResult<Option<AwardDetail>> {
         let shared = self.shared();
@@ -191,7 +191,7 @@ fn show(conn: &Connection, shared: &Shared, id: AwardId) -> StoreResult<Option<A
     }))
 }
 
-fn load(conn: &Connection, id: AwardId) -> rusqlite::Result<Option<(AwardFact, More)>> {
+fn load(conn: &Connection, id: AwardId) -> sql::Result<Option<(AwardFact, More)>> {
     conn.prepare_cached(&format!(
         "SELECT {}, d.campaign_id, d.version, d.client, d.claim_key, v.publishes, v.message_id,
            v.delivery_key, v.lane, v.partition, v.\"offset\"
@@ -243,18 +243,18 @@ fn code(conn: &Connection, shared: &Shared, id: AwardId) -> StoreResult<Option<S
         .map_err(|_| inconsistent(format!("{place} is not text")))
 }
 
-fn points(conn: &Connection, id: AwardId) -> rusqlite::Result<Option<i64>> {
+fn points(conn: &Connection, id: AwardId) -> sql::Result<Option<i64>> {
     conn.prepare_cached("SELECT points FROM points_entry WHERE award_id = ?1")?
         .query_row([id.0], |row| row.get(0))
         .optional()
 }
 
-fn has_address(conn: &Connection, id: AwardId) -> rusqlite::Result<bool> {
+fn has_address(conn: &Connection, id: AwardId) -> sql::Result<bool> {
     conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM address WHERE award_id = ?1)")?
         .query_row([id.0], |row| row.get(0))
 }
 
-fn shipment(conn: &Connection, id: AwardId) -> rusqlite::Result<Option<Shipment>> {
+fn shipment(conn: &Connection, id: AwardId) -> sql::Result<Option<Shipment>> {
     conn.prepare_cached("SELECT carrier, tracking, at FROM shipment WHERE award_id = ?1")?
         .query_row([id.0], |row| {
             Ok(Shipment {
@@ -267,11 +267,7 @@ fn shipment(conn: &Connection, id: AwardId) -> rusqlite::Result<Option<Shipment>
 }
 
 /// Drawn; published, as the row tells it; then the lines of the award's log.
-fn timeline(
-    conn: &Connection,
-    fact: &AwardFact,
-    more: &More,
-) -> rusqlite::Result<Vec<TimelineEntry>> {
+fn timeline(conn: &Connection, fact: &AwardFact, more: &More) -> sql::Result<Vec<TimelineEntry>> {
     let mut timeline = vec![TimelineEntry {
         at: Some(fact.drawn_at),
         ..entry("drawn")
@@ -291,7 +287,7 @@ fn timeline(
         .query_map([fact.id.0, as_column(TIMELINE_LINES_MAX as u64)], |row| {
             line(row, fact.kind)
         })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+        .collect::<sql::Result<Vec<_>>>()?;
     lines.reverse();
     timeline.append(&mut lines);
     Ok(timeline)
@@ -312,7 +308,7 @@ fn entry(what: &str) -> TimelineEntry {
     }
 }
 
-fn line(row: &rusqlite::Row<'_>, kind: Kind) -> rusqlite::Result<TimelineEntry> {
+fn line(row: &sql::Row<'_>, kind: Kind) -> sql::Result<TimelineEntry> {
     let what: String = row.get(1)?;
     let decision: String = row.get(2)?;
     let detail: Option<String> = row.get(6)?;

@@ -2,9 +2,9 @@
 
 use super::column::{count, instant_or_null, word};
 use super::points::balance;
-use crate::sqlite::SqliteStore;
-use crate::sqlite::error::OrStoreError as _;
-use rusqlite::{Connection, OptionalExtension, params};
+use crate::Store;
+use crate::sql::OrStoreError as _;
+use crate::sql::{self, Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use tombola_core::Timestamp;
 use tombola_core::award::State;
@@ -50,7 +50,7 @@ pub struct UserAwards {
     pub count: u64,
 }
 
-impl SqliteStore {
+impl Store {
     /// A user over all campaigns; `None` of one that never drew and is not blocked.
     pub async fn user_detail(&self, user: &str) -> StoreResult<Option<UserDetail>> {
         let user = user.to_owned();
@@ -70,7 +70,7 @@ impl SqliteStore {
     }
 }
 
-fn detail(conn: &Connection, user: String) -> rusqlite::Result<Option<UserDetail>> {
+fn detail(conn: &Connection, user: String) -> sql::Result<Option<UserDetail>> {
     let blocked: Option<(String, Option<Timestamp>)> = conn
         .prepare_cached("SELECT reason, at FROM blocked_user WHERE user = ?1")?
         .query_row([&user], |row| Ok((row.get(0)?, instant_or_null(row, 1)?)))
@@ -91,7 +91,7 @@ fn detail(conn: &Connection, user: String) -> rusqlite::Result<Option<UserDetail
     }))
 }
 
-fn campaigns(conn: &Connection, user: &str) -> rusqlite::Result<Vec<UserCampaign>> {
+fn campaigns(conn: &Connection, user: &str) -> sql::Result<Vec<UserCampaign>> {
     conn.prepare_cached(
         "SELECT c.slug, a.total FROM campaign c
          JOIN allowance a ON a.campaign_id = c.id AND a.user = ?1 ORDER BY c.slug",
@@ -105,7 +105,7 @@ fn campaigns(conn: &Connection, user: &str) -> rusqlite::Result<Vec<UserCampaign
     .collect()
 }
 
-fn awards(conn: &Connection, user: &str) -> rusqlite::Result<Vec<UserAwards>> {
+fn awards(conn: &Connection, user: &str) -> sql::Result<Vec<UserAwards>> {
     conn.prepare_cached(
         "SELECT v.state, count(*) FROM draw_span s
          CROSS JOIN draw d INDEXED BY draw_user

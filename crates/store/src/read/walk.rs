@@ -3,8 +3,8 @@
 //! of rows for one page; [`Cuts`] says which.
 
 use super::page::{Cut, Cuts, Page, PageQuery, Place};
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use crate::sql::Value;
+use crate::sql::{self, Connection, OptionalExtension, Row, params_from_iter};
 use tombola_core::Timestamp;
 use tombola_core::limits::{PAGE_READ_MAX, PAGE_SEEK_MAX, PAGE_SORT_MAX, PAGE_SPANS_MAX, SPAN_IDS};
 
@@ -67,9 +67,9 @@ pub(super) fn page_of<T>(
     conn: &Connection,
     (sql, values): (&str, &[Value]),
     (page, cuts): (PageQuery, Cuts),
-    row: fn(&Row<'_>) -> rusqlite::Result<T>,
+    row: fn(&Row<'_>) -> sql::Result<T>,
     place: impl Fn(&T) -> i64,
-) -> rusqlite::Result<Page<T>> {
+) -> sql::Result<Page<T>> {
     let mut statement = conn.prepare_cached(sql)?;
     page.fill(
         cuts,
@@ -100,12 +100,7 @@ pub(super) struct Index {
 
 impl Index {
     /// The next entries of the index, as many as a page may follow.
-    pub(super) fn cuts(
-        &self,
-        conn: &Connection,
-        below: i64,
-        reach: Reach,
-    ) -> rusqlite::Result<Cuts> {
+    pub(super) fn cuts(&self, conn: &Connection, below: i64, reach: Reach) -> sql::Result<Cuts> {
         let (table, id, fixed) = (self.table, self.id, &self.fixed.sql);
         let sql = format!(
             "SELECT {id} FROM {table} WHERE {id} < ?{fixed} ORDER BY {id} DESC LIMIT 1 OFFSET ?"
@@ -139,7 +134,7 @@ impl Within<'_> {
         conn: &Connection,
         below: i64,
         spans_max: i64,
-    ) -> rusqlite::Result<(Vec<i64>, bool)> {
+    ) -> sql::Result<(Vec<i64>, bool)> {
         let mut fits = Conditions::default();
         fits.value(
             "campaign_id = (SELECT id FROM campaign WHERE slug = ?)",
@@ -158,7 +153,7 @@ impl Within<'_> {
         let mut found: Vec<i64> = conn
             .prepare_cached(&sql)?
             .query_map(params_from_iter(values), |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
+            .collect::<sql::Result<_>>()?;
         let has_more = i64::try_from(found.len()).unwrap_or(i64::MAX) > spans_max;
         if has_more {
             found.pop();
@@ -181,7 +176,7 @@ pub(super) fn spans(
     within: Within<'_>,
     below: i64,
     reach: Reach,
-) -> rusqlite::Result<Cuts> {
+) -> sql::Result<Cuts> {
     let (found, has_more) = within.newest(conn, below, (reach.rows / SPAN_IDS).max(1))?;
     let mut cuts: Vec<Cut> = Vec::new();
     for cut in found.into_iter().map(|span| cut_of(span, below)) {
@@ -203,7 +198,7 @@ pub(super) fn spans_of_user(
     within: Within<'_>,
     below: i64,
     reach: Reach,
-) -> rusqlite::Result<Cuts> {
+) -> sql::Result<Cuts> {
     let (found, mut has_more) = within.newest(conn, below, reach.spans)?;
     let mut won = conn.prepare_cached(&format!(
         "SELECT count(*) FROM draw INDEXED BY draw_user
@@ -235,12 +230,7 @@ pub(super) fn of_user() -> Conditions {
 }
 
 /// The next ids within `cut`, of a table whose ids are given one after the other.
-pub(super) fn dense(
-    conn: &Connection,
-    table: &str,
-    cut: Cut,
-    reach: Reach,
-) -> rusqlite::Result<Cuts> {
+pub(super) fn dense(conn: &Connection, table: &str, cut: Cut, reach: Reach) -> sql::Result<Cuts> {
     let top: Option<i64> = conn
         .prepare_cached(&format!(
             "SELECT max(id) FROM {table} WHERE id >= ?1 AND id < ?2"

@@ -8,8 +8,8 @@
 //! The file is plain: no log beside it, so that it may be moved and read anywhere.
 //! It says itself when it was taken.
 
-use super::error::{OrStoreError as _, inconsistent};
 use super::migrate::{self, Schema};
+use crate::sql::{OrStoreError as _, inconsistent};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use std::collections::BTreeMap;

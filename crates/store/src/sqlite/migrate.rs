@@ -2,7 +2,7 @@
 //! of its own. A file from a newer version is refused and left as it is: the
 //! older code would read it wrongly.
 
-use super::error::OrStoreError as _;
+use crate::sql::OrStoreError as _;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::path::Path;
 use tombola_core::ports::{StoreError, StoreResult};
@@ -62,7 +62,7 @@ pub struct Schema {
 }
 
 /// Reads the schema of the file at `path` without changing it.
-pub(super) fn schema(path: &Path) -> StoreResult<Schema> {
+pub(crate) fn schema(path: &Path) -> StoreResult<Schema> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).or_store()?;
     schema_of(&conn)
 }

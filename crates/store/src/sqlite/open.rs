@@ -1,14 +1,17 @@
 //! Opening: the file with its settings, the schema, the threads.
 
-use super::error::{OrStoreError as _, store_error};
 use super::readers::{self, Reads};
-use super::seal::{self, Seal, Seals};
 use super::wal::{self, Wal};
 use super::writer::{self, Lines};
-use super::{RulesCache, Shared, SqliteStore, Stopwatch, StoreOptions, migrate};
+use super::{Sqlite, Stopwatch, migrate};
+use crate::rules::RulesCache;
 use crate::seal::SealKeys;
+use crate::seals::{self, Seal, Seals};
+use crate::sql;
+use crate::sql::{OrStoreError as _, store_error};
+use crate::store::{Shared, StoreOptions};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -29,60 +32,62 @@ pub(super) fn open(
     path: &Path,
     options: StoreOptions,
     stopwatch: Stopwatch,
-) -> StoreResult<SqliteStore> {
+) -> StoreResult<Sqlite> {
     create_file(path).map_err(|error| unavailable(&error))?;
     let mut conn = connect(path, options.cache_kib)?;
     set_up_log(&conn)?;
     migrate::migrate(&mut conn)?;
-    let seal = take_up(&mut conn, options.seal_keys.as_ref())?;
+    let conn = sql::Connection::from(conn);
+    let seal = take_up(&conn, options.seal_keys.as_ref())?;
     let shared = Arc::new(Shared {
         schedule: options.schedule,
         step: options.step,
-        origin: origin(&conn)?,
+        origin: origin(conn.sqlite())?,
         rules: RulesCache::default(),
-        stopwatch: stopwatch.clone(),
         seals: Seals::new(seal),
     });
     let lines = Arc::new(Lines::default());
-    let reads = Arc::new(Reads::new(stopwatch));
+    let reads = Arc::new(Reads::new(stopwatch.clone()));
     // The store first: if a later step fails, dropping it ends the threads.
     let threads = Mutex::default();
-    let store = SqliteStore {
+    let store = Sqlite {
         file: path.to_owned(),
         shared,
         lines,
         reads,
         threads,
     };
-    start(&store, path, conn, options.readers, options.cache_kib)?;
+    let reading = (options.readers, options.cache_kib / 4);
+    start(&store, path, conn, reading, stopwatch)?;
     Ok(store)
 }
 
 fn start(
-    store: &SqliteStore,
+    store: &Sqlite,
     path: &Path,
-    mut conn: Connection,
-    readers: usize,
-    cache_kib: u32,
+    mut conn: sql::Connection,
+    (readers, reader_cache_kib): (usize, u32),
+    stopwatch: Stopwatch,
 ) -> StoreResult<()> {
     let page_bytes = conn
+        .sqlite()
         .query_row("PRAGMA page_size", [], |row| row.get(0))
         .or_store()?;
     let wal = Wal::of(page_bytes);
-    let told = wal.watch(&mut conn)?;
+    let told = wal.watch(conn.sqlite_mut())?;
     let checkpointer = connect(path, 64)?;
     let mut threads = Vec::new();
     for number in 0..readers.max(1) {
-        let reader = connect(path, cache_kib / 4)?;
+        let reader = connect(path, reader_cache_kib)?;
         reader.pragma_update(None, "query_only", true).or_store()?;
         let reads = Arc::clone(&store.reads);
         threads.push(thread(&format!("store-read-{number}"), move || {
-            readers::run(reader, &reads);
+            readers::run(reader.into(), &reads);
         })?);
     }
     let (lines, shared) = (Arc::clone(&store.lines), Arc::clone(&store.shared));
     threads.push(thread("store-write", move || {
-        writer::run(&conn, &lines, &shared, &wal);
+        writer::run(&conn, &lines, &shared, &wal, &stopwatch);
     })?);
     // Ends when the writer's connection, and with it the hook that tells, is gone.
     threads.push(thread("store-log", move || wal::run(&checkpointer, &told))?);
@@ -169,12 +174,11 @@ fn set_up_log(conn: &Connection) -> StoreResult<()> {
     )))
 }
 
-fn take_up(conn: &mut Connection, keys: Option<&SealKeys>) -> StoreResult<Seal> {
-    let tx = conn
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .or_store()?;
-    let seal = seal::take_up(&tx, keys, false)?;
-    tx.commit().or_store()?;
+/// Where it fails the connection is dropped, and its transaction with it.
+fn take_up(conn: &sql::Connection, keys: Option<&SealKeys>) -> StoreResult<Seal> {
+    conn.execute_batch("BEGIN IMMEDIATE").or_store()?;
+    let seal = seals::take_up(conn, keys, false)?;
+    conn.execute_batch("COMMIT").or_store()?;
     Ok(seal)
 }
 

@@ -2,8 +2,8 @@
 //! write. Each read sees one state of the database, and ends at its time-out.
 
 use super::Stopwatch;
-use super::error::{OrStoreError as _, store_error};
-use rusqlite::Connection;
+use crate::sql::Connection;
+use crate::sql::OrStoreError as _;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,7 +103,10 @@ pub(super) fn run(mut conn: Connection, reads: &Reads) {
     let ends_micros = Arc::new(AtomicU64::new(u64::MAX));
     let (seen, stopwatch) = (Arc::clone(&ends_micros), reads.stopwatch.clone());
     let is_over = move || micros(stopwatch.read()) >= seen.load(Ordering::Relaxed);
-    if let Err(error) = conn.progress_handler(STEPS_BETWEEN_LOOKS, Some(is_over)) {
+    if let Err(error) = conn
+        .sqlite_mut()
+        .progress_handler(STEPS_BETWEEN_LOOKS, Some(is_over))
+    {
         tracing::error!(%error, "reads have no time-out");
     }
     while let Some((ends, job)) = reads.next() {
@@ -125,9 +128,8 @@ fn in_snapshot<T>(
     let done = catch_unwind(AssertUnwindSafe(|| job(conn)))
         .unwrap_or_else(|_| Err(StoreError::Inconsistent("a read panicked".to_owned())));
     // An interrupted statement may have ended the transaction by itself.
-    if !conn.is_autocommit() {
-        conn.execute_batch("ROLLBACK")
-            .map_err(|error| store_error(&error))?;
+    if !conn.sqlite().is_autocommit() {
+        conn.execute_batch("ROLLBACK").or_store()?;
     }
     done
 }

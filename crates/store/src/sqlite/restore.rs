@@ -17,16 +17,19 @@
 //! Codes given in that time are free again here, and stock, allowances and keys are
 //! those of the backup: nothing in the file can tell. Whoever restores is told.
 
-use super::error::{OrStoreError as _, inconsistent};
-use super::facts::{ask, terms};
-use super::operate::bulk;
-use super::operate::pause::pause;
-use super::rows::{self, Line, Stored, What, Write, columns};
-use super::seal::{Seal, Seals};
-use super::{RulesCache, Shared, Stopwatch, backup, catalog::log, migrate, open};
+use super::{backup, migrate, open};
+use crate::Shared;
+use crate::catalog::log;
+use crate::facts::{ask, terms};
+use crate::operate::bulk;
+use crate::operate::pause::pause;
 use crate::read::column::{count, word};
+use crate::rows::{self, Line, Stored, What, Write, columns};
+use crate::rules::RulesCache;
+use crate::seals::{Seal, Seals};
+use crate::sql::{self, Connection, OrStoreError as _, inconsistent, params};
 use backup::Progress;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::OpenFlags;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tombola_core::Timestamp;
@@ -66,7 +69,7 @@ pub fn bring(from: &Path, to: &Path, on_step: &mut dyn FnMut(Progress)) -> Store
 /// served; durable when this returns, and in one transaction beside the schema.
 pub fn ready(path: &Path, schedule: Schedule, by: &Actor, now: Timestamp) -> StoreResult<Restored> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags).or_store()?;
+    let mut conn = rusqlite::Connection::open_with_flags(path, flags).or_store()?;
     conn.pragma_update(None, "synchronous", "FULL").or_store()?;
     migrate::migrate(&mut conn)?;
     let shared = Shared {
@@ -74,17 +77,15 @@ pub fn ready(path: &Path, schedule: Schedule, by: &Actor, now: Timestamp) -> Sto
         step,
         origin: open::origin(&conn)?,
         rules: RulesCache::default(),
-        stopwatch: Stopwatch::new(),
         seals: Seals::new(Seal::closed()),
     };
-    let tx = conn
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .or_store()?;
+    let tx = Connection::from(conn);
+    tx.execute_batch("BEGIN IMMEDIATE").or_store()?;
     let ids_from = leave_ids_out(&tx, now)?;
     pause(&tx, &PauseScope::default(), by, now).or_store()?;
     let in_doubt = doubt(&tx, &shared, now)?;
     give_time_for_addresses(&tx, now).or_store()?;
-    let taken_at = backup::taken_at(&tx)?;
+    let taken_at = backup::taken_at(tx.sqlite())?;
     let line = log::Line {
         action: "restore",
         subject: &taken_at.map_or_else(
@@ -102,8 +103,11 @@ pub fn ready(path: &Path, schedule: Schedule, by: &Actor, now: Timestamp) -> Sto
         in_doubt,
         operations_cancelled: cancel_operations(&tx, by, now).or_store()?,
     };
-    tx.commit().or_store()?;
-    conn.close().map_err(|(_, error)| error).or_store()?;
+    tx.execute_batch("COMMIT").or_store()?;
+    tx.into_sqlite()
+        .close()
+        .map_err(|(_, error)| error)
+        .or_store()?;
     Ok(restored)
 }
 
@@ -124,7 +128,7 @@ fn leave_ids_out(conn: &Connection, now: Timestamp) -> StoreResult<i64> {
 /// holds: that person's word is needed in any case.
 fn doubt(conn: &Connection, shared: &Shared, now: Timestamp) -> StoreResult<u64> {
     let outside: Vec<Stored> = conn
-        .prepare(concat!(
+        .prepare_cached(concat!(
             "SELECT ",
             columns!(),
             " FROM delivery WHERE lane <> 0 AND due_at IS NOT NULL
@@ -200,7 +204,7 @@ fn lost_in_hand(
     })
 }
 
-fn give_time_for_addresses(conn: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+fn give_time_for_addresses(conn: &Connection, now: Timestamp) -> sql::Result<()> {
     conn.execute(
         "UPDATE delivery SET due_at = ?2, lease = lease + 1 WHERE hold_reason = ?1 AND due_at < ?2",
         params![HoldReason::Address.name(), now.plus(RESTORE_ADDRESS_TIME).0],
@@ -208,13 +212,15 @@ fn give_time_for_addresses(conn: &Connection, now: Timestamp) -> rusqlite::Resul
     .map(drop)
 }
 
-fn unfinished(conn: &Connection) -> rusqlite::Result<BTreeMap<Kind, u64>> {
-    conn.prepare("SELECT kind, count(*) FROM delivery WHERE due_at IS NOT NULL GROUP BY kind")?
-        .query_map([], |row| Ok((word(row, 0, Kind::parse)?, count(row, 1)?)))?
-        .collect()
+fn unfinished(conn: &Connection) -> sql::Result<BTreeMap<Kind, u64>> {
+    conn.prepare_cached(
+        "SELECT kind, count(*) FROM delivery WHERE due_at IS NOT NULL GROUP BY kind",
+    )?
+    .query_map([], |row| Ok((word(row, 0, Kind::parse)?, count(row, 1)?)))?
+    .collect()
 }
 
-fn cancel_operations(conn: &Connection, by: &Actor, now: Timestamp) -> rusqlite::Result<u64> {
+fn cancel_operations(conn: &Connection, by: &Actor, now: Timestamp) -> sql::Result<u64> {
     let mut cancelled = 0;
     for id in bulk::running(conn)? {
         let it = bulk::cancel(conn, id, by, now)?;

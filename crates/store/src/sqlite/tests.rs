@@ -12,9 +12,10 @@ mod spans;
 mod stock;
 mod writer;
 
-use super::{Priority, SqliteStore};
+use crate::Store;
 use crate::read::fixture::Fixture;
-use rusqlite::Connection;
+use crate::sql::Connection;
+use crate::store::Priority;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -32,7 +33,7 @@ struct Held {
 
 impl Held {
     /// Puts a call in the line of draws that waits for [`Held::let_go`].
-    fn new(store: &SqliteStore) -> (Self, impl Future<Output = StoreResult<()>> + use<>) {
+    fn new(store: &Store) -> (Self, impl Future<Output = StoreResult<()>> + use<>) {
         let (begun, has_begun) = sync_channel(1);
         let (go, gone): (_, Receiver<()>) = sync_channel(1);
         let call = store.write(Priority::Draw, 1, move |_| {
@@ -63,7 +64,7 @@ fn at_once<T>(call: impl Future<Output = T>) -> Option<T> {
 }
 
 fn insert(conn: &Connection, name: &str) -> StoreResult<()> {
-    use super::error::OrStoreError as _;
+    use crate::sql::OrStoreError as _;
     conn.execute("INSERT INTO meta VALUES (?1, 'x')", [name])
         .map(drop)
         .or_store()
@@ -73,7 +74,7 @@ fn insert(conn: &Connection, name: &str) -> StoreResult<()> {
 fn names(fixture: &Fixture) -> Vec<String> {
     let conn = fixture.shell();
     let mut names = conn
-        .prepare("SELECT name FROM meta WHERE value = 'x' ORDER BY name")
+        .prepare_cached("SELECT name FROM meta WHERE value = 'x' ORDER BY name")
         .unwrap();
     names
         .query_map([], |row| row.get(0))

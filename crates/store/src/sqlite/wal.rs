@@ -7,7 +7,7 @@
 //! begins the log anew, unless a reader still needs it. Reads have a time-out,
 //! which bounds what a reader can hold back.
 
-use super::error::OrStoreError as _;
+use crate::sql::OrStoreError as _;
 use rusqlite::Connection;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

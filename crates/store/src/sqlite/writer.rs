@@ -15,10 +15,11 @@
 //!   callers find out by their keys.
 //! - A caller goes away: its call runs all the same.
 
-use super::Shared;
-use super::error::{OrStoreError as _, store_error};
+use super::Stopwatch;
 use super::wal::Wal;
-use rusqlite::Connection;
+use crate::sql::Connection;
+use crate::sql::OrStoreError as _;
+use crate::store::{Priority, Shared};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,15 +28,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tombola_core::limits::{WRITER_GATHER_MAX, WRITER_ROWS_MAX, WRITER_WAITING_MAX};
 use tombola_core::ports::{StoreError, StoreResult};
-
-/// Which line a call waits in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Priority {
-    /// Somebody waits for a draw.
-    Draw,
-    /// Everything else.
-    Other,
-}
 
 /// The lines before the writer.
 #[derive(Default)]
@@ -193,11 +185,18 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// The body of the thread: groups until the lines are closed and empty.
-pub(super) fn run(conn: &Connection, lines: &Arc<Lines>, shared: &Shared, wal: &Wal) {
+pub(super) fn run(
+    conn: &Connection,
+    lines: &Arc<Lines>,
+    shared: &Shared,
+    wal: &Wal,
+    stopwatch: &Stopwatch,
+) {
     while let Some(first) = lines.first() {
         let mut group = Group {
             conn,
             shared,
+            stopwatch,
             calls: Vec::new(),
             rows: 0,
         };
@@ -216,7 +215,7 @@ pub(super) fn run(conn: &Connection, lines: &Arc<Lines>, shared: &Shared, wal: &
         for call in group.calls {
             call.answer(lost.as_deref());
         }
-        wal.keep_bounded(conn);
+        wal.keep_bounded(conn.sqlite());
     }
 }
 
@@ -224,6 +223,7 @@ pub(super) fn run(conn: &Connection, lines: &Arc<Lines>, shared: &Shared, wal: &
 struct Group<'a> {
     conn: &'a Connection,
     shared: &'a Shared,
+    stopwatch: &'a Stopwatch,
     calls: Vec<Box<dyn Call>>,
     rows: usize,
 }
@@ -231,7 +231,7 @@ struct Group<'a> {
 impl Group<'_> {
     /// Begins, runs what waits, commits. An error means that nothing is there.
     fn write(&mut self, first: Entry, lines: &Lines) -> StoreResult<()> {
-        let began = self.shared.stopwatch.read();
+        let began = self.stopwatch.read();
         self.run_first(first)?;
         let mut has_other = false;
         while self.rows < WRITER_ROWS_MAX && self.gathered_for(began) < WRITER_GATHER_MAX {
@@ -255,7 +255,7 @@ impl Group<'_> {
     }
 
     fn gathered_for(&self, began: Duration) -> Duration {
-        self.shared.stopwatch.read().saturating_sub(began)
+        self.stopwatch.read().saturating_sub(began)
     }
 
     /// Runs the first call without a savepoint, for which SQLite would copy every
@@ -297,7 +297,7 @@ impl Group<'_> {
     /// Some errors (disk full, input/output) make SQLite roll the whole transaction
     /// back by itself; going on would commit each later call alone.
     fn still_open(&self) -> StoreResult<()> {
-        if self.conn.is_autocommit() {
+        if self.conn.sqlite().is_autocommit() {
             return Err(StoreError::Unavailable(
                 "SQLite rolled the transaction back".to_owned(),
             ));
@@ -307,7 +307,7 @@ impl Group<'_> {
 
     fn undo(&self) {
         self.shared.rules.forget();
-        if !self.conn.is_autocommit()
+        if !self.conn.sqlite().is_autocommit()
             && let Err(error) = self.execute("ROLLBACK")
         {
             tracing::error!(%error, "a lost transaction could not be rolled back");
@@ -332,7 +332,7 @@ pub(crate) fn alone<T>(
     let execute = |sql: &str| {
         conn.prepare_cached(sql)
             .and_then(|mut statement| statement.execute([]))
-            .map_err(|error| store_error(&error))
+            .or_store()
     };
     execute("SAVEPOINT alone")?;
     let done = body(conn);

@@ -6,7 +6,7 @@
 //! zone went back over midnight, but never of fewer.
 
 use super::Check;
-use rusqlite::Connection;
+use crate::sql::{self, Connection};
 use std::collections::{BTreeMap, HashMap};
 
 /// What is kept of a user, and what was counted.
@@ -21,7 +21,7 @@ struct User {
 /// By campaign and name.
 type Users = BTreeMap<i64, HashMap<String, User>>;
 
-pub(super) fn check(conn: &Connection) -> rusqlite::Result<Check> {
+pub(super) fn check(conn: &Connection) -> sql::Result<Check> {
     let mut users = kept(conn)?;
     count(conn, &mut users, &erasing(conn)?)?;
     let mut check = Check::new("I2_allowances");
@@ -40,10 +40,10 @@ pub(super) fn check(conn: &Connection) -> rusqlite::Result<Check> {
     Ok(check)
 }
 
-fn kept(conn: &Connection) -> rusqlite::Result<Users> {
+fn kept(conn: &Connection) -> sql::Result<Users> {
     let mut users = Users::new();
     let mut statement =
-        conn.prepare("SELECT campaign_id, user, total, day, day_total FROM allowance")?;
+        conn.prepare_large("SELECT campaign_id, user, total, day, day_total FROM allowance")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let user = User {
@@ -63,8 +63,8 @@ fn kept(conn: &Connection) -> rusqlite::Result<Users> {
 
 /// Users that are being erased, by the name that takes their place: their counters
 /// still stand under the old one.
-fn erasing(conn: &Connection) -> rusqlite::Result<HashMap<String, String>> {
-    conn.prepare("SELECT pseudonym, user FROM erasing")?
+fn erasing(conn: &Connection) -> sql::Result<HashMap<String, String>> {
+    conn.prepare_large("SELECT pseudonym, user FROM erasing")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }
@@ -73,11 +73,11 @@ fn count(
     conn: &Connection,
     users: &mut Users,
     erasing: &HashMap<String, String>,
-) -> rusqlite::Result<()> {
-    let mut statement = conn.prepare("SELECT campaign_id, user, day FROM draw")?;
+) -> sql::Result<()> {
+    let mut statement = conn.prepare_large("SELECT campaign_id, user, day FROM draw")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (name, day) = (row.get_ref(1)?.as_str()?, row.get::<_, i64>(2)?);
+        let (name, day) = (row.text(1)?, row.get::<_, i64>(2)?);
         let name = erasing.get(name).map_or(name, String::as_str);
         let of_campaign = users.entry(row.get(0)?).or_default();
         if let Some(user) = of_campaign.get_mut(name) {

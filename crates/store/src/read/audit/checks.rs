@@ -3,38 +3,59 @@
 
 use super::Check;
 use super::rules::Versions;
-use rusqlite::{Connection, named_params};
+use crate::sql::{self, Connection, Param};
 
-/// A check: its name and its statement. Statements may use `:rules`, the prizes of
-/// all versions as JSON, and `:attempts_max`.
-type Sql = (&'static str, &'static str);
+/// A check's statement, and what its one value is.
+enum Sql {
+    /// None.
+    Plain(&'static str),
+    /// The prizes of all versions as JSON, which the two databases read differently.
+    Rules {
+        sqlite: &'static str,
+        postgres: &'static str,
+    },
+    /// How many attempts an award has at most.
+    AttemptsMax(&'static str),
+}
+use Sql::{AttemptsMax, Plain};
 
-/// What `:rules` looks like as a table.
+/// What the prizes of all versions look like as a table.
 macro_rules! with_rules {
     ($sql:literal) => {
-        concat!(
-            "WITH rules AS MATERIALIZED (
-               SELECT value ->> 0 AS campaign_id, value ->> 1 AS version, p.id AS prize_id,
-                      value ->> 3 AS daily_cap, value ->> 4 AS per_user_wins, value ->> 5 AS points
-               FROM json_each(:rules) j
-               JOIN prize p ON p.campaign_id = j.value ->> 0 AND p.slug = j.value ->> 2)",
-            $sql
-        )
+        Sql::Rules {
+            sqlite: concat!(
+                "WITH rules AS MATERIALIZED (
+                   SELECT value ->> 0 AS campaign_id, value ->> 1 AS version, p.id AS prize_id,
+                          value ->> 3 AS daily_cap, value ->> 4 AS per_user_wins, value ->> 5 AS points
+                   FROM json_each(?1) j
+                   JOIN prize p ON p.campaign_id = j.value ->> 0 AND p.slug = j.value ->> 2)",
+                $sql
+            ),
+            postgres: concat!(
+                "WITH rules AS MATERIALIZED (
+                   SELECT p.campaign_id, (value ->> 1)::integer AS version, p.id AS prize_id,
+                          (value ->> 3)::bigint AS daily_cap, (value ->> 4)::bigint AS per_user_wins,
+                          (value ->> 5)::bigint AS points
+                   FROM json_array_elements(?1::text::json) AS j (value)
+                   JOIN prize p ON p.campaign_id = (j.value ->> 0)::bigint AND p.slug = j.value ->> 2)",
+                $sql
+            ),
+        }
     };
 }
 
-const CHECKS: &[Sql] = &[
-    ("I1_win_has_delivery", WIN_HAS_DELIVERY),
-    ("I1_delivery_has_win", DELIVERY_HAS_WIN),
-    ("I2_stock", STOCK),
+const CHECKS: &[(&str, Sql)] = &[
+    ("I1_win_has_delivery", Plain(WIN_HAS_DELIVERY)),
+    ("I1_delivery_has_win", Plain(DELIVERY_HAS_WIN)),
+    ("I2_stock", Plain(STOCK)),
     ("I2_user_wins", USER_WINS),
     ("I2_daily_cap", DAILY_CAP),
-    ("I3_one_effect", ONE_EFFECT),
-    ("I4_code_once", CODE_ONCE),
+    ("I3_one_effect", Plain(ONE_EFFECT)),
+    ("I4_code_once", Plain(CODE_ONCE)),
     ("I5_points", POINTS),
-    ("I8_state_shape", STATE_SHAPE),
-    ("I12_attempts", ATTEMPTS),
-    ("I16_spans", SPANS),
+    ("I8_state_shape", Plain(STATE_SHAPE)),
+    ("I12_attempts", AttemptsMax(ATTEMPTS)),
+    ("I16_spans", Plain(SPANS)),
 ];
 
 const WIN_HAS_DELIVERY: &str = "
@@ -45,7 +66,7 @@ const WIN_HAS_DELIVERY: &str = "
 const DELIVERY_HAS_WIN: &str = "
   SELECT 'award ' || v.award_id || ' has no draw that won this prize of this kind'
   FROM delivery v LEFT JOIN draw d ON d.id = v.award_id LEFT JOIN prize p ON p.id = v.prize_id
-  WHERE d.prize_id IS NOT v.prize_id OR p.kind IS NOT v.kind OR p.campaign_id IS NOT d.campaign_id";
+  WHERE d.prize_id IS DISTINCT FROM v.prize_id OR p.kind IS DISTINCT FROM v.kind OR p.campaign_id IS DISTINCT FROM d.campaign_id";
 
 /// Units given back are those of the operator log that name their award; an award
 /// gives back one unit at most, and only when it is cancelled.
@@ -53,9 +74,9 @@ const STOCK: &str = "
   WITH won AS (SELECT prize_id, count(*) AS units FROM draw WHERE prize_id IS NOT NULL GROUP BY prize_id),
   back AS (SELECT l.award_id, d.prize_id, sum(l.units) AS units
            FROM operator_log l JOIN draw d ON d.id = l.award_id
-           WHERE l.award_id IS NOT NULL AND l.units IS NOT NULL GROUP BY l.award_id),
+           WHERE l.award_id IS NOT NULL AND l.units IS NOT NULL GROUP BY l.award_id, d.prize_id),
   returned AS (SELECT prize_id, sum(units) AS units FROM back GROUP BY prize_id)
-  SELECT 'prize ' || c.slug || '/' || p.slug || ': spent ' || p.spent || ' of ' || coalesce(p.stock, 'any') ||
+  SELECT 'prize ' || c.slug || '/' || p.slug || ': spent ' || p.spent || ' of ' || coalesce(CAST(p.stock AS TEXT), 'any') ||
          ', won ' || coalesce(w.units, 0) || ', given back ' || coalesce(r.units, 0)
   FROM prize p JOIN campaign c ON c.id = p.campaign_id
   LEFT JOIN won w ON w.prize_id = p.id LEFT JOIN returned r ON r.prize_id = p.id
@@ -63,10 +84,10 @@ const STOCK: &str = "
   UNION ALL
   SELECT 'award ' || b.award_id || ' gave back ' || b.units || ' units and is ' || coalesce(v.state, 'not there')
   FROM back b LEFT JOIN delivery v ON v.award_id = b.award_id
-  WHERE b.units <> 1 OR v.state IS NOT 'cancelled'";
+  WHERE b.units <> 1 OR v.state IS DISTINCT FROM 'cancelled'";
 
 /// Counted are wins under versions that limit them.
-const USER_WINS: &str = with_rules!("
+const USER_WINS: Sql = with_rules!("
   SELECT 'user ' || user || ', prize ' || prize_id || ': kept ' || sum(kept) || ', won ' || sum(won)
   FROM (
     SELECT prize_id, user, wins AS kept, 0 AS won FROM user_win
@@ -78,7 +99,7 @@ const USER_WINS: &str = with_rules!("
   GROUP BY prize_id, user HAVING sum(kept) <> sum(won)");
 
 /// By the most generous cap of the versions that gave the prize on that day.
-const DAILY_CAP: &str = with_rules!(",
+const DAILY_CAP: Sql = with_rules!(",
   given AS MATERIALIZED (
     SELECT prize_id, day, version, count(*) AS units FROM draw
     WHERE prize_id IS NOT NULL GROUP BY prize_id, day, version),
@@ -101,7 +122,7 @@ const ONE_EFFECT: &str = "
   WHERE v.state = 'delivered' AND CASE v.kind
     WHEN 'code' THEN (SELECT count(*) FROM code c WHERE c.award_id = v.award_id AND c.voided_at IS NULL) <> 1
     WHEN 'points' THEN (SELECT count(*) FROM points_entry e WHERE e.award_id = v.award_id) <> 1
-    ELSE 0 END";
+    ELSE FALSE END";
 
 /// The indexes see to it that a code is in its campaign once and has one award.
 const CODE_ONCE: &str = "
@@ -109,7 +130,7 @@ const CODE_ONCE: &str = "
          coalesce(v.state || ' and of kind ' || v.kind, 'not there')
   FROM code c LEFT JOIN code_import i ON i.id = c.import_id LEFT JOIN delivery v ON v.award_id = c.award_id
   WHERE c.award_id IS NOT NULL AND (
-    v.kind IS NOT 'code' OR i.prize_id IS NOT v.prize_id OR i.ready = 0 OR i.campaign_id <> c.campaign_id
+    v.kind IS DISTINCT FROM 'code' OR i.prize_id IS DISTINCT FROM v.prize_id OR i.ready = 0 OR i.campaign_id <> c.campaign_id
     OR NOT (v.state = 'delivered' OR v.state = 'cancelled' AND c.voided_at IS NOT NULL))
   UNION ALL
   SELECT 'code ' || c.id || ' belongs to no import' FROM code c
@@ -118,20 +139,20 @@ const CODE_ONCE: &str = "
   SELECT 'award ' || c.award_id || ' has ' || count(*) || ' codes' FROM code c
   WHERE c.award_id IS NOT NULL GROUP BY c.award_id HAVING count(*) > 1";
 
-const POINTS: &str = with_rules!("
+const POINTS: Sql = with_rules!("
   SELECT 'entry of award ' || e.award_id || ': ' || e.points || ' points for ' || e.user
   FROM points_entry e LEFT JOIN delivery v ON v.award_id = e.award_id LEFT JOIN draw d ON d.id = e.award_id
   LEFT JOIN rules r ON r.campaign_id = d.campaign_id AND r.version = d.version AND r.prize_id = d.prize_id
-  WHERE v.kind IS NOT 'points' OR v.state IS NOT 'delivered' OR d.user IS NOT e.user OR r.points IS NOT e.points
+  WHERE v.kind IS DISTINCT FROM 'points' OR v.state IS DISTINCT FROM 'delivered' OR d.user IS DISTINCT FROM e.user OR r.points IS DISTINCT FROM e.points
   UNION ALL
   SELECT 'reversal of award ' || r.award_id || ': ' || r.points || ' points of ' || r.user
   FROM points_reversal r LEFT JOIN points_entry e ON e.award_id = r.award_id
-  WHERE e.points IS NOT r.points OR e.user IS NOT r.user");
+  WHERE e.points IS DISTINCT FROM r.points OR e.user IS DISTINCT FROM r.user");
 
 const STATE_SHAPE: &str = "
-  SELECT 'award ' || award_id || ' is ' || state || ' with due_at ' || coalesce(due_at, 'null') ||
+  SELECT 'award ' || award_id || ' is ' || state || ' with due_at ' || coalesce(CAST(due_at AS TEXT), 'null') ||
          ', hold_reason ' || coalesce(hold_reason, 'null') || ', dead_reason ' || coalesce(dead_reason, 'null') ||
-         ', ended_at ' || coalesce(ended_at, 'null') || ', lane ' || lane
+         ', ended_at ' || coalesce(CAST(ended_at AS TEXT), 'null') || ', lane ' || lane
   FROM delivery
   WHERE (due_at IS NULL) <> (state IN ('delivered', 'dead', 'cancelled'))
      OR (ended_at IS NULL) = (due_at IS NULL)
@@ -144,8 +165,8 @@ const STATE_SHAPE: &str = "
      OR (kind <> 'webhook' AND lane <> 0) OR lease < 1 OR publishes < 0 OR mq_state NOT IN (0, 1, 2)";
 
 const ATTEMPTS: &str = "
-  SELECT 'award ' || award_id || ': ' || attempts || ' attempts, at most ' || :attempts_max
-  FROM delivery WHERE attempts NOT BETWEEN 0 AND :attempts_max";
+  SELECT 'award ' || award_id || ': ' || attempts || ' attempts, at most ' || CAST(?1 AS INTEGER)
+  FROM delivery WHERE attempts NOT BETWEEN 0 AND CAST(?1 AS INTEGER)";
 
 /// Lists pass by the spans that are said to hold nothing of what is asked for.
 const SPANS: &str = "
@@ -158,30 +179,26 @@ pub(super) fn run(
     conn: &Connection,
     versions: &Versions,
     attempts_max: u32,
-) -> rusqlite::Result<Vec<Check>> {
+) -> sql::Result<Vec<Check>> {
     CHECKS
         .iter()
-        .map(|(name, sql)| run_one(conn, versions, attempts_max, name, sql))
+        .map(|(name, sql)| {
+            let (text, value): (&str, Option<&dyn Param>) = match sql {
+                Plain(text) => (text, None),
+                Sql::Rules { sqlite, postgres } => {
+                    (conn.either(sqlite, postgres), Some(versions.json()))
+                }
+                AttemptsMax(text) => (text, Some(&attempts_max)),
+            };
+            run_one(conn, name, text, value.as_slice())
+        })
         .collect()
 }
 
-fn run_one(
-    conn: &Connection,
-    versions: &Versions,
-    attempts_max: u32,
-    name: &str,
-    sql: &str,
-) -> rusqlite::Result<Check> {
+fn run_one(conn: &Connection, name: &str, sql: &str, value: &[&dyn Param]) -> sql::Result<Check> {
     let mut check = Check::new(name);
-    let mut statement = conn.prepare(sql)?;
-    for (parameter, value) in
-        named_params! { ":rules": versions.json(), ":attempts_max": attempts_max }
-    {
-        if let Some(index) = statement.parameter_index(parameter)? {
-            statement.raw_bind_parameter(index, value)?;
-        }
-    }
-    let mut rows = statement.raw_query();
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(value)?;
     while let Some(row) = rows.next()? {
         let example: String = row.get(0)?;
         check.found(|| example);

@@ -21,10 +21,10 @@ mod totals;
 
 pub(crate) use requests::REQUESTS_REMOVED;
 
-use crate::sqlite::error::OrStoreError as _;
-use crate::sqlite::{Shared, SqliteStore};
+use crate::sql::Connection;
+use crate::sql::OrStoreError as _;
+use crate::{Shared, Store};
 use rules::Versions;
-use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use tombola_core::limits::{AUDIT_EXAMPLES_MAX, AUDIT_TIMEOUT};
 use tombola_core::ports::StoreResult;
@@ -86,7 +86,7 @@ pub struct CampaignCount {
     pub cancelled: u64,
 }
 
-impl SqliteStore {
+impl Store {
     /// Audits the whole database. It holds back the log of the database while it
     /// runs, so one at a time is enough.
     pub async fn audit(&self, depth: AuditDepth) -> StoreResult<AuditReport> {

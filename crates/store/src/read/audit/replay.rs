@@ -3,7 +3,7 @@
 
 use super::rules::Versions;
 use super::{AuditDepth, Check};
-use rusqlite::Connection;
+use crate::sql::{self, Connection};
 use std::collections::HashMap;
 use tombola_core::campaign::Rules;
 use tombola_core::campaign::odds::{Availability, Roll, choose};
@@ -15,12 +15,12 @@ pub(super) fn check(
     conn: &Connection,
     versions: &Versions,
     depth: AuditDepth,
-) -> rusqlite::Result<Check> {
+) -> sql::Result<Check> {
     let mut check = Check::new("R_replay");
     let slugs: HashMap<i64, String> = conn
-        .prepare("SELECT id, slug FROM prize")?
+        .prepare_large("SELECT id, slug FROM prize")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
+        .collect::<sql::Result<_>>()?;
     let every = match depth {
         AuditDepth::Full => 1,
         AuditDepth::Sampled => {
@@ -28,7 +28,7 @@ pub(super) fn check(
             (draws / SAMPLE).max(1)
         }
     };
-    let mut statement = conn.prepare(
+    let mut statement = conn.prepare_large(
         "SELECT id, campaign_id, version, prize_id, roll, unavailable FROM draw WHERE id % ?1 = 0",
     )?;
     let mut rows = statement.query([every])?;
@@ -39,11 +39,11 @@ pub(super) fn check(
                 .get(&id)
                 .map_or("a prize that is gone", String::as_str)
         });
-        let (roll, unavailable) = (row.get(4)?, row.get_ref(5)?.as_blob_or_null()?);
+        let (roll, unavailable) = (row.get(4)?, row.get::<_, Option<Vec<u8>>>(5)?);
         let drawn = versions
             .get(row.get(1)?, row.get(2)?)
             .ok_or("its version is not there")
-            .and_then(|rules| again(rules, roll, unavailable));
+            .and_then(|rules| again(rules, roll, unavailable.as_deref()));
         match drawn {
             Ok(drawn) if drawn == stored => {}
             Ok(drawn) => {

@@ -3,7 +3,7 @@
 //! so ids are matched here and not in SQL: two sorted lists, 16 bytes a draw.
 
 use super::Check;
-use rusqlite::Connection;
+use crate::sql::{self, Connection};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
@@ -27,14 +27,14 @@ impl Scopes {
     }
 }
 
-pub(super) fn check(conn: &Connection) -> rusqlite::Result<Check> {
+pub(super) fn check(conn: &Connection) -> sql::Result<Check> {
     let mut check = Check::new("I11_request_keys");
     let mut scopes = Scopes::default();
     let mut told = told(conn, &mut scopes, &mut check)?;
     told.sort_unstable();
     let removed = removed(conn)?;
     let mut statement =
-        conn.prepare("SELECT id, campaign_id, client, drawn_at FROM draw ORDER BY id")?;
+        conn.prepare_large("SELECT id, campaign_id, client, drawn_at FROM draw ORDER BY id")?;
     let mut rows = statement.query([])?;
     let mut next = 0;
     while let Some(row) = rows.next()? {
@@ -50,7 +50,7 @@ pub(super) fn check(conn: &Connection) -> rusqlite::Result<Check> {
             }
             continue;
         };
-        if scope != scopes.number(campaign, row.get_ref(2)?.as_str()?) {
+        if scope != scopes.number(campaign, row.text(2)?) {
             check.found(|| {
                 format!("draw {first} is of another client or campaign than its request")
             });
@@ -66,24 +66,17 @@ pub(super) fn check(conn: &Connection) -> rusqlite::Result<Check> {
 }
 
 /// Every draw that a request names, with the request's scope.
-fn told(
-    conn: &Connection,
-    scopes: &mut Scopes,
-    check: &mut Check,
-) -> rusqlite::Result<Vec<(i64, u32)>> {
+fn told(conn: &Connection, scopes: &mut Scopes, check: &mut Check) -> sql::Result<Vec<(i64, u32)>> {
     let mut told = Vec::new();
     let mut statement =
-        conn.prepare("SELECT campaign_id, client, first_draw, more_draws FROM request")?;
+        conn.prepare_large("SELECT campaign_id, client, first_draw, more_draws FROM request")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let scope = scopes.number(row.get(0)?, row.get_ref(1)?.as_str()?);
+        let scope = scopes.number(row.get(0)?, row.text(1)?);
         let first: i64 = row.get(2)?;
         told.push((first, scope));
-        let (ids, rest) = row
-            .get_ref(3)?
-            .as_blob_or_null()?
-            .unwrap_or_default()
-            .as_chunks::<8>();
+        let more: Option<Vec<u8>> = row.get(3)?;
+        let (ids, rest) = more.as_deref().unwrap_or_default().as_chunks::<8>();
         told.extend(ids.iter().map(|id| (i64::from_le_bytes(*id), scope)));
         if !rest.is_empty() {
             check.found(|| format!("the request of draw {first} names half a draw"));
@@ -93,8 +86,8 @@ fn told(
 }
 
 /// By campaign, the instant up to which its request keys are gone.
-fn removed(conn: &Connection) -> rusqlite::Result<HashMap<i64, i64>> {
-    conn.prepare(
+fn removed(conn: &Connection) -> sql::Result<HashMap<i64, i64>> {
+    conn.prepare_large(
         "SELECT CAST(substr(name, length(?1) + 1) AS INTEGER), CAST(value AS INTEGER) FROM meta
          WHERE substr(name, 1, length(?1)) = ?1",
     )?

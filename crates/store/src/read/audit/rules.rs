@@ -1,8 +1,8 @@
 //! The rules of all versions, for the checks that need them.
 
 use super::super::campaigns::rules_of;
-use crate::sqlite::error::{OrStoreError as _, inconsistent};
-use rusqlite::Connection;
+use crate::sql::Connection;
+use crate::sql::{OrStoreError as _, inconsistent};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use tombola_core::campaign::{CampaignFile, KindSpec, Rules};
@@ -17,7 +17,7 @@ pub(super) struct Versions {
 impl Versions {
     pub(super) fn load(conn: &Connection) -> StoreResult<Self> {
         let mut statement = conn
-            .prepare("SELECT campaign_id, version, file FROM campaign_version")
+            .prepare_large("SELECT campaign_id, version, file FROM campaign_version")
             .or_store()?;
         let mut rows = statement.query([]).or_store()?;
         let mut by_number = HashMap::new();
@@ -47,7 +47,7 @@ impl Versions {
 
     /// `[campaign id, version, prize slug, daily cap, wins by user, points]` of each
     /// prize of each version.
-    pub(super) fn json(&self) -> &str {
+    pub(super) fn json(&self) -> &String {
         &self.json
     }
 }

@@ -1,7 +1,7 @@
 //! What each campaign's rows add up to, and the two checks that follow from it.
 
 use super::{CampaignCount, Check};
-use rusqlite::Connection;
+use crate::sql::{self, Connection};
 
 /// A campaign's rows, and the number it keeps beside them.
 pub(super) struct Total {
@@ -11,22 +11,23 @@ pub(super) struct Total {
 }
 
 /// Counts all campaigns, those without draws too, by slug.
-pub(super) fn count(conn: &Connection) -> rusqlite::Result<Vec<Total>> {
+pub(super) fn count(conn: &Connection) -> sql::Result<Vec<Total>> {
     let mut totals = Vec::new();
     let mut index = std::collections::HashMap::new();
-    let mut campaigns = conn.prepare("SELECT id, slug, draws, wins FROM campaign ORDER BY slug")?;
+    let mut campaigns =
+        conn.prepare_large("SELECT id, slug, draws, wins FROM campaign ORDER BY slug")?;
     let mut rows = campaigns.query([])?;
     while let Some(row) = rows.next()? {
         index.insert(row.get::<_, i64>(0)?, totals.len());
         totals.push(Total {
             count: empty(row.get(1)?),
-            kept_draws: super::super::column::count(row, 2)?,
-            kept_wins: super::super::column::count(row, 3)?,
+            kept_draws: super::super::column::count(&row, 2)?,
+            kept_wins: super::super::column::count(&row, 3)?,
         });
     }
     // One pass in the order of both keys; the groups are few, so they are made here
     // and not by sorting a million rows.
-    let mut draws = conn.prepare(
+    let mut draws = conn.prepare_large(
         "SELECT d.campaign_id, d.prize_id IS NOT NULL, v.state
          FROM draw d LEFT JOIN delivery v ON v.award_id = d.id",
     )?;
@@ -39,11 +40,7 @@ pub(super) fn count(conn: &Connection) -> rusqlite::Result<Vec<Total>> {
         else {
             continue;
         };
-        add(
-            &mut total.count,
-            row.get(1)?,
-            row.get_ref(2)?.as_str_or_null()?,
-        );
+        add(&mut total.count, row.get(1)?, row.text_or_null(2)?);
     }
     Ok(totals)
 }

@@ -11,6 +11,7 @@ use super::super::{
 use super::random::{
     self, ACTIONS, CAMPAIGNS, CLIENTS, Draw, ENDPOINTS, Line, PRIZES, Rows, USERS,
 };
+use crate::sql;
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -190,7 +191,7 @@ fn is_line(it: &Line, filter: &LogFilter) -> bool {
 }
 
 /// All pages joined. Each goes on below the one before, so there is an end.
-fn joined<T>(limit: usize, mut read: impl FnMut(PageQuery) -> rusqlite::Result<Page<T>>) -> Vec<T> {
+fn joined<T>(limit: usize, mut read: impl FnMut(PageQuery) -> sql::Result<Page<T>>) -> Vec<T> {
     let (mut items, mut after) = (Vec::new(), None);
     loop {
         let asked = PageQuery {

@@ -1,6 +1,6 @@
 //! What `doctor` is told: the file, and what needs a person.
 
-use crate::SqliteStore;
+use crate::Store;
 use crate::read::fixture::{Fixture, GIFT, HOOK, NOW, actor, endpoint};
 use crate::read::{Need, WorkFact};
 use std::sync::{Arc, Mutex};
@@ -35,7 +35,7 @@ async fn file_is_told_of_alike_by_the_server_and_by_whoever_opens_it_alone() {
         ("wal", Some(2))
     );
     assert!(served.bytes > 0 && served.log_bytes > 0 && served.faults.is_empty());
-    let (alone, work) = SqliteStore::facts_of_file(&fixture.path(), NOW, DAY).unwrap();
+    let (alone, work) = Store::facts_of_file(&fixture.path(), NOW, DAY).unwrap();
     assert_eq!(alone.schema, served.schema);
     assert_eq!(alone.synchronous, None, "nobody's connection is asked");
     let by_server = fixture.store.work_fact(NOW, DAY).await.unwrap();

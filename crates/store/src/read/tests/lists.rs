@@ -4,7 +4,7 @@ use super::super::fixture::{COINS, Fixture, GIFT, HELLO, HOOK, NOW, PHONE, actor
 use super::super::walk::Reach;
 use super::super::{LogFilter, PageQuery, log};
 use super::{all, refuse};
-use rusqlite::Connection;
+use crate::sql::Connection;
 use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::award::{Mark, Position, State};

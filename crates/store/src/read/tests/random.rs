@@ -1,11 +1,11 @@
 //! Random rows of the lists, in a database and in memory.
 
 use super::super::fixture::{Fixture, NOW};
+use crate::sql::{Connection, params};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use rusqlite::{Connection, params};
 use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::award::State;
@@ -145,11 +145,12 @@ impl Rows {
     /// A fresh database that holds them, and a connection to it.
     pub(super) fn stored(&self) -> (Fixture, Connection) {
         let fixture = Fixture::new();
-        let mut shell = fixture.shell();
-        let tx = shell.transaction().unwrap();
-        names(&tx);
+        let shell = fixture.shell();
+        let tx = &shell;
+        tx.execute_batch("BEGIN").unwrap();
+        names(tx);
         for draw in &self.draws {
-            draw.store(&tx);
+            draw.store(tx);
         }
         // As the draw's own transactions leave it.
         tx.execute_batch(
@@ -176,7 +177,7 @@ impl Rows {
             )
             .unwrap();
         }
-        tx.commit().unwrap();
+        tx.execute_batch("COMMIT").unwrap();
         (fixture, shell)
     }
 }

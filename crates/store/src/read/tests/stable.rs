@@ -8,10 +8,10 @@ use super::super::{
     AwardFilter, DeadLetterFilter, DrawFilter, LogFilter, awards, dead_letters, draws, log,
 };
 use super::refuse;
+use crate::sql::{self, Connection};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tombola_core::award::{Position, State};
@@ -76,7 +76,7 @@ impl House {
     }
 
     fn ids(&self, sql: &str) -> BTreeSet<String> {
-        let mut statement = self.conn.prepare(sql).unwrap();
+        let mut statement = self.conn.prepare_cached(sql).unwrap();
         let ids = statement.query_map([], |row| row.get(0)).unwrap();
         ids.map(Result::unwrap).collect()
     }
@@ -155,14 +155,14 @@ impl House {
 struct Reader {
     /// Which rows are in it, in plain words.
     all: &'static str,
-    read: fn(&Connection, PageQuery, Reach) -> rusqlite::Result<Page<String>>,
+    read: fn(&Connection, PageQuery, Reach) -> sql::Result<Page<String>>,
     after: Option<Place>,
     is_over: bool,
     shown: Vec<String>,
     all_the_time: Option<BTreeSet<String>>,
 }
 
-type Read = fn(&Connection, PageQuery, Reach) -> rusqlite::Result<Page<String>>;
+type Read = fn(&Connection, PageQuery, Reach) -> sql::Result<Page<String>>;
 
 fn ids<T>(page: &Page<T>, id: fn(&T) -> String) -> Page<String> {
     Page {
@@ -183,7 +183,7 @@ fn awards_of(
     filter: &AwardFilter,
     page: PageQuery,
     reach: Reach,
-) -> rusqlite::Result<Page<String>> {
+) -> sql::Result<Page<String>> {
     awards::list(conn, filter, page, reach).map(|page| ids(&page, |it| it.id.to_string()))
 }
 

@@ -5,8 +5,8 @@ use super::super::fixture::{Fixture, GIFT, HELLO, HOOK, NOW};
 use super::super::walk::Reach;
 use super::super::{AwardFilter, DrawFilter, Outcome, PageQuery, awards, draws};
 use super::all;
-use rusqlite::Connection;
-use rusqlite::types::Value;
+use crate::sql::Connection;
+use crate::sql::Value;
 use tombola_core::award::State;
 use tombola_core::campaign::Kind;
 use tombola_core::limits::{PAGE_READ_MAX, PAGE_SEEK_MAX, PAGE_SORT_MAX, PAGE_SPANS_MAX, SPAN_IDS};
@@ -14,6 +14,7 @@ use tombola_core::reason::{DeadReason, HoldReason};
 
 /// How SQLite runs a statement, one step a line.
 fn plan(conn: &Connection, sql: &str, values: &[Value]) -> Vec<String> {
+    let conn = conn.sqlite();
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
     let wanted = statement.parameter_count();
     assert_eq!(
@@ -21,7 +22,7 @@ fn plan(conn: &Connection, sql: &str, values: &[Value]) -> Vec<String> {
         values.len() + 3,
         "from, below, the filter's, rows: {sql}"
     );
-    let values = std::iter::repeat_n(Value::Integer(1), wanted);
+    let values = std::iter::repeat_n(1, wanted);
     let steps = statement.query_map(rusqlite::params_from_iter(values), |row| row.get(3));
     steps.unwrap().map(Result::unwrap).collect()
 }
@@ -196,7 +197,9 @@ async fn numbers_of_the_metrics_are_counted_in_indexes_alone() {
     let it = Fixture::fair().await;
     let plans = it.store.read(|conn| {
         let explain = |sql: &str| {
-            let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let mut statement = conn
+                .prepare_cached(&format!("EXPLAIN QUERY PLAN {sql}"))
+                .unwrap();
             let steps = statement
                 .query_map([], |row| row.get::<_, String>(3))
                 .unwrap();
@@ -219,8 +222,9 @@ fn with_awards(
     ids: impl Iterator<Item = i64>,
     state: State,
 ) -> Connection {
-    let mut shell = it.shell();
-    let tx = shell.transaction().unwrap();
+    let shell = it.shell();
+    let tx = &shell;
+    tx.execute_batch("BEGIN").unwrap();
     let due_at = (!state.is_final()).then_some(NOW.0);
     for id in ids {
         tx.prepare_cached(
@@ -243,7 +247,7 @@ fn with_awards(
          WHERE true GROUP BY 1, 2 ON CONFLICT DO NOTHING",
     )
     .unwrap();
-    tx.commit().unwrap();
+    tx.execute_batch("COMMIT").unwrap();
     shell
 }
 

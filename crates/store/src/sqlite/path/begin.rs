@@ -4,9 +4,9 @@
 //! decides each row by its kind, as after any lost worker. `retryable` and `held`
 //! keep their dates, which are promises.
 
-use super::super::error::OrStoreError as _;
-use super::super::{Priority, SqliteStore};
-use rusqlite::Connection;
+use super::super::{Priority, Sqlite};
+use crate::sql::Connection;
+use crate::sql::OrStoreError as _;
 use tombola_core::Timestamp;
 use tombola_core::limits::STEP_ROWS_MAX;
 use tombola_core::ports::StoreResult;
@@ -15,7 +15,7 @@ use tombola_core::ports::StoreResult;
 type Cursor = (i64, i64, i64);
 
 /// In steps, so that nothing else waits long.
-pub(super) async fn begin_alone(store: &SqliteStore, now: Timestamp) -> StoreResult<u64> {
+pub(super) async fn begin_alone(store: &Sqlite, now: Timestamp) -> StoreResult<u64> {
     let (mut moved, mut cursor) = (0, (i64::MIN, i64::MIN, i64::MIN));
     loop {
         let step = move |conn: &Connection| begin_step(conn, cursor, now);
@@ -45,7 +45,7 @@ fn begin_step(
         .or_store()?;
     let limit = i64::try_from(STEP_ROWS_MAX).unwrap_or(i64::MAX);
     let rows: Vec<(Cursor, bool)> = select
-        .query_map((after.0, after.1, after.2, now.0, limit), |row| {
+        .query_map([after.0, after.1, after.2, now.0, limit], |row| {
             Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get(3)?))
         })
         .and_then(Iterator::collect)

@@ -2,11 +2,11 @@
 //! delivery rows of what was won, in one transaction. What is drawn is decided by
 //! the pure [`decide`]; this only reads what it asks for and writes what it says.
 
-use super::super::error::OrStoreError as _;
-use super::super::rules::Places;
 use super::state::{self, Added, Campaign};
 use super::{Path, keys};
-use rusqlite::{CachedStatement, params};
+use crate::rules::Places;
+use crate::sql::OrStoreError as _;
+use crate::sql::{Statement, params};
 use std::sync::Arc;
 use tombola_core::Timestamp;
 use tombola_core::award::State;
@@ -214,8 +214,8 @@ struct Writing<'a> {
     day: CivilDay,
     /// The prizes' slugs, shared by all answers of the batch.
     slugs: Vec<Arc<str>>,
-    draws: CachedStatement<'a>,
-    deliveries: CachedStatement<'a>,
+    draws: Statement<'a>,
+    deliveries: Statement<'a>,
     added: Added,
 }
 

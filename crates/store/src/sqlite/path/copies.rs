@@ -1,10 +1,11 @@
 //! Copies that a worker has in hand. Pauses are read first, in the same
 //! transaction; the row decides whether a copy may be taken at all.
 
-use super::super::facts::{Pauses, ask};
-use super::super::rows::{self, Line, Stored, What, Write};
-use super::super::{alone, error::inconsistent};
+use super::super::alone;
 use super::{Path, each, effect, is_own};
+use crate::facts::{Pauses, ask};
+use crate::rows::{self, Line, Stored, What, Write};
+use crate::sql::inconsistent;
 use tombola_core::Timestamp;
 use tombola_core::award::{Change, Event, Gate, State, Step};
 use tombola_core::decision::Decision;

@@ -2,13 +2,13 @@
 //! dates. Rows that only wait are passed by and not written, so the page's cursor
 //! moves past them.
 
-use super::super::error::OrStoreError as _;
-use super::super::facts::{ask, facts, has_hold_ended};
-use super::super::rows::{self, Line, Stored, What, Write, columns};
 use super::copies::count_failure;
 use super::{Path, each, is_own};
+use crate::facts::{ask, facts, has_hold_ended};
+use crate::rows::{self, Line, Stored, What, Write, columns};
+use crate::sql::OrStoreError as _;
+use crate::sql::{Connection, OptionalExtension as _, params};
 use crate::sqlite::alone;
-use rusqlite::{Connection, OptionalExtension as _, params};
 use std::sync::Arc;
 use tombola_core::award::{Change, Event, MqState, Sight, State, Step};
 use tombola_core::message::Message;

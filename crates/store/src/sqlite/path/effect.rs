@@ -2,13 +2,13 @@
 //! that waits. Each is written by the transaction that records the delivery, so it
 //! happens once.
 
-use super::super::error::{OrStoreError as _, inconsistent};
-use super::super::facts::{facts, has_address};
-use super::super::rows::Stored;
-use super::super::seal::Seal;
 use super::Path;
+use crate::facts::{facts, has_address};
+use crate::rows::Stored;
 use crate::seal::Place;
-use rusqlite::{Row, ToSql, params};
+use crate::seals::Seal;
+use crate::sql::{OrStoreError as _, inconsistent};
+use crate::sql::{Param, Row, params};
 use tombola_core::Timestamp;
 use tombola_core::campaign::{Kind, KindSpec};
 use tombola_core::decision::Decision;
@@ -74,13 +74,13 @@ fn take_code(path: Path<'_>, stored: &Stored) -> StoreResult<bool> {
 }
 
 /// The id of the first of these codes that opens; if none does, the first error.
-fn first_that_opens(path: Path<'_>, sql: &str, values: &[&dyn ToSql]) -> StoreResult<Option<i64>> {
+fn first_that_opens(path: Path<'_>, sql: &str, values: &[&dyn Param]) -> StoreResult<Option<i64>> {
     let seal = path.shared.seals.now();
     let mut statement = path.conn.prepare_cached(sql).or_store()?;
     let mut rows = statement.query(values).or_store()?;
     let mut first_error = None;
     while let Some(row) = rows.next().or_store()? {
-        match opens(row, &seal) {
+        match opens(&row, &seal) {
             Ok(()) => return row.get(0).map(Some).or_store(),
             Err(error @ StoreError::Sealed(_)) => {
                 first_error.get_or_insert(error);

@@ -1,7 +1,7 @@
 //! Messages that changed no award, kept for people.
 
-use super::super::error::OrStoreError as _;
-use rusqlite::{Connection, params};
+use crate::sql::OrStoreError as _;
+use crate::sql::{Connection, params};
 use tombola_core::Timestamp;
 use tombola_core::limits::KEPT_MESSAGE_BYTES_MAX;
 use tombola_core::ports::{KeptMessage, StoreResult};

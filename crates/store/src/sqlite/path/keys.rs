@@ -2,9 +2,9 @@
 //! two equal requests, be they in one batch or in many, one draws and the other
 //! replays.
 
-use super::super::error::{OrStoreError as _, inconsistent};
 use super::Path;
-use rusqlite::{CachedStatement, OptionalExtension as _, params};
+use crate::sql::{OptionalExtension as _, Statement, params};
+use crate::sql::{OrStoreError as _, inconsistent};
 use std::sync::Arc;
 use tombola_core::award::first_row;
 use tombola_core::draw::{DrawFact, DrawRequest};
@@ -34,7 +34,7 @@ impl Kept {
 pub(super) struct Claims<'a> {
     path: Path<'a>,
     campaign_id: i64,
-    insert: CachedStatement<'a>,
+    insert: Statement<'a>,
 }
 
 impl<'a> Claims<'a> {

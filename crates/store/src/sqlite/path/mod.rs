@@ -16,10 +16,10 @@ mod state;
 mod users;
 mod written;
 
-use super::error::{OrStoreError as _, inconsistent};
-use super::{Priority, Shared, SqliteStore, alone};
+use super::{Priority, Shared, Sqlite, alone};
+use crate::sql::Connection;
+use crate::sql::{OrStoreError as _, inconsistent};
 use async_trait::async_trait;
-use rusqlite::Connection;
 use tombola_core::ids::{ID_MAX, IdBlock};
 use tombola_core::ports::{
     AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
@@ -28,7 +28,7 @@ use tombola_core::ports::{
 use tombola_core::{AwardId, Timestamp};
 
 #[async_trait]
-impl AwardPath for SqliteStore {
+impl AwardPath for Sqlite {
     async fn reserve_ids(&self, count: u32) -> StoreResult<IdBlock> {
         self.write(Priority::Draw, 1, move |conn| reserve_ids(conn, count))
             .await
@@ -139,7 +139,7 @@ struct Path<'a> {
     shared: &'a Shared,
 }
 
-impl SqliteStore {
+impl Sqlite {
     fn on_path<T, F>(
         &self,
         priority: Priority,

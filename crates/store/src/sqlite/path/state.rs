@@ -1,10 +1,11 @@
 //! What a batch reads before it is decided, and the counters it writes after.
 
-use super::super::error::{OrStoreError as _, inconsistent};
-use super::super::rules::Places;
 use super::{Path, users};
 use crate::read::column::as_column;
-use rusqlite::{OptionalExtension as _, params};
+use crate::rules::Places;
+use crate::sql;
+use crate::sql::{OptionalExtension as _, params};
+use crate::sql::{OrStoreError as _, inconsistent};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tombola_core::Timestamp;
@@ -32,7 +33,7 @@ pub(super) fn campaign(path: Path<'_>, slug: &str) -> StoreResult<Option<Campaig
         .prepare_cached("SELECT id, version, state, draws, day FROM campaign WHERE slug = ?1")
         .and_then(|mut it| {
             it.query_row([slug], |row| {
-                let state = row.get_ref(2)?.as_str().ok().and_then(CampaignState::parse);
+                let state = CampaignState::parse(row.text(2)?);
                 Ok((row.get(0)?, row.get(1)?, state, row.get(3)?, row.get(4)?))
             })
             .optional()
@@ -214,7 +215,7 @@ fn spans(
     campaign_id: i64,
     now: Timestamp,
     spans: &BTreeSet<i64>,
-) -> rusqlite::Result<()> {
+) -> sql::Result<()> {
     let mut statement = path.conn.prepare_cached(
         "INSERT INTO draw_span (span, campaign_id, from_at, to_at) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (span, campaign_id) DO UPDATE

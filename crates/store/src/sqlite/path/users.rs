@@ -1,10 +1,10 @@
 //! What a batch reads of its users: only what the rules and the rolls ask for.
 
-use super::super::error::OrStoreError as _;
-use super::super::rules::Places;
 use super::Path;
 use super::state::from_count;
-use rusqlite::{CachedStatement, OptionalExtension as _};
+use crate::rules::Places;
+use crate::sql::OrStoreError as _;
+use crate::sql::{OptionalExtension as _, Statement};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tombola_core::campaign::odds::{Availability, choose};
@@ -56,7 +56,7 @@ fn read_allowances(
 /// A row that speaks of a later day counts for this one: a clock that goes back
 /// over midnight gives nobody a second day.
 fn allowance(
-    statement: &mut CachedStatement<'_>,
+    statement: &mut Statement<'_>,
     campaign_id: i64,
     user: &str,
     day: CivilDay,

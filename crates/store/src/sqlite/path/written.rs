@@ -2,11 +2,11 @@
 //! Each carries the lease it was given; one that comes late leaves a line in the
 //! award's log and nothing else.
 
-use super::super::error::inconsistent;
-use super::super::facts::{ask, has_hold_ended};
-use super::super::rows::{self, Line, Stored, What, Write};
 use super::copies::detail;
 use super::{Path, each};
+use crate::facts::{ask, has_hold_ended};
+use crate::rows::{self, Line, Stored, What, Write};
+use crate::sql::inconsistent;
 use tombola_core::award::{Event, Mark, MqState, Row, Step};
 use tombola_core::decision::Decision;
 use tombola_core::ports::{MarkOf, Record, Recorded, StoreError, StoreResult, Written};

@@ -7,7 +7,7 @@ use crate::read::fixture::{
     COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, PHONE, actor, endpoint, seal_keys,
 };
 use crate::sqlite::Priority::Other;
-use crate::{SqliteStore, StoreOptions, backup, restore};
+use crate::{Store, StoreOptions, backup, restore};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,17 +38,13 @@ fn take(fixture: &Fixture, to: &Path) {
 fn restored(
     backup: &Path,
     now: Timestamp,
-) -> (
-    tempfile::TempDir,
-    restore::Restored,
-    std::sync::Arc<SqliteStore>,
-) {
+) -> (tempfile::TempDir, restore::Restored, std::sync::Arc<Store>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tombola.db");
     restore::bring(backup, &path, &mut |_| {}).unwrap();
     assert_eq!(backup::faults(&path).unwrap(), Vec::<String>::new());
     let restored = restore::ready(&path, Schedule::default(), &actor(), now).unwrap();
-    let store = SqliteStore::open(&path, StoreOptions::default()).unwrap();
+    let store = Store::open(&path, StoreOptions::default()).unwrap();
     (dir, restored, store)
 }
 
@@ -68,10 +64,10 @@ async fn grow(fixture: &Fixture, pages: i64) {
         .unwrap();
 }
 
-fn names(store: &SqliteStore) -> impl Future<Output = StoreResult<Vec<String>>> {
+fn names(store: &Store) -> impl Future<Output = StoreResult<Vec<String>>> {
     store.read(|conn| {
         Ok(conn
-            .prepare("SELECT name FROM meta WHERE value = 'x' ORDER BY name")
+            .prepare_cached("SELECT name FROM meta WHERE value = 'x' ORDER BY name")
             .unwrap()
             .query_map([], |row| row.get(0))
             .unwrap()
@@ -268,7 +264,7 @@ async fn award_of_an_endpoint_without_delivery_keys_waits_for_a_word_in_every_st
     }
 }
 
-async fn the_word_is_asked_for(store: &SqliteStore, award: AwardId) {
+async fn the_word_is_asked_for(store: &Store, award: AwardId) {
     let requeue = |not_delivered| Action::Requeue {
         not_delivered,
         due_at: NOW,

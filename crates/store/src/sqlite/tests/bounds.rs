@@ -3,6 +3,7 @@
 
 use super::{Held, at_once, won_by_many};
 use crate::read::fixture::{Fixture, NOW, actor};
+use crate::sql::Connection;
 use crate::sqlite::Priority::{Draw, Other};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -29,10 +30,7 @@ const LATER: Timestamp = Timestamp(NOW.0 + 1_000_000);
 struct Order(Arc<Mutex<Vec<&'static str>>>);
 
 impl Order {
-    fn note(
-        &self,
-        name: &'static str,
-    ) -> impl FnOnce(&rusqlite::Connection) -> StoreResult<()> + use<> {
+    fn note(&self, name: &'static str) -> impl FnOnce(&Connection) -> StoreResult<()> + use<> {
         let order = Arc::clone(&self.0);
         move |_| {
             order.lock().unwrap().push(name);
@@ -136,8 +134,8 @@ async fn a_read_for_people_ends_at_its_time_out_and_not_before() {
     });
     let endless =
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
-    let read = |conn: &rusqlite::Connection| {
-        use crate::sqlite::error::OrStoreError as _;
+    let read = |conn: &Connection| {
+        use crate::sql::OrStoreError as _;
         conn.query_row(endless, [], |row| row.get::<_, i64>(0))
             .or_store()
     };

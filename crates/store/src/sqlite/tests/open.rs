@@ -3,13 +3,14 @@
 use super::insert;
 use crate::read::fixture::{Fixture, HELLO, HOOK, NOTHING, NOW};
 use crate::read::{AuditDepth, AwardFilter, PageQuery};
+use crate::sql::Connection;
 use crate::sqlite::Priority::Other;
-use crate::{SqliteStore, StoreOptions};
+use crate::{Store, StoreOptions};
 use std::time::Duration;
 use tombola_core::ports::StoreError;
 
 fn open(path: &std::path::Path) -> Result<(), StoreError> {
-    SqliteStore::open(path, StoreOptions::default()).map(drop)
+    Store::open(path, StoreOptions::default()).map(drop)
 }
 
 #[tokio::test]
@@ -25,8 +26,8 @@ async fn what_was_answered_is_there_after_the_process_is_killed() {
     for name in ["tombola.db", "tombola.db-wal"] {
         std::fs::copy(fixture.path().with_file_name(name), dir.path().join(name)).unwrap();
     }
-    let after = SqliteStore::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
-    let count = |conn: &rusqlite::Connection| {
+    let after = Store::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
+    let count = |conn: &Connection| {
         Ok(conn
             .query_row("SELECT count(*) FROM meta WHERE name = 'a'", [], |row| {
                 row.get::<_, i64>(0)
@@ -89,10 +90,10 @@ async fn lists_of_a_file_from_before_them_find_every_draw() {
              DROP INDEX kept_request_user; ALTER TABLE kept_request DROP COLUMN user;",
         )
         .unwrap();
-    let schema = SqliteStore::schema(&fixture.path()).unwrap();
+    let schema = Store::schema(&fixture.path()).unwrap();
     assert_eq!(schema.present, 5);
     fixture.reopen();
-    let schema = SqliteStore::schema(&fixture.path()).unwrap();
+    let schema = Store::schema(&fixture.path()).unwrap();
     assert_eq!(schema.present, schema.newest);
     let report = fixture.store.audit(AuditDepth::Full).await.unwrap();
     assert!(report.ok, "{:#?}", report.checks);
@@ -157,13 +158,15 @@ async fn only_the_owner_may_read_the_file_and_its_log() {
 #[tokio::test]
 async fn a_write_holds_across_a_loss_of_power() {
     let fixture = Fixture::new();
-    let settings = |conn: &rusqlite::Connection| {
+    let settings = |conn: &Connection| {
         let text = |name: &str| {
-            conn.pragma_query_value(None, name, |row| row.get::<_, String>(0))
+            conn.sqlite()
+                .pragma_query_value(None, name, |row| row.get::<_, String>(0))
                 .unwrap()
         };
         let number = |name: &str| {
-            conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            conn.sqlite()
+                .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
                 .unwrap()
         };
         Ok((

@@ -9,7 +9,7 @@ use tombola_core::limits::{SPAN_GRAIN, SPAN_IDS};
 fn spans(it: &Fixture) -> Vec<(i64, i64, i64)> {
     let shell = it.shell();
     let sql = "SELECT span, from_at, to_at FROM draw_span ORDER BY span, campaign_id";
-    let mut statement = shell.prepare(sql).unwrap();
+    let mut statement = shell.prepare_cached(sql).unwrap();
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
     rows.unwrap().map(Result::unwrap).collect()
 }

@@ -2,9 +2,10 @@
 
 use super::{Held, at_once, insert, names};
 use crate::read::fixture::Fixture;
+use crate::sql::Connection;
+use crate::sql::OrStoreError as _;
 use crate::sqlite::Priority::{Draw, Other};
 use crate::sqlite::alone;
-use crate::sqlite::error::OrStoreError as _;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -111,8 +112,10 @@ async fn when_the_commit_fails_every_call_of_it_is_told_and_nothing_is_there() {
 #[tokio::test]
 async fn a_full_disk_loses_the_whole_transaction_and_says_so_to_each_call() {
     let fixture = Fixture::new();
-    let limit = |conn: &rusqlite::Connection, pages: i64| {
-        conn.pragma_update(None, "max_page_count", pages).unwrap();
+    let limit = |conn: &Connection, pages: i64| {
+        conn.sqlite()
+            .pragma_update(None, "max_page_count", pages)
+            .unwrap();
     };
     let (held, first) = Held::new(&fixture.store);
     let innocent = fixture.store.write(Other, 1, |conn| insert(conn, "a"));
@@ -146,13 +149,16 @@ async fn after_a_lost_transaction_no_call_of_it_is_committed_by_itself() {
     let hides = fixture.store.write(Draw, 1, move |conn| {
         begun.send(()).unwrap();
         gone.recv().unwrap();
-        conn.pragma_update(None, "max_page_count", 1).unwrap();
+        conn.sqlite()
+            .pragma_update(None, "max_page_count", 1)
+            .unwrap();
         conn.execute(
             "INSERT INTO meta VALUES ('big', hex(zeroblob(10000000)))",
             [],
         )
         .unwrap_err();
-        conn.pragma_update(None, "max_page_count", 1_000_000)
+        conn.sqlite()
+            .pragma_update(None, "max_page_count", 1_000_000)
             .unwrap();
         Ok(())
     });
@@ -193,7 +199,7 @@ async fn draws_go_first_and_others_are_never_left_out() {
     let order = Arc::new(Mutex::new(Vec::new()));
     let note = |name: &'static str| {
         let order = Arc::clone(&order);
-        move |_: &rusqlite::Connection| {
+        move |_: &Connection| {
             order.lock().unwrap().push(name);
             Ok(())
         }
@@ -249,7 +255,7 @@ async fn a_closed_store_finishes_what_waits_and_takes_no_more() {
 #[tokio::test]
 async fn a_savepoint_inside_a_call_undoes_its_own_part_only() {
     let fixture = Fixture::new();
-    let call = |conn: &rusqlite::Connection| {
+    let call = |conn: &Connection| {
         insert(conn, "a")?;
         let lost = alone(conn, |conn| insert(conn, "b").and_then(|()| failed()));
         assert!(lost.is_err());
@@ -269,7 +275,7 @@ async fn a_read_cannot_write_and_sees_one_state() {
     );
     let (at, has_read) = std::sync::mpsc::sync_channel(1);
     let (go, gone) = std::sync::mpsc::sync_channel(1);
-    let count = |conn: &rusqlite::Connection| -> i64 {
+    let count = |conn: &Connection| -> i64 {
         conn.query_row("SELECT count(*) FROM meta WHERE value = 'x'", [], |row| {
             row.get(0)
         })
@@ -302,7 +308,7 @@ async fn a_read_cannot_write_and_sees_one_state() {
 #[tokio::test]
 async fn a_read_ends_at_its_time_out_and_its_connection_goes_on() {
     let fixture = Fixture::new();
-    let endless = |conn: &rusqlite::Connection| {
+    let endless = |conn: &Connection| {
         let sql =
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
         conn.query_row(sql, [], |row| row.get::<_, i64>(0))
@@ -327,7 +333,7 @@ async fn a_read_ends_at_its_time_out_and_its_connection_goes_on() {
     );
 }
 
-fn names_seen(conn: &rusqlite::Connection) -> i64 {
+fn names_seen(conn: &Connection) -> i64 {
     conn.query_row("SELECT count(*) FROM meta", [], |row| row.get(0))
         .unwrap()
 }
@@ -337,7 +343,7 @@ async fn the_log_stays_bounded_while_writing_never_stops() {
     let fixture = Fixture::new();
     // 256 MiB of changed pages, four times what the log may hold.
     for round in 0..128 {
-        let write = move |conn: &rusqlite::Connection| {
+        let write = move |conn: &Connection| {
             conn.execute(
                 "INSERT INTO kept_message (id, topic_epoch, partition, \"offset\", value, headers, reason, at)
                  VALUES (1, 1, 1, 1, zeroblob(2097152), '', ?1, 0)

@@ -10,7 +10,7 @@ use tombola_core::ports::{Actor, Catalog, Clock, Transitioned};
 use tombola_engine::{
     Desk, DeskAnswer, DeskOptions, DeskParts, DrawAsk, Meters, Seed, SystemClock, Tasks,
 };
-use tombola_store::{SqliteStore, StoreOptions};
+use tombola_store::{Store, StoreOptions};
 
 /// The same odds as the rivals': 30 % wins, five prizes of which two with stock.
 pub(crate) const CAMPAIGN: &str = r#"
@@ -58,14 +58,14 @@ odds = "6%"
 pub(crate) struct Contender {
     desk: Desk,
     tasks: Tasks,
-    _store: Arc<SqliteStore>,
+    _store: Arc<Store>,
 }
 
 impl Contender {
     /// `alter` changes the schema first, to see what an index of it costs.
     pub(crate) async fn start(dir: &Path, alter: Option<&str>) -> Result<Self> {
         let path = dir.join("tombola.db");
-        let store = SqliteStore::open(&path, StoreOptions::default())?;
+        let store = Store::open(&path, StoreOptions::default())?;
         if let Some(sql) = alter {
             rusqlite::Connection::open(&path)?.execute_batch(sql)?;
         }
@@ -132,7 +132,7 @@ impl Contender {
 
 /// Puts a campaign in, and starts it.
 pub(crate) async fn start_campaign(
-    store: &SqliteStore,
+    store: &Store,
     file: CampaignFile,
     is_started: bool,
     now: Timestamp,

@@ -9,7 +9,7 @@ use tombola_core::campaign::parse_toml;
 use tombola_core::ports::Clock;
 use tombola_core::{Timestamp, limits};
 use tombola_engine::SystemClock;
-use tombola_store::{SqliteStore, StoreOptions};
+use tombola_store::{Store, StoreOptions};
 
 const CAMPAIGN: &str = r#"
 [campaign]
@@ -55,7 +55,7 @@ pub(crate) struct History {
 impl History {
     /// Fills the database at `path`, which is made.
     pub(crate) async fn fill(self, path: &Path) -> Result<()> {
-        let store = SqliteStore::open(path, StoreOptions::default())?;
+        let store = Store::open(path, StoreOptions::default())?;
         let now = SystemClock::new().now();
         let file = parse_toml("bench.toml", CAMPAIGN)
             .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;

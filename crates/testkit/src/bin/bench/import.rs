@@ -12,7 +12,7 @@ use tombola_core::campaign::parse_toml;
 use tombola_core::limits;
 use tombola_core::ports::{Catalog, Clock, CodesAdded, ImportBegun};
 use tombola_engine::SystemClock;
-use tombola_store::{SealKeys, SqliteStore, StoreOptions};
+use tombola_store::{SealKeys, Store, StoreOptions};
 
 const CODES: u64 = 1_000_000;
 const FLOOR: Duration = Duration::from_secs(20);
@@ -73,7 +73,7 @@ async fn port(dir: &Path) -> Result<Duration> {
         seal_keys: Some(SealKeys::new("the benchmark", secret)),
         ..StoreOptions::default()
     };
-    let store = SqliteStore::open(&dir.join("tombola.db"), options)?;
+    let store = Store::open(&dir.join("tombola.db"), options)?;
     let digest = store.code_digest()?;
     let now = SystemClock::new().now();
     let file =

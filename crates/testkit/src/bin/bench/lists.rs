@@ -16,7 +16,7 @@ use tombola_engine::SystemClock;
 use tombola_store::read::{
     AwardFilter, DeadLetterFilter, DrawFilter, LogFilter, Page, PageQuery, Place,
 };
-use tombola_store::{SqliteStore, StoreOptions};
+use tombola_store::{Store, StoreOptions};
 
 const FLOOR: Duration = Duration::from_millis(100);
 const TIMES: usize = 15;
@@ -47,7 +47,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
         "{draws} draws, filled in {:.0} s",
         begun.elapsed().as_secs_f64()
     );
-    let store = SqliteStore::open(&path, StoreOptions::default())?;
+    let store = Store::open(&path, StoreOptions::default())?;
     let mut table = Table::default();
     runtime.block_on(measure(&store, i64::try_from(draws)?, &mut table))?;
     report::keep(
@@ -121,7 +121,7 @@ fn ms(span: Duration) -> f64 {
     (span.as_secs_f64() * 1e5).round() / 1e2
 }
 
-async fn measure(store: &SqliteStore, newest: i64, table: &mut Table) -> Result<()> {
+async fn measure(store: &Store, newest: i64, table: &mut Table) -> Result<()> {
     of_awards(store, table).await?;
     of_draws(store, table).await?;
     // Pages in the middle of the history, and at its begin.
@@ -150,7 +150,7 @@ async fn measure(store: &SqliteStore, newest: i64, table: &mut Table) -> Result<
     of_gauges(store, table).await
 }
 
-async fn of_gauges(store: &SqliteStore, table: &mut Table) -> Result<()> {
+async fn of_gauges(store: &Store, table: &mut Table) -> Result<()> {
     let (mut times, begun) = (Vec::new(), Instant::now());
     let gauges = store.gauges().await?;
     let cold = begun.elapsed();
@@ -192,7 +192,7 @@ fn draws(set: impl FnOnce(&mut DrawFilter)) -> DrawFilter {
     filter
 }
 
-async fn of_awards(store: &SqliteStore, table: &mut Table) -> Result<()> {
+async fn of_awards(store: &Store, table: &mut Table) -> Result<()> {
     let named = |name: &str| Some(name.to_owned());
     let in_state = |state: State| awards(|it| it.state = Some(state));
     let of_prize = |slug: &str| awards(|it| it.prize = named(slug));
@@ -239,7 +239,7 @@ async fn of_awards(store: &SqliteStore, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-async fn of_draws(store: &SqliteStore, table: &mut Table) -> Result<()> {
+async fn of_draws(store: &Store, table: &mut Table) -> Result<()> {
     let named = |name: &str| Some(name.to_owned());
     let of_campaign = |slug: &str| draws(|it| it.campaign = named(slug));
     for (name, to_end, filter) in [

@@ -1,0 +1,163 @@
+//! Erasing a user: another name takes its place in all that is counted, and what
+//! was given or written about it goes. Draws, awards and sums stay, so the audit
+//! holds; who it was is nowhere in the database.
+//!
+//! A user may have more draws than one step takes. Until the last of them is done
+//! the counters stand under the old name, and [`begin`] leaves a row that tells the
+//! audit which two names are one.
+
+use crate::Shared;
+use crate::read::column::as_column;
+use crate::requests;
+use crate::seal::{Place, Sealed};
+use crate::sql::OrStoreError as _;
+use crate::sql::{self, Connection, OptionalExtension, params};
+use tombola_core::limits::{STEP_ROWS_MAX, STEP_ROWS_SEEN_MAX};
+use tombola_core::ports::StoreResult;
+
+/// Notes that two names are one for a while.
+pub(super) fn begin(conn: &Connection, user: &str, pseudonym: &str) -> sql::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO erasing (user, pseudonym) VALUES (?1, ?2) ON CONFLICT (user) DO NOTHING",
+    )?
+    .execute([user, pseudonym])
+    .map(drop)
+}
+
+/// What one step did.
+pub(super) struct Stepped {
+    /// Draws that were changed.
+    pub(super) draws: u64,
+    /// The last draw that was looked at.
+    pub(super) after: i64,
+    pub(super) is_over: bool,
+}
+
+/// One step: looks at the draws behind `after`, whoever's they are. There is no index
+/// of all draws by user, which each draw would pay for.
+pub(super) fn step(
+    conn: &Connection,
+    shared: &Shared,
+    pseudonym: &str,
+    after: i64,
+) -> StoreResult<Stepped> {
+    let user: Option<String> = conn
+        .prepare_cached("SELECT user FROM erasing WHERE pseudonym = ?1")
+        .and_then(|mut it| it.query_row([pseudonym], |row| row.get(0)).optional())
+        .or_store()?;
+    // Another operation was asked to erase the same user before.
+    let Some(user) = user else {
+        return Ok(Stepped {
+            draws: 0,
+            after,
+            is_over: true,
+        });
+    };
+    let (until, is_last) = ahead(conn, after).or_store()?;
+    let draws = draws_of(conn, &user, after, until).or_store()?;
+    for draw in &draws {
+        erase_draw(conn, *draw, pseudonym).or_store()?;
+        erase_code(conn, shared, *draw)?;
+    }
+    let is_full = draws.len() == STEP_ROWS_MAX;
+    let is_over = !is_full && is_last && requests::erase(conn, &user).or_store()? < STEP_ROWS_MAX;
+    if is_over {
+        finish(conn, &user, pseudonym).or_store()?;
+    }
+    Ok(Stepped {
+        draws: draws.len() as u64,
+        after: draws.last().filter(|_| is_full).map_or(until, |last| *last),
+        is_over,
+    })
+}
+
+/// The last draw that the step looks at, and whether there is none behind it.
+fn ahead(conn: &Connection, after: i64) -> sql::Result<(i64, bool)> {
+    conn.prepare_cached(
+        "SELECT coalesce(max(id), ?1), count(*) < ?2
+         FROM (SELECT id FROM draw WHERE id > ?1 ORDER BY id LIMIT ?2)",
+    )?
+    .query_row([after, as_column(STEP_ROWS_SEEN_MAX as u64)], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+}
+
+fn draws_of(conn: &Connection, user: &str, after: i64, until: i64) -> sql::Result<Vec<i64>> {
+    conn.prepare_cached(
+        "SELECT id FROM draw WHERE id > ?1 AND id <= ?2 AND user = ?3 ORDER BY id LIMIT ?4",
+    )?
+    .query_map(
+        params![after, until, user, as_column(STEP_ROWS_MAX as u64)],
+        |row| row.get(0),
+    )?
+    .collect()
+}
+
+/// A code keeps its row and its digest, so that it is given to nobody else; an empty
+/// text takes its place, which is sealed like any other.
+fn erase_code(conn: &Connection, shared: &Shared, award: i64) -> StoreResult<()> {
+    let code: Option<(i64, [u8; 16])> = conn
+        .prepare_cached("SELECT campaign_id, digest FROM code WHERE award_id = ?1")
+        .and_then(|mut it| {
+            it.query_row([award], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
+        .or_store()?;
+    let Some((campaign, digest)) = code else {
+        return Ok(());
+    };
+    let place = Place::Code {
+        campaign,
+        digest: &digest,
+    };
+    let Sealed { key_version, bytes } = shared.seals.now().sealer.seal(place, b"")?;
+    conn.prepare_cached("UPDATE code SET sealed = ?2, key_version = ?3 WHERE award_id = ?1")
+        .and_then(|mut it| it.execute(params![award, bytes, key_version]))
+        .map(drop)
+        .or_store()
+}
+
+/// One draw and what came of it, but for its code.
+fn erase_draw(conn: &Connection, draw: i64, pseudonym: &str) -> sql::Result<()> {
+    let of_draw = [
+        "UPDATE draw SET user = ?2, traceparent = NULL WHERE id = ?1",
+        "UPDATE points_entry SET user = ?2 WHERE award_id = ?1",
+        "UPDATE points_reversal SET user = ?2 WHERE award_id = ?1",
+    ];
+    for sql in of_draw {
+        conn.prepare_cached(sql)?
+            .execute(params![draw, pseudonym])?;
+    }
+    let of_content = [
+        "DELETE FROM address WHERE award_id = ?1",
+        "DELETE FROM shipment WHERE award_id = ?1",
+        "UPDATE attempt SET detail = NULL WHERE award_id = ?1",
+        "UPDATE operator_log SET reason = NULL WHERE award_id = ?1",
+    ];
+    for sql in of_content {
+        conn.prepare_cached(sql)?.execute([draw])?;
+    }
+    Ok(())
+}
+
+/// What is kept once a campaign, a prize or a user.
+fn finish(conn: &Connection, user: &str, pseudonym: &str) -> sql::Result<()> {
+    let renamed = [
+        "UPDATE allowance SET user = ?2 WHERE user = ?1 AND campaign_id IN (SELECT id FROM campaign)",
+        "UPDATE user_win SET user = ?2 WHERE user = ?1 AND prize_id IN (SELECT id FROM prize)",
+        "UPDATE blocked_user SET user = ?2, reason = '' WHERE user = ?1",
+        "UPDATE operation SET spec = json_set(spec, '$.filter.user', ?2) WHERE spec ->> '$.filter.user' = ?1",
+        "UPDATE operator_log SET subject = 'user ' || ?2, reason = NULL WHERE subject = 'user ' || ?1",
+    ];
+    for sql in renamed {
+        conn.prepare_cached(sql)?.execute([user, pseudonym])?;
+    }
+    let removed = [
+        "DELETE FROM kept_message WHERE message_key = ?1",
+        "DELETE FROM erasing WHERE user = ?1",
+    ];
+    for sql in removed {
+        conn.prepare_cached(sql)?.execute([user])?;
+    }
+    Ok(())
+}

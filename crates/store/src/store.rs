@@ -1,0 +1,271 @@
+//! The store: one type that makes the three store ports true, on either database.
+
+use crate::catalog::log;
+use crate::rules::RulesCache;
+use crate::seal::SealKeys;
+use crate::seals::Seals;
+use crate::sql::{Connection, OrStoreError as _};
+use crate::sqlite::{self, Schema, Sqlite};
+use async_trait::async_trait;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tombola_core::award::{StepFn, step};
+use tombola_core::ids::IdBlock;
+use tombola_core::limits::READ_TIMEOUT;
+use tombola_core::ports::{
+    Actor, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage,
+    DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
+};
+use tombola_core::retry::Schedule;
+use tombola_core::{AwardId, Timestamp};
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// When awards are looked at again.
+    pub schedule: Schedule,
+    /// The award's table: always [`step`], but where the suite shows that it
+    /// notices a table that is wrong.
+    pub step: StepFn,
+    /// Connections that read.
+    pub readers: usize,
+    /// SQLite: memory for pages of the writer, in KiB; each reader has a quarter of it.
+    pub cache_kib: u32,
+    /// The secrets under which codes, addresses and secrets of endpoints are sealed;
+    /// without them all is plain.
+    pub seal_keys: Option<SealKeys>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            schedule: Schedule::default(),
+            step,
+            readers: 3,
+            cache_kib: 32 * 1024,
+            seal_keys: None,
+        }
+    }
+}
+
+/// What calls on any thread may know.
+pub(crate) struct Shared {
+    /// When awards are looked at again.
+    pub(crate) schedule: Schedule,
+    /// The award's table.
+    pub(crate) step: StepFn,
+    /// The database's own uuid.
+    pub(crate) origin: String,
+    /// What was read of campaigns.
+    pub(crate) rules: RulesCache,
+    /// What seals and opens.
+    pub(crate) seals: Seals,
+}
+
+/// Which line a call waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// Somebody waits for a draw.
+    Draw,
+    /// Everything else.
+    Other,
+}
+
+/// What a call is answered by, once it has run.
+pub(crate) type Waiting<T> = StoreResult<oneshot::Receiver<StoreResult<T>>>;
+
+/// The store ports on one database.
+pub struct Store {
+    pub(crate) database: Database,
+    shared: Arc<Shared>,
+}
+
+/// The database behind a store.
+pub(crate) enum Database {
+    Sqlite(Sqlite),
+}
+
+impl Store {
+    /// Opens the file, makes it if it is not there, and brings it to this version's
+    /// schema. Blocks for as long as that takes.
+    pub fn open(path: &Path, options: StoreOptions) -> StoreResult<Arc<Self>> {
+        Sqlite::open(path, options).map(Self::on_sqlite)
+    }
+
+    /// The same with another stopwatch.
+    #[cfg(test)]
+    pub(crate) fn open_timed(
+        path: &Path,
+        stopwatch: impl Fn() -> Duration + Send + Sync + 'static,
+    ) -> StoreResult<Arc<Self>> {
+        Sqlite::open_timed(path, stopwatch).map(Self::on_sqlite)
+    }
+
+    /// The schema of the file at `path`, which is read and not changed.
+    pub fn schema(path: &Path) -> StoreResult<Schema> {
+        sqlite::schema(path)
+    }
+
+    pub(crate) fn on_sqlite(sqlite: Sqlite) -> Arc<Self> {
+        Arc::new(Self {
+            shared: sqlite.shared(),
+            database: Database::Sqlite(sqlite),
+        })
+    }
+
+    /// The database's own uuid: `origin` of every message.
+    pub fn origin(&self) -> &str {
+        &self.shared.origin
+    }
+
+    /// Puts a line into the operator log that a backup was taken, and by whom.
+    pub async fn note_backup(&self, by: Actor, now: Timestamp) -> StoreResult<()> {
+        self.write(Priority::Other, 1, move |conn| {
+            let line = log::Line {
+                action: "backup",
+                subject: "database",
+                ..log::Line::default()
+            };
+            log::write(conn, &by, now, line).or_store()
+        })
+        .await
+    }
+
+    /// What calls may know, to be moved into a job.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Runs `job` in a transaction and answers after its commit. `rows` is about how
+    /// many it writes. It is in its line when this returns, and runs even if the future
+    /// is dropped. On PostgreSQL it may run more than once, of which one run counts.
+    pub(crate) fn write<T, F>(
+        &self,
+        priority: Priority,
+        rows: usize,
+        job: F,
+    ) -> impl Future<Output = StoreResult<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: Fn(&Connection) -> StoreResult<T> + Send + Sync + 'static,
+    {
+        answer_of(match &self.database {
+            Database::Sqlite(sqlite) => sqlite.push_write(priority, rows, job),
+        })
+    }
+
+    /// Runs `job` on one state of the database, with the time-out of reads for people.
+    pub(crate) fn read<T, F>(
+        &self,
+        job: F,
+    ) -> impl Future<Output = StoreResult<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
+    {
+        self.read_within(READ_TIMEOUT, job)
+    }
+
+    /// The same with another time-out. While it runs the log of SQLite cannot begin
+    /// anew.
+    pub(crate) fn read_within<T, F>(
+        &self,
+        timeout: Duration,
+        job: F,
+    ) -> impl Future<Output = StoreResult<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
+    {
+        answer_of(match &self.database {
+            Database::Sqlite(sqlite) => sqlite.push_read(timeout, job),
+        })
+    }
+
+    /// Takes no more calls, finishes those that wait and closes the database. Blocks
+    /// until that is done; dropping the store does the same.
+    pub fn close(&self) {
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.close(),
+        }
+    }
+
+    fn path(&self) -> &dyn AwardPath {
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite,
+        }
+    }
+}
+
+pub(crate) async fn answer_of<T>(waiting: Waiting<T>) -> StoreResult<T> {
+    waiting?.await.unwrap_or(Err(StoreError::Closed))
+}
+
+#[async_trait]
+impl AwardPath for Store {
+    async fn reserve_ids(&self, count: u32) -> StoreResult<IdBlock> {
+        self.path().reserve_ids(count).await
+    }
+
+    async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
+        self.path().commit_draws(batch).await
+    }
+
+    async fn mark_published(
+        &self,
+        marks: Vec<MarkOf>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<Written>> {
+        self.path().mark_published(marks, now).await
+    }
+
+    async fn deliver_local(
+        &self,
+        copies: Vec<Copy>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<CopyAnswer>> {
+        self.path().deliver_local(copies, now).await
+    }
+
+    async fn claim(&self, copies: Vec<Copy>, now: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
+        self.path().claim(copies, now).await
+    }
+
+    async fn defer(
+        &self,
+        deferrals: Vec<Deferral>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<CopyAnswer>> {
+        self.path().defer(deferrals, now).await
+    }
+
+    async fn record(&self, records: Vec<Record>, now: Timestamp) -> StoreResult<Vec<Recorded>> {
+        self.path().record(records, now).await
+    }
+
+    async fn claim_due(&self, query: DueQuery) -> StoreResult<DuePage> {
+        self.path().claim_due(query).await
+    }
+
+    async fn give_back(
+        &self,
+        claims: Vec<(AwardId, i64)>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<Written>> {
+        self.path().give_back(claims, now).await
+    }
+
+    async fn keep_messages(&self, messages: Vec<KeptMessage>, now: Timestamp) -> StoreResult<()> {
+        self.path().keep_messages(messages, now).await
+    }
+
+    async fn due_lanes(&self, now: Timestamp) -> StoreResult<DueLanes> {
+        self.path().due_lanes(now).await
+    }
+
+    async fn begin_alone(&self, now: Timestamp) -> StoreResult<u64> {
+        self.path().begin_alone(now).await
+    }
+}
