@@ -45,7 +45,7 @@ use tombola_core::ports::{Copy, CopyAnswer, DrawAnswer, DrawBatch, StoreError, S
 use tombola_core::retry::Schedule;
 use versions::Versions;
 
-const FIRST_SCHEMA: &str = include_str!("../../migrations/postgres/0001_spike.sql");
+const FIRST_SCHEMA: &str = include_str!("../../migrations/postgres/0001_init.sql");
 
 /// Names the lock under which one process of many migrates ("tombola" in ASCII).
 const MIGRATION_LOCK: i64 = 0x0074_6f6d_626f_6c61;

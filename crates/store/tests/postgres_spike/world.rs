@@ -90,8 +90,8 @@ impl World {
             .batch_execute(&format!(
                 "INSERT INTO campaign (id, slug, state, version, created_at, updated_at)
                  VALUES (1, 'fair', 'started', 1, 0, 0);
-                 INSERT INTO endpoint (lane, name, spec, secrets, updated_at)
-                 VALUES ({LANE}, 'coupons', '{spec}', '[]', 0)"
+                 INSERT INTO endpoint (lane, name, spec, updated_at)
+                 VALUES ({LANE}, 'coupons', '{spec}', 0)"
             ))
             .await
             .unwrap();
