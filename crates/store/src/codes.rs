@@ -199,6 +199,7 @@ pub(super) fn finish(
     import: ImportId,
     now: Timestamp,
 ) -> sql::Result<Result<u64, String>> {
+    lock_prize(conn, import)?;
     let finished = conn
         .prepare_cached(
             "UPDATE code_import SET ready = ?2, ready_at = coalesce(ready_at, ?3)
@@ -210,6 +211,17 @@ pub(super) fn finish(
         || Err(format!("import {} is not running: it was finished, removed, or a newer one has a code of it", import.0)),
         Ok,
     ))
+}
+
+/// A worker that finds no code holds its award, and has the prize shared meanwhile: so
+/// it either finds these codes, or its hold is there when holds are ended.
+fn lock_prize(conn: &Connection, import: ImportId) -> sql::Result<()> {
+    let lock = "SELECT id FROM prize WHERE id = (SELECT prize_id FROM code_import WHERE id = ?1)";
+    let locking = "SELECT id FROM prize WHERE id = (SELECT prize_id FROM code_import WHERE id = ?1) FOR UPDATE";
+    conn.prepare_cached(conn.either(lock, locking))?
+        .query_row([import.0], |_| Ok(()))
+        .optional()
+        .map(drop)
 }
 
 /// Gives no more codes of a finished import; `false` if the prize has none of that

@@ -167,11 +167,15 @@ pub(super) fn rotate_secret(
 pub(super) fn end_secrets(conn: &Connection, shared: &Shared, now: Timestamp) -> StoreResult<u64> {
     let seal = shared.seals.now();
     let over: Vec<KeptSecrets> = conn
-        .prepare_cached(
+        .prepare_cached(conn.either(
             "SELECT lane, key_version, sealed, secret_ends FROM endpoint
              WHERE EXISTS (SELECT 1 FROM json_each(secret_ends) WHERE value <= ?1)
              ORDER BY lane LIMIT ?2",
-        )
+            "SELECT lane, key_version, sealed, secret_ends FROM endpoint
+             WHERE EXISTS (SELECT 1 FROM json_array_elements_text(secret_ends::json) AS e (value)
+                           WHERE e.value::bigint <= ?1)
+             ORDER BY lane LIMIT ?2",
+        ))
         .and_then(|mut it| {
             let most = as_column(STEP_ROWS_MAX as u64);
             it.query_map([now.0, most], |row| KeptSecrets::read(row, 0))?

@@ -117,7 +117,10 @@ pub(crate) fn terms(conn: &Connection, shared: &Shared, row: &Row) -> StoreResul
 /// if it is not there.
 fn is_idempotent(conn: &Connection, lane: i64) -> StoreResult<bool> {
     let found: Option<bool> = conn
-        .prepare_cached("SELECT COALESCE(spec ->> '$.idempotent', 0) FROM endpoint WHERE lane = ?1")
+        .prepare_cached(conn.either(
+            "SELECT COALESCE(spec ->> '$.idempotent', 0) FROM endpoint WHERE lane = ?1",
+            "SELECT COALESCE((spec::json ->> 'idempotent')::boolean, false) FROM endpoint WHERE lane = ?1",
+        ))
         .and_then(|mut it| it.query_row([lane], |row| row.get(0)).optional())
         .or_store()?;
     Ok(found.unwrap_or(false))

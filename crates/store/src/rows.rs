@@ -100,13 +100,15 @@ fn missing(row: &sql::Row<'_>, column: usize) -> tombola_core::ports::StoreError
     inconsistent(format!("column {column} of a delivery row: {text:?}"))
 }
 
-/// The row of an award, `None` if there is none.
+/// The row of an award, to be changed by this transaction; `None` if there is none.
 pub(crate) fn load(conn: &Connection, award: AwardId) -> StoreResult<Option<Stored>> {
-    conn.prepare_cached(concat!(
+    let select = concat!("SELECT ", columns!(), " FROM delivery WHERE award_id = ?1");
+    let locking = concat!(
         "SELECT ",
         columns!(),
-        " FROM delivery WHERE award_id = ?1"
-    ))
+        " FROM delivery WHERE award_id = ?1 FOR NO KEY UPDATE"
+    );
+    conn.prepare_cached(conn.either(select, locking))
     .and_then(|mut it| {
         it.query_row([award.0], |row| Ok(Stored::read(row)))
             .optional()

@@ -28,10 +28,11 @@ impl CampaignRow {
 
 /// The campaign of that slug.
 pub(super) fn load(conn: &Connection, slug: &str) -> sql::Result<Option<CampaignRow>> {
-    conn.prepare_cached(
+    conn.prepare_cached(&format!(
         "SELECT id, slug, state, version, next_version, next_state, submitted_by FROM campaign
-         WHERE slug = ?1",
-    )?
+         WHERE slug = ?1{}",
+        conn.locking()
+    ))?
     .query_row([slug], |row| {
         let next_version: Option<i32> = row.get(4)?;
         Ok(CampaignRow {

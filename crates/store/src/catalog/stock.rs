@@ -23,10 +23,12 @@ pub(super) fn change_stock(
     now: Timestamp,
 ) -> sql::Result<StockChanged> {
     let found: Option<(i64, Option<i64>, i64)> = conn
-        .prepare_cached(
+        // Draws lock the campaign before its prizes, so only the prize is locked here.
+        .prepare_cached(&format!(
             "SELECT p.id, p.stock, p.spent FROM prize p JOIN campaign c ON c.id = p.campaign_id
-             WHERE c.slug = ?1 AND p.slug = ?2",
-        )?
+             WHERE c.slug = ?1 AND p.slug = ?2{}",
+            conn.either("", " FOR NO KEY UPDATE OF p")
+        ))?
         .query_row([campaign, prize], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })

@@ -269,7 +269,7 @@ fn states(spec: &BulkSpec) -> &'static str {
 /// How many awards a bulk action would look at, and how many of them are in doubt.
 pub(crate) fn count_matching(conn: &Connection, spec: &BulkSpec) -> sql::Result<(u64, u64)> {
     let sql = format!(
-        "SELECT count(*), coalesce(sum(v.in_doubt), 0)
+        "SELECT count(*), count(*) FILTER (WHERE v.in_doubt)
          FROM delivery v JOIN draw d ON d.id = v.award_id
            JOIN prize p ON p.id = v.prize_id JOIN campaign c ON c.id = p.campaign_id
          WHERE {} AND v.award_id > ?1 AND {FITS}",

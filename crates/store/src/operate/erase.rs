@@ -8,10 +8,11 @@
 
 use crate::Shared;
 use crate::read::column::as_column;
-use crate::requests;
+use crate::{requests, rows};
 use crate::seal::{Place, Sealed};
 use crate::sql::OrStoreError as _;
 use crate::sql::{self, Connection, OptionalExtension, params};
+use tombola_core::AwardId;
 use tombola_core::limits::{STEP_ROWS_MAX, STEP_ROWS_SEEN_MAX};
 use tombola_core::ports::StoreResult;
 
@@ -56,6 +57,8 @@ pub(super) fn step(
     let (until, is_last) = ahead(conn, after).or_store()?;
     let draws = draws_of(conn, &user, after, until).or_store()?;
     for draw in &draws {
+        // What is written of it at the same time copies the user's name from the draw.
+        rows::load(conn, AwardId(*draw))?;
         erase_draw(conn, *draw, pseudonym).or_store()?;
         erase_code(conn, shared, *draw)?;
     }
@@ -146,7 +149,11 @@ fn finish(conn: &Connection, user: &str, pseudonym: &str) -> sql::Result<()> {
         "UPDATE allowance SET user = ?2 WHERE user = ?1 AND campaign_id IN (SELECT id FROM campaign)",
         "UPDATE user_win SET user = ?2 WHERE user = ?1 AND prize_id IN (SELECT id FROM prize)",
         "UPDATE blocked_user SET user = ?2, reason = '' WHERE user = ?1",
-        "UPDATE operation SET spec = json_set(spec, '$.filter.user', ?2) WHERE spec ->> '$.filter.user' = ?1",
+        conn.either(
+            "UPDATE operation SET spec = json_set(spec, '$.filter.user', ?2) WHERE spec ->> '$.filter.user' = ?1",
+            "UPDATE operation SET spec = jsonb_set(spec::jsonb, '{filter,user}', to_jsonb(?2::text))::text
+             WHERE spec::jsonb #>> '{filter,user}' = ?1",
+        ),
         "UPDATE operator_log SET subject = 'user ' || ?2, reason = NULL WHERE subject = 'user ' || ?1",
     ];
     for sql in renamed {

@@ -59,12 +59,13 @@ impl Store {
 
 fn list(conn: &Connection, shared: &Shared, now: Timestamp) -> StoreResult<Vec<EndpointFact>> {
     let mut statement = conn
-        .prepare_cached(
-            "SELECT name, lane, enabled, json_remove(spec, '$.secret'), updated_at,
+        .prepare_cached(&format!(
+            "SELECT name, lane, enabled, {}, updated_at,
                (SELECT count(*) FROM delivery v WHERE v.lane = e.lane AND v.due_at IS NOT NULL),
                lane, key_version, sealed, secret_ends
              FROM endpoint e ORDER BY name",
-        )
+            conn.either("json_remove(spec, '$.secret')", "(spec::jsonb - 'secret')::text")
+        ))
         .or_store()?;
     let mut rows = statement.query([]).or_store()?;
     let mut list = Vec::new();

@@ -4,6 +4,7 @@
 //! - `?1` becomes `$1`, and each `?` the next number;
 //! - `INDEXED BY name`, `NOT INDEXED` and the `CROSS` of `CROSS JOIN … ON` go: they
 //!   are SQLite's ways to name a plan;
+//! - `instr` becomes `strpos`;
 //! - `INTEGER` in a cast becomes `bigint`, which is what SQLite's integer is;
 //! - the column `user` becomes `user_id`: there `user` is the name of the role;
 //! - `x''` becomes an empty `bytea`.
@@ -43,6 +44,7 @@ pub(super) fn postgres(sql: &str) -> String {
 fn word_of<'a>(word: &str, rest: &'a str, out: &mut String) -> &'a str {
     match word {
         "user" => out.push_str("user_id"),
+        "instr" => out.push_str("strpos"),
         "INTEGER" => out.push_str("bigint"),
         "x" if rest.starts_with("''") => {
             out.push_str("'\\x'::bytea");

@@ -28,10 +28,10 @@ pub(super) fn check(
             (draws / SAMPLE).max(1)
         }
     };
-    let mut statement = conn.prepare_large(
-        "SELECT id, campaign_id, version, prize_id, roll, unavailable FROM draw WHERE id % ?1 = 0",
-    )?;
-    let mut rows = statement.query([every])?;
+    let mut statement = conn.prepare_large(&format!(
+        "SELECT id, campaign_id, version, prize_id, roll, unavailable FROM draw WHERE id % {every} = 0"
+    ))?;
+    let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let stored: Option<i64> = row.get(3)?;
         let stored = stored.map(|id| {

@@ -87,7 +87,7 @@ fn told(conn: &Connection, scopes: &mut Scopes, check: &mut Check) -> sql::Resul
 
 /// By campaign, the instant up to which its request keys are gone.
 fn removed(conn: &Connection) -> sql::Result<HashMap<i64, i64>> {
-    conn.prepare_large(
+    conn.prepare_cached(
         "SELECT CAST(substr(name, length(?1) + 1) AS INTEGER), CAST(value AS INTEGER) FROM meta
          WHERE substr(name, 1, length(?1)) = ?1",
     )?

@@ -20,10 +20,10 @@ pub(super) fn check(conn: &Connection, seal: &Seal, depth: AuditDepth) -> sql::R
             (last.unwrap_or(0) / SAMPLE).max(1)
         }
     };
-    let mut codes = conn.prepare_large(
-        "SELECT id, campaign_id, digest, key_version, sealed FROM code WHERE id % ?1 = 0",
-    )?;
-    let mut rows = codes.query([every])?;
+    let mut codes = conn.prepare_large(&format!(
+        "SELECT id, campaign_id, digest, key_version, sealed FROM code WHERE id % {every} = 0"
+    ))?;
+    let mut rows = codes.query([])?;
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
         match opens(&row, seal)? {
