@@ -1,14 +1,11 @@
-//! The store on PostgreSQL, as far as the spike of decision 0005 goes: three
-//! methods of the award path, with the signatures of
-//! [`AwardPath`](tombola_core::ports::AwardPath), which show that the seam fits a
-//! second database. The rest comes with the issue for PostgreSQL.
+//! The store on PostgreSQL: the award path, see [`path`]. The rest comes with the
+//! issue for PostgreSQL.
 //!
 //! # Model
 //! A call is one transaction at READ COMMITTED, on a connection of its own. What
-//! must not move between being read and being written is locked by name, in the
-//! order keys → allowances → campaign → prizes, rows of one table sorted by their
-//! key; so transactions wait for each other, and never in a circle. A stricter
-//! level would turn each of these waits into an error.
+//! must not move between being read and being written is locked by name, in one order
+//! that [`path`] names; so transactions wait for each other, and never in a circle. A
+//! stricter level would turn each of these waits into an error.
 //!
 //! # What each failure does
 //! - The connection breaks, also between a commit and its answer: `Unavailable`,
@@ -20,30 +17,22 @@
 //!   session after [`IDLE_IN_TRANSACTION_MAX`]; who waits gives up earlier, by
 //!   [`LOCK_WAIT_MAX`], and runs again.
 
-mod claim;
-mod columns;
-mod decided;
-mod draws;
 mod error;
-mod keys;
+mod path;
 mod session;
 mod sql;
-mod state;
-mod versions;
-mod written;
 
 pub use session::{IDLE_IN_TRANSACTION_MAX, LOCK_WAIT_MAX, STATEMENT_MAX};
 
-use error::{failed, get, inconsistent};
+use crate::seal::Sealer;
+use error::{failed, get};
+use path::Shared;
 use session::Session;
-use std::sync::Arc;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::{Config, NoTls};
-use tombola_core::Timestamp;
-use tombola_core::ids::{ID_MAX, IdBlock};
-use tombola_core::ports::{Copy, CopyAnswer, DrawAnswer, DrawBatch, StoreError, StoreResult};
+use tombola_core::award::step;
+use tombola_core::ports::{StoreError, StoreResult};
 use tombola_core::retry::Schedule;
-use versions::Versions;
 
 const FIRST_SCHEMA: &str = include_str!("../../migrations/postgres/0001_init.sql");
 
@@ -54,8 +43,8 @@ const MIGRATION_LOCK: i64 = 0x0074_6f6d_626f_6c61;
 /// comes with the rest of it.
 pub struct PostgresStore {
     config: Config,
-    schedule: Schedule,
-    versions: Arc<Versions>,
+    shared: Shared,
+    sealer: Sealer,
     session: Mutex<Option<Session>>,
 }
 
@@ -68,53 +57,10 @@ impl PostgresStore {
         let session = Session::open(&config).await?;
         Ok(Self {
             config,
-            schedule,
-            versions: Arc::default(),
+            shared: Shared::new(schedule, step),
+            sealer: Sealer::new(None),
             session: Mutex::new(Some(session)),
         })
-    }
-
-    /// See `AwardPath::reserve_ids`. A row and not a sequence: what a sequence gave
-    /// out may be given again after a crash, if nothing was committed with it.
-    pub async fn reserve_ids(&self, count: u32) -> StoreResult<IdBlock> {
-        let (slot, session) = self.take().await?;
-        let count = i64::from(count);
-        let next: StoreResult<_> = session
-            .client
-            .query_opt(&session.sql.reserve_ids, &[&count, &(ID_MAX + 1 - count)])
-            .await
-            .map_err(failed);
-        let row = keep(slot, session, next)?;
-        let row = row.ok_or_else(|| inconsistent("all ids below 2^53 are used up"))?;
-        let end: i64 = get(&row, 0)?;
-        Ok(IdBlock {
-            next: end - count,
-            end,
-        })
-    }
-
-    /// See `AwardPath::commit_draws`.
-    pub async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
-        let (slot, mut session) = self.take().await?;
-        let desk = draws::Desk {
-            versions: &self.versions,
-            schedule: &self.schedule,
-            batch: &batch,
-        };
-        let answers = desk.commit(&mut session).await;
-        keep(slot, session, answers)
-    }
-
-    /// See `AwardPath::claim`.
-    pub async fn claim(&self, copies: Vec<Copy>, now: Timestamp) -> StoreResult<Vec<CopyAnswer>> {
-        let (slot, mut session) = self.take().await?;
-        let claimer = claim::Claimer {
-            versions: &self.versions,
-            schedule: &self.schedule,
-            now,
-        };
-        let answers = claimer.claim(&mut session, &copies).await;
-        keep(slot, session, answers)
     }
 
     /// The connection, taken out of its slot: a call that is dropped half-way drops

@@ -1,12 +1,13 @@
 //! One connection with its prepared statements, and one transaction on it.
 
-use super::error::failed;
+use super::error::{failed, is_conflict};
 use super::sql::Statements;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Row, Socket, Statement, Transaction};
-use tombola_core::ports::StoreResult;
+use tombola_core::ports::{StoreError, StoreResult};
 
 /// How long a statement may take.
 pub const STATEMENT_MAX: Duration = Duration::from_secs(10);
@@ -30,13 +31,19 @@ pub(super) type Params<'a> = &'a [Param<'a>];
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) sql: Statements,
+    /// Whether the last transaction ended by meeting another one.
+    has_met: AtomicBool,
 }
 
 impl Session {
     pub(super) async fn open(config: &Config) -> StoreResult<Self> {
         let client = connect(config, NoTls).await?;
         let sql = Statements::prepare(&client).await?;
-        Ok(Self { client, sql })
+        Ok(Self {
+            client,
+            sql,
+            has_met: AtomicBool::new(false),
+        })
     }
 
     pub(super) async fn begin(&mut self) -> StoreResult<Work<'_>> {
@@ -47,7 +54,17 @@ impl Session {
             .start()
             .await
             .map_err(failed)?;
-        Ok(Work { tx, sql: &self.sql })
+        Ok(Work {
+            tx,
+            sql: &self.sql,
+            has_met: &self.has_met,
+        })
+    }
+
+    /// Whether a transaction since the last asking ended by meeting another one: it
+    /// did nothing, and may run again at once.
+    pub(super) fn take_has_met(&self) -> bool {
+        self.has_met.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -92,19 +109,51 @@ fn drive(connection: tokio_postgres::Connection<Socket, NoTlsStream>) {
 pub(super) struct Work<'a> {
     tx: Transaction<'a>,
     pub(super) sql: &'a Statements,
+    has_met: &'a AtomicBool,
 }
 
 impl Work<'_> {
     pub(super) async fn query(&self, sql: &Statement, params: Params<'_>) -> StoreResult<Vec<Row>> {
-        self.tx.query(sql, params).await.map_err(failed)
+        let rows = self.tx.query(sql, params).await;
+        rows.map_err(|error| self.failed(error))
     }
 
     pub(super) async fn execute(&self, sql: &Statement, params: Params<'_>) -> StoreResult<()> {
-        self.tx.execute(sql, params).await.map(drop).map_err(failed)
+        let done = self.tx.execute(sql, params).await;
+        done.map(drop).map_err(|error| self.failed(error))
+    }
+
+    /// Runs what has no parameters and no answer: savepoints.
+    pub(super) async fn run(&self, sql: &str) -> StoreResult<()> {
+        let done = self.tx.batch_execute(sql).await;
+        done.map_err(|error| self.failed(error))
+    }
+
+    /// What another transaction did between two statements of this one; the batch may
+    /// run again at once.
+    pub(super) fn met(&self, what: &str) -> StoreError {
+        self.has_met.store(true, Ordering::Relaxed);
+        StoreError::Unavailable(what.to_owned())
+    }
+
+    fn failed(&self, error: tokio_postgres::Error) -> StoreError {
+        if is_conflict(&error) {
+            self.has_met.store(true, Ordering::Relaxed);
+        }
+        failed(error)
     }
 
     pub(super) async fn commit(self) -> StoreResult<()> {
         self.tx.commit().await.map_err(failed)
+    }
+
+    /// Commits what was written. Locks alone are not worth the wait for the disk.
+    pub(super) async fn end(self, has_written: bool) -> StoreResult<()> {
+        if has_written {
+            self.commit().await
+        } else {
+            self.roll_back().await
+        }
     }
 
     pub(super) async fn roll_back(self) -> StoreResult<()> {
