@@ -98,7 +98,14 @@ impl Catalog for Store {
     ) -> StoreResult<PutEndpoint> {
         let shared = self.shared();
         self.write(Priority::Other, 1, move |conn| {
-            endpoints::put(conn, &shared.seals.now(), spec.clone(), &new_secret, &by, now)
+            endpoints::put(
+                conn,
+                &shared.seals.now(),
+                spec.clone(),
+                &new_secret,
+                &by,
+                now,
+            )
         })
         .await
     }
@@ -231,7 +238,9 @@ impl Catalog for Store {
     async fn put_key(&self, key: ApiKey, by: Actor) -> StoreResult<ApiKey> {
         self.write(Priority::Other, 1, move |conn| {
             let now = key.created_at;
-            once(conn, &by, now, || keys::put(conn, key.clone(), &by).or_store())
+            once(conn, &by, now, || {
+                keys::put(conn, key.clone(), &by).or_store()
+            })
         })
         .await
     }

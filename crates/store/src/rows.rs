@@ -109,12 +109,12 @@ pub(crate) fn load(conn: &Connection, award: AwardId) -> StoreResult<Option<Stor
         " FROM delivery WHERE award_id = ?1 FOR NO KEY UPDATE"
     );
     conn.prepare_cached(conn.either(select, locking))
-    .and_then(|mut it| {
-        it.query_row([award.0], |row| Ok(Stored::read(row)))
-            .optional()
-    })
-    .or_store()?
-    .transpose()
+        .and_then(|mut it| {
+            it.query_row([award.0], |row| Ok(Stored::read(row)))
+                .optional()
+        })
+        .or_store()?
+        .transpose()
 }
 
 /// What a line of an award's log is about.

@@ -1,6 +1,7 @@
 //! The store: one type that makes the three store ports true, on either database.
 
 use crate::catalog::log;
+use crate::postgres::{PostgresOptions, PostgresStore};
 use crate::rules::RulesCache;
 use crate::seal::SealKeys;
 use crate::seals::Seals;
@@ -85,6 +86,7 @@ pub struct Store {
 /// The database behind a store.
 pub(crate) enum Database {
     Sqlite(Sqlite),
+    Postgres(PostgresStore),
 }
 
 impl Store {
@@ -101,6 +103,19 @@ impl Store {
         stopwatch: impl Fn() -> Duration + Send + Sync + 'static,
     ) -> StoreResult<Arc<Self>> {
         Sqlite::open_timed(path, stopwatch).map(Self::on_sqlite)
+    }
+
+    /// Connects to a database on PostgreSQL, whose schema has to be this version's, or
+    /// is brought to it where the options say so.
+    pub async fn connect(
+        postgres: &PostgresOptions,
+        options: StoreOptions,
+    ) -> StoreResult<Arc<Self>> {
+        let postgres = PostgresStore::open(postgres, options).await?;
+        Ok(Arc::new(Self {
+            shared: postgres.shared(),
+            database: Database::Postgres(postgres),
+        }))
     }
 
     /// The schema of the file at `path`, which is read and not changed.
@@ -153,6 +168,7 @@ impl Store {
     {
         answer_of(match &self.database {
             Database::Sqlite(sqlite) => sqlite.push_write(priority, rows, job),
+            Database::Postgres(postgres) => postgres.database().push_write(job),
         })
     }
 
@@ -181,6 +197,7 @@ impl Store {
     {
         answer_of(match &self.database {
             Database::Sqlite(sqlite) => sqlite.push_read(timeout, job),
+            Database::Postgres(postgres) => postgres.database().push_read(timeout, job),
         })
     }
 
@@ -189,12 +206,14 @@ impl Store {
     pub fn close(&self) {
         match &self.database {
             Database::Sqlite(sqlite) => sqlite.close(),
+            Database::Postgres(postgres) => postgres.database().close(),
         }
     }
 
     fn path(&self) -> &dyn AwardPath {
         match &self.database {
             Database::Sqlite(sqlite) => sqlite,
+            Database::Postgres(postgres) => postgres,
         }
     }
 }

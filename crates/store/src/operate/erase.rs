@@ -8,10 +8,10 @@
 
 use crate::Shared;
 use crate::read::column::as_column;
-use crate::{requests, rows};
 use crate::seal::{Place, Sealed};
 use crate::sql::OrStoreError as _;
 use crate::sql::{self, Connection, OptionalExtension, params};
+use crate::{requests, rows};
 use tombola_core::AwardId;
 use tombola_core::limits::{STEP_ROWS_MAX, STEP_ROWS_SEEN_MAX};
 use tombola_core::ports::StoreResult;

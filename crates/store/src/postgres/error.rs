@@ -41,6 +41,14 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Whether two transactions met: a deadlock, a serialisation, a lock that was waited
+/// for in vain. Nothing was done, and the same batch may well succeed at once.
+pub(super) fn is_conflict(error: &Error) -> bool {
+    error
+        .code()
+        .is_some_and(|code| matches!(code.code(), "40001" | "40P01" | "55P03"))
+}
+
 /// A column of a row; one that does not hold what it should was not written by us.
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> StoreResult<T> {
     let value = row.try_get(column);

@@ -98,9 +98,11 @@ where
         }
         done
     });
-    running
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Inconsistent("a call of the store panicked".to_owned())))
+    running.await.unwrap_or_else(|_| {
+        Err(StoreError::Inconsistent(
+            "a call of the store panicked".to_owned(),
+        ))
+    })
 }
 
 /// Runs the job until nobody was in its way.

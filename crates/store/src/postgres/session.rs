@@ -9,11 +9,12 @@
 //!   that lost its own server does: no answer comes by the time by which the server
 //!   would have ended the statement, and a margin. The call is `Unavailable`.
 
-use super::error::failed;
+use super::error::{failed, is_conflict};
 use super::options::{Bounds, PostgresOptions};
 use super::prepared::Prepared;
 use super::sql::Statements;
 use super::tls;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -56,6 +57,8 @@ pub struct Session {
     pub(super) sql: Statements,
     prepared: Mutex<Prepared>,
     answer_max: Duration,
+    /// Whether the last transaction ended by meeting another one.
+    has_met: AtomicBool,
     /// Dropped with the session, which tells the connection's task to end.
     _alive: oneshot::Sender<()>,
 }
@@ -80,6 +83,7 @@ impl Opener {
             sql,
             prepared: Mutex::default(),
             answer_max: self.answer_max(),
+            has_met: AtomicBool::new(false),
             _alive: alive,
         })
     }
@@ -197,7 +201,14 @@ impl Session {
             tx,
             sql: &self.sql,
             answer_max: self.answer_max,
+            has_met: &self.has_met,
         })
+    }
+
+    /// Whether a transaction since the last asking ended by meeting another one: it
+    /// did nothing, and may run again at once.
+    pub(super) fn take_has_met(&self) -> bool {
+        self.has_met.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -249,20 +260,53 @@ pub(super) struct Work<'a> {
     tx: Transaction<'a>,
     pub(super) sql: &'a Statements,
     answer_max: Duration,
+    has_met: &'a AtomicBool,
 }
 
 impl Work<'_> {
     pub(super) async fn query(&self, sql: &Statement, params: Params<'_>) -> StoreResult<Vec<Row>> {
-        within(self.answer_max, self.tx.query(sql, params)).await
+        let rows = self.within(self.tx.query(sql, params)).await?;
+        Ok(rows)
     }
 
     pub(super) async fn execute(&self, sql: &Statement, params: Params<'_>) -> StoreResult<()> {
-        let changed = within(self.answer_max, self.tx.execute(sql, params)).await;
-        changed.map(drop)
+        self.within(self.tx.execute(sql, params)).await.map(drop)
+    }
+
+    /// Runs what has no parameters and no answer: savepoints.
+    pub(super) async fn run(&self, sql: &str) -> StoreResult<()> {
+        self.within(self.tx.batch_execute(sql)).await
+    }
+
+    /// What another transaction did between two statements of this one; the batch may
+    /// run again at once.
+    pub(super) fn met(&self, what: &str) -> StoreError {
+        self.has_met.store(true, Ordering::Relaxed);
+        StoreError::Unavailable(what.to_owned())
+    }
+
+    async fn within<T>(&self, call: impl Future<Output = Result<T, Error>>) -> StoreResult<T> {
+        let seen = async {
+            call.await.inspect_err(|error| {
+                if is_conflict(error) {
+                    self.has_met.store(true, Ordering::Relaxed);
+                }
+            })
+        };
+        within(self.answer_max, seen).await
     }
 
     pub(super) async fn commit(self) -> StoreResult<()> {
         within(self.answer_max, self.tx.commit()).await
+    }
+
+    /// Commits what was written. Locks alone are not worth the wait for the disk.
+    pub(super) async fn end(self, has_written: bool) -> StoreResult<()> {
+        if has_written {
+            self.commit().await
+        } else {
+            self.roll_back().await
+        }
     }
 
     pub(super) async fn roll_back(self) -> StoreResult<()> {

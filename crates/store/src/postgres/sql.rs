@@ -68,16 +68,24 @@ statements! {
         "SELECT prize_id, user_id, wins FROM user_win
          WHERE prize_id = ANY ($1) AND user_id = ANY ($2)";
 
-    add_draws = "UPDATE campaign SET draws = draws + $2, day = $3 WHERE id = $1";
+    add_draws =
+        "UPDATE campaign SET draws = draws + $2, wins = wins + $3, day = $4 WHERE id = $1";
     add_spent =
-        "UPDATE prize p SET spent = p.spent + a.won, day = $3,
-           day_spent = CASE WHEN p.day = $3 THEN p.day_spent ELSE 0 END + a.won
+        "UPDATE prize p SET spent = p.spent + a.won, day = greatest(p.day, $3),
+           day_spent = CASE WHEN p.day >= $3 THEN p.day_spent ELSE 0 END + a.won
          FROM unnest($1::bigint[], $2::bigint[]) AS a (id, won) WHERE p.id = a.id";
     add_used =
-        "UPDATE allowance w SET total = w.total + a.drawn, day = $4,
-           day_total = CASE WHEN w.day = $4 THEN w.day_total ELSE 0 END + a.drawn
+        "UPDATE allowance w SET total = w.total + a.drawn, day = greatest(w.day, $4),
+           day_total = CASE WHEN w.day >= $4 THEN w.day_total ELSE 0 END + a.drawn
          FROM unnest($2::text[], $3::bigint[]) AS a (user_id, drawn)
          WHERE w.campaign_id = $1 AND w.user_id = a.user_id";
+    /// The instants are coarse, so that nearly always nothing is written.
+    add_spans =
+        "INSERT INTO draw_span AS s (span, campaign_id, from_at, to_at)
+         SELECT span, $1::bigint, $3::bigint, $4::bigint FROM unnest($2::bigint[]) AS span
+         ON CONFLICT (span, campaign_id) DO UPDATE
+           SET from_at = least(s.from_at, excluded.from_at), to_at = greatest(s.to_at, excluded.to_at)
+           WHERE excluded.from_at < s.from_at OR excluded.to_at > s.to_at";
     /// Only rows that this transaction made: a refusal leaves nothing.
     drop_allowances = "DELETE FROM allowance WHERE campaign_id = $1 AND user_id = ANY ($2)";
     add_wins =
@@ -101,17 +109,97 @@ statements! {
 
     /// Waits for a row that another transaction has: a mark of the relay and a
     /// claim often meet, and a copy that is passed over would be dropped for good.
-    lock_copies =
-        "SELECT d.award_id, d.kind, d.lane, d.state, d.lease, d.due_at, d.attempts, d.publishes,
-           d.in_doubt, d.hold_reason, d.dead_reason, d.held_at, d.deferred_since, d.mq_state,
-           d.topic_epoch, d.partition, d.\"offset\", d.prize_id, d.message_id, d.delivery_key,
-           w.campaign_id, w.version
-         FROM delivery d JOIN draw w ON w.id = d.award_id
-         WHERE d.award_id = ANY ($1) ORDER BY d.award_id FOR NO KEY UPDATE OF d";
-    read_endpoints = "SELECT lane, spec FROM endpoint WHERE lane = ANY ($1)";
+    lock_rows =
+        "SELECT award_id, kind, lane, state, lease, due_at, attempts, publishes, in_doubt,
+           hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition,
+           \"offset\", prize_id, message_id, delivery_key
+         FROM delivery WHERE award_id = ANY ($1) ORDER BY award_id FOR NO KEY UPDATE";
+    /// The page is read first and its rows are locked after that, so that where the next
+    /// page begins depends on nobody else's locks. A row that somebody has in hand, or
+    /// that moved on meanwhile, comes with nulls.
+    lock_page =
+        "WITH page AS MATERIALIZED (
+           SELECT due_at, award_id FROM delivery
+           WHERE lane = $1 AND due_at IS NOT NULL AND due_at <= $2 AND (due_at, award_id) > ($3, $4)
+           ORDER BY due_at, award_id LIMIT $5)
+         SELECT d.*, p.due_at, p.award_id FROM page p LEFT JOIN LATERAL (
+           SELECT award_id, kind, lane, state, lease, due_at, attempts, publishes, in_doubt,
+             hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition,
+             \"offset\", prize_id, message_id, delivery_key
+           FROM delivery WHERE award_id = p.award_id AND lane = $1 AND due_at <= $2
+           FOR NO KEY UPDATE SKIP LOCKED) AS d ON true";
+
+    read_facts =
+        "SELECT id, campaign_id, version, prize_id, user_id, drawn_at, traceparent
+         FROM draw WHERE id = ANY ($1)";
+    read_endpoints =
+        "SELECT lane, name, COALESCE((spec::jsonb ->> 'idempotent')::boolean, false)
+         FROM endpoint WHERE lane = ANY ($1)";
     /// The lock keeps the resume, which deletes the row, waiting until what was
     /// held because of it is committed, where it then finds it.
     lock_pauses = "SELECT campaign, prize, endpoint FROM pause FOR KEY SHARE";
+    /// The same for whoever enables an endpoint, which updates its row.
+    lock_endpoints =
+        "SELECT lane, enabled FROM endpoint WHERE lane = ANY ($1) ORDER BY lane FOR SHARE";
+    /// The same for whoever makes an import ready: it locks the prize FOR UPDATE. Draws,
+    /// which lock it FOR NO KEY UPDATE, do not wait for this.
+    share_prizes = "SELECT id FROM prize WHERE id = ANY ($1) ORDER BY id FOR KEY SHARE";
+    /// Whoever gives an address locks the award's row first, so this needs no lock.
+    read_addressed = "SELECT award_id FROM address WHERE award_id = ANY ($1)";
+    read_coded =
+        "SELECT p FROM unnest($1::bigint[]) AS p WHERE EXISTS (
+           SELECT 1 FROM code_import i CROSS JOIN LATERAL (
+             SELECT 1 FROM code WHERE import_id = i.id AND award_id IS NULL AND voided_at IS NULL
+             LIMIT 1) AS c
+           WHERE i.prize_id = p AND i.ready = 1)";
+
+    /// The next free codes of each prize, the oldest import first, in the order of its
+    /// file. Nothing sorts what the two loops give: an import is read no further than
+    /// codes are needed, and no more are locked.
+    take_codes =
+        "SELECT n.prize_id, f.id, f.campaign_id, f.digest, f.key_version, f.sealed
+         FROM unnest($1::bigint[], $2::bigint[]) AS n (prize_id, needed) CROSS JOIN LATERAL (
+           SELECT c.* FROM (
+             SELECT id FROM code_import WHERE prize_id = n.prize_id AND ready = 1 ORDER BY id) AS i
+           CROSS JOIN LATERAL (
+             SELECT id, campaign_id, digest, key_version, sealed FROM code
+             WHERE import_id = i.id AND award_id IS NULL AND voided_at IS NULL
+             ORDER BY id LIMIT n.needed FOR NO KEY UPDATE SKIP LOCKED) AS c
+           LIMIT n.needed) AS f";
+    /// The same, but it waits for codes that another transaction has in hand.
+    await_codes =
+        "SELECT n.prize_id, f.id, f.campaign_id, f.digest, f.key_version, f.sealed
+         FROM unnest($1::bigint[], $2::bigint[]) AS n (prize_id, needed) CROSS JOIN LATERAL (
+           SELECT c.* FROM (
+             SELECT id FROM code_import WHERE prize_id = n.prize_id AND ready = 1 ORDER BY id) AS i
+           CROSS JOIN LATERAL (
+             SELECT id, campaign_id, digest, key_version, sealed FROM code
+             WHERE import_id = i.id AND award_id IS NULL AND voided_at IS NULL
+             ORDER BY id LIMIT n.needed FOR NO KEY UPDATE) AS c
+           LIMIT n.needed) AS f";
+    /// The first few of each import: what a secret that is lost sealed is nearly always
+    /// an import as a whole. `$3` of each import beside those that are needed, and of no
+    /// more than `$4` imports.
+    take_few_of_each_import =
+        "SELECT n.prize_id, f.id, f.campaign_id, f.digest, f.key_version, f.sealed
+         FROM unnest($1::bigint[], $2::bigint[]) AS n (prize_id, needed) CROSS JOIN LATERAL (
+           SELECT c.* FROM (
+             SELECT id FROM code_import WHERE prize_id = n.prize_id AND ready = 1 ORDER BY id) AS i
+           CROSS JOIN LATERAL (
+             SELECT id, campaign_id, digest, key_version, sealed FROM code
+             WHERE import_id = i.id AND award_id IS NULL AND voided_at IS NULL
+             ORDER BY id LIMIT n.needed + $3::bigint FOR NO KEY UPDATE SKIP LOCKED) AS c
+           LIMIT (n.needed + $3::bigint) * $4::bigint) AS f";
+    /// Of these prizes those that have free codes, be they in somebody's hand: who waits
+    /// for codes does it alone.
+    lock_coded_prizes =
+        "SELECT id FROM prize WHERE id = ANY ($1) AND EXISTS (
+           SELECT 1 FROM code_import i CROSS JOIN LATERAL (
+             SELECT 1 FROM code WHERE import_id = i.id AND award_id IS NULL AND voided_at IS NULL
+             LIMIT 1) AS c
+           WHERE i.prize_id = prize.id AND i.ready = 1)
+         ORDER BY id FOR NO KEY UPDATE";
+
     /// The one write of rows that were read before; guarded by lease and state.
     move_rows =
         "UPDATE delivery d SET state = v.state, lease = v.lease, due_at = v.due_at,
@@ -128,4 +216,69 @@ statements! {
              ended_at, state_was, lease_was)
          WHERE d.award_id = v.award_id AND d.lease = v.lease_was AND d.state = v.state_was
          RETURNING d.award_id";
+    /// The numbers of an award's lines go on from the highest; its row is locked, so
+    /// nobody else counts.
+    insert_lines =
+        "INSERT INTO attempt (award_id, n, at, what, lease, decision, state, due_at, detail)
+         SELECT l.award_id,
+           COALESCE((SELECT max(a.n) FROM attempt a WHERE a.award_id = l.award_id), 0) + l.nth,
+           $1::bigint, l.what, l.lease, l.decision, l.state, l.due_at, l.detail
+         FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::bigint[], $6::text[], $7::text[],
+           $8::bigint[], $9::text[])
+           AS l (award_id, nth, what, lease, decision, state, due_at, detail)";
+    insert_credits =
+        "INSERT INTO points_entry (award_id, user_id, points, at)
+         SELECT c.*, $1::bigint FROM unnest($2::bigint[], $3::text[], $4::bigint[]) AS c";
+    bind_codes =
+        "UPDATE code c SET award_id = b.award_id
+         FROM unnest($1::bigint[], $2::bigint[]) AS b (id, award_id)
+         WHERE c.id = b.id AND c.award_id IS NULL AND c.voided_at IS NULL RETURNING c.id";
+    /// A daily cap stays used up: the day's units were won.
+    give_stock_back =
+        "UPDATE prize p SET spent = p.spent - b.units
+         FROM unnest($1::bigint[], $2::bigint[]) AS b (id, units)
+         WHERE p.id = b.id AND p.spent >= b.units RETURNING p.id";
+    /// The entry by which an audit can tell units that came back.
+    log_stock_back =
+        "INSERT INTO operator_log (at, actor, action, subject, award_id, units, reason)
+         SELECT $1::bigint, b.actor, 'stock_back', c.slug || '/' || p.slug, b.award_id, 1, b.reason
+         FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[])
+           AS b (award_id, prize_id, actor, reason)
+         JOIN prize p ON p.id = b.prize_id JOIN campaign c ON c.id = p.campaign_id
+         ORDER BY b.award_id";
+
+    keep_messages =
+        "INSERT INTO kept_message
+           (topic_epoch, partition, \"offset\", message_key, value, headers, reason, at)
+         SELECT m.*, $1::bigint FROM unnest($2::bigint[], $3::integer[], $4::bigint[], $5::text[],
+           $6::bytea[], $7::text[], $8::text[]) AS m
+         ON CONFLICT (topic_epoch, partition, \"offset\") DO NOTHING";
+
+    /// Two seeks of the index for each lane that has anything unfinished.
+    due_lanes =
+        "WITH RECURSIVE lanes (lane) AS (
+           (SELECT lane FROM delivery WHERE due_at IS NOT NULL ORDER BY lane LIMIT 1)
+           UNION ALL
+           SELECT (SELECT d.lane FROM delivery d WHERE d.due_at IS NOT NULL AND d.lane > l.lane
+                   ORDER BY d.lane LIMIT 1)
+           FROM lanes l WHERE l.lane IS NOT NULL)
+         SELECT lane,
+           (SELECT d.due_at FROM delivery d WHERE d.lane = l.lane AND d.due_at IS NOT NULL
+            ORDER BY d.due_at LIMIT 1),
+           (SELECT d.due_at FROM delivery d WHERE d.lane = l.lane AND d.due_at > $1
+            ORDER BY d.due_at LIMIT 1)
+         FROM lanes l WHERE lane IS NOT NULL ORDER BY lane";
+
+    read_unfinished =
+        "SELECT lane, due_at, award_id, state IN ('pending', 'delivering') AND due_at > $4
+         FROM delivery
+         WHERE due_at IS NOT NULL AND (lane, due_at, award_id) > ($1, $2, $3)
+         ORDER BY lane, due_at, award_id LIMIT $5";
+    /// Asked again of each row under its lock.
+    make_due =
+        "UPDATE delivery SET due_at = $2 WHERE award_id IN (
+           SELECT award_id FROM delivery WHERE award_id = ANY ($1)
+             AND state IN ('pending', 'delivering') AND due_at > $2
+           ORDER BY award_id FOR NO KEY UPDATE)
+         RETURNING award_id";
 }

@@ -64,7 +64,10 @@ fn list(conn: &Connection, shared: &Shared, now: Timestamp) -> StoreResult<Vec<E
                (SELECT count(*) FROM delivery v WHERE v.lane = e.lane AND v.due_at IS NOT NULL),
                lane, key_version, sealed, secret_ends
              FROM endpoint e ORDER BY name",
-            conn.either("json_remove(spec, '$.secret')", "(spec::jsonb - 'secret')::text")
+            conn.either(
+                "json_remove(spec, '$.secret')",
+                "(spec::jsonb - 'secret')::text"
+            )
         ))
         .or_store()?;
     let mut rows = statement.query([]).or_store()?;

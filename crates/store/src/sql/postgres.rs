@@ -52,7 +52,10 @@ impl Session {
         self.was_in_the_way.replace(false)
     }
 
-    fn wait<T>(&self, call: impl Future<Output = std::result::Result<T, tokio_postgres::Error>>) -> Result<T> {
+    fn wait<T>(
+        &self,
+        call: impl Future<Output = std::result::Result<T, tokio_postgres::Error>>,
+    ) -> Result<T> {
         let answer = self
             .handle
             .block_on(tokio::time::timeout_at(self.ends, call))

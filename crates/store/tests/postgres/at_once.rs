@@ -4,6 +4,7 @@
 use crate::draws::{ALWAYS, LIMITED, ONE_UNIT, facts, is_drawn};
 use crate::world::{World, batch};
 use tokio::task::JoinSet;
+use tombola_core::ports::AwardPath as _;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_of_ids_reserved_at_once_never_overlap() {

@@ -4,7 +4,7 @@ use crate::world::{LANE, NOON, World};
 use std::time::Duration;
 use tombola_core::AwardId;
 use tombola_core::campaign::Kind;
-use tombola_core::ports::{Claim, Copy, CopyAnswer};
+use tombola_core::ports::{AwardPath as _, Claim, Copy, CopyAnswer};
 use tombola_core::reason::{HoldReason, KeptReason};
 use tombola_core::retry::Schedule;
 

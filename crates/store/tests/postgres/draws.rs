@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::draw::{DrawFact, DrawLimit, DrawRefusal};
-use tombola_core::ports::{DrawAnswer, DrawBatch, StoreError};
+use tombola_core::ports::{AwardPath as _, DrawAnswer, DrawBatch, StoreError};
 use tombola_core::retry::Schedule;
 use tombola_store::postgres::PostgresStore;
 

@@ -9,7 +9,7 @@ use tombola_core::award::Position;
 use tombola_core::campaign::odds::Roll;
 use tombola_core::campaign::parse_toml;
 use tombola_core::draw::{DrawRequest, Ticket};
-use tombola_core::ports::{Copy, DrawAnswer, DrawBatch};
+use tombola_core::ports::{AwardPath as _, Copy, DrawAnswer, DrawBatch};
 use tombola_core::retry::Schedule;
 use tombola_core::{DrawId, Timestamp};
 use tombola_store::postgres::PostgresStore;

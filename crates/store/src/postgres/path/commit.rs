@@ -1,13 +1,14 @@
 //! Draws are committed here and nowhere else: keys, counters, draws and the
 //! delivery rows of what was won, in one transaction.
 
+use super::super::error::inconsistent;
+use super::super::session::{Session, Work};
+use super::Shared;
+use super::added::Added;
 use super::decided::{Fate, corrections, decide_each};
-use super::error::inconsistent;
 use super::keys::{self, Kept, Key, key_of};
-use super::session::{Session, Work};
 use super::state;
 use super::versions::Versions;
-use super::written::Written;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tombola_core::award::State;
@@ -17,11 +18,25 @@ use tombola_core::message::Message;
 use tombola_core::ports::{DrawAnswer, DrawBatch, Handoff, StoreResult};
 use tombola_core::retry::Schedule;
 
+/// One answer for each request of the batch, in order.
+pub(super) async fn commit_draws(
+    session: &mut Session,
+    shared: &Shared,
+    batch: &DrawBatch,
+) -> StoreResult<Vec<DrawAnswer>> {
+    let desk = Desk {
+        versions: &shared.versions,
+        schedule: &shared.schedule,
+        batch,
+    };
+    desk.commit(session).await
+}
+
 /// One batch on its way into the database.
-pub(super) struct Desk<'a> {
-    pub(super) versions: &'a Versions,
-    pub(super) schedule: &'a Schedule,
-    pub(super) batch: &'a DrawBatch,
+struct Desk<'a> {
+    versions: &'a Versions,
+    schedule: &'a Schedule,
+    batch: &'a DrawBatch,
 }
 
 /// Answers by place in the batch.
@@ -31,9 +46,8 @@ type Answers = Vec<Option<DrawAnswer>>;
 type Open<'a> = (usize, &'a DrawRequest);
 
 impl<'a> Desk<'a> {
-    /// One answer for each request, in order. A batch that draws nothing is rolled
-    /// back: a refusal changes nothing, and neither does a replay.
-    pub(super) async fn commit(&self, session: &mut Session) -> StoreResult<Vec<DrawAnswer>> {
+    /// A batch that draws nothing is rolled back: a refusal changes nothing, and neither does a replay.
+    async fn commit(&self, session: &mut Session) -> StoreResult<Vec<DrawAnswer>> {
         let requests = &self.batch.requests;
         let work = session.begin().await?;
         let Some(campaign) = self.versions.campaign(&work, &self.batch.campaign).await? else {
@@ -107,14 +121,14 @@ impl<'a> Desk<'a> {
             if !corrected.insert.is_empty() {
                 keys::insert(work, campaign, corrected.insert).await?;
             }
-            let mut written = Written::new(&locked.version);
+            let mut added = Added::new(&locked.version);
             for (request, fate) in requests.iter().zip(&fates) {
                 if let Fate::Drawn(draws) = fate {
-                    written.add(request, draws)?;
+                    added.add(request, draws)?;
                 }
             }
             let at = (campaign, batch.now, day);
-            written.write(work, at, &locked.new_users).await?;
+            added.write(work, at, &locked.new_users).await?;
         }
         self.answer(&locked.version.rules, open, &fates, answers);
         Ok(has_drawn)

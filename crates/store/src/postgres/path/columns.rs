@@ -1,8 +1,8 @@
 //! Rows as arrays of columns, which is how a batch crosses the wire, and delivery
 //! rows as they come back.
 
-use super::error::{get, inconsistent};
-use super::session::Param;
+use super::super::error::{get, inconsistent};
+use super::super::session::Param;
 use tokio_postgres::Row;
 use tombola_core::award::{self, MqState, Position, State};
 use tombola_core::campaign::Kind;
@@ -125,18 +125,17 @@ impl<'a> Draws<'a> {
     }
 }
 
-/// A delivery row as it is kept, with the version that it was drawn by.
+/// A delivery row as it is kept.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) row: award::Row,
     pub(super) prize_id: i64,
     pub(super) message_id: String,
     pub(super) delivery_key: String,
-    pub(super) version: (i64, i32),
 }
 
 impl Stored {
-    /// Reads the columns of `lock_copies`.
+    /// Reads the columns of `lock_rows` and the first ones of `lock_page`.
     pub(super) fn read(from: &Row) -> StoreResult<Self> {
         let at = |column| Ok(get::<Option<i64>>(from, column)?.map(Timestamp));
         let mq_state: i16 = get(from, 13)?;
@@ -163,7 +162,6 @@ impl Stored {
             prize_id: get(from, 17)?,
             message_id: get(from, 18)?,
             delivery_key: get(from, 19)?,
-            version: (get(from, 20)?, get(from, 21)?),
         })
     }
 }

@@ -1,13 +1,14 @@
 //! What a decided batch writes: counters by what it adds to them, draws and
 //! deliveries as they are. All rows that are updated here are locked already.
 
+use super::super::session::{Param, Params, Work};
 use super::columns::{Draws, Rows};
-use super::session::{Param, Params, Work};
 use super::versions::Version;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tombola_core::Timestamp;
 use tombola_core::award::Row;
 use tombola_core::draw::{DrawRequest, NewDraw};
+use tombola_core::limits::{SPAN_GRAIN, SPAN_IDS};
 use tombola_core::ports::StoreResult;
 use tombola_core::time::CivilDay;
 
@@ -15,10 +16,12 @@ use tombola_core::time::CivilDay;
 pub(super) type At = (i64, Timestamp, CivilDay);
 
 /// The rows of one batch.
-pub(super) struct Written<'a> {
+pub(super) struct Added<'a> {
     version: &'a Version,
     draws: Draws<'a>,
     drawn: i64,
+    /// Spans of ids that the draws are in.
+    spans: BTreeSet<i64>,
     /// Draws by user.
     used: BTreeMap<&'a str, i64>,
     /// Wins by prize.
@@ -39,12 +42,13 @@ struct Deliveries {
     delivery_key: Vec<String>,
 }
 
-impl<'a> Written<'a> {
+impl<'a> Added<'a> {
     pub(super) fn new(version: &'a Version) -> Self {
         Self {
             version,
             draws: Draws::default(),
             drawn: 0,
+            spans: BTreeSet::new(),
             used: BTreeMap::new(),
             won: BTreeMap::new(),
             wins: BTreeMap::new(),
@@ -65,6 +69,7 @@ impl<'a> Written<'a> {
                 .transpose()?;
             self.draws.push(request, draw, prize_id);
             self.drawn += 1;
+            self.spans.insert(draw.ticket.id.0 / SPAN_IDS);
             *self.used.entry(&request.user).or_default() += 1;
             if let (Some(prize_id), Some(index), Some(row)) = (prize_id, draw.prize, &draw.award) {
                 *self.won.entry(prize_id).or_default() += 1;
@@ -93,14 +98,25 @@ impl<'a> Written<'a> {
             self.insert_draws(work, at),
             self.deliveries.insert(work),
             self.add_wins(work),
+            self.add_spans(work, at),
             self.drop_idle(work, at, new_users),
         )
         .map(drop)
     }
 
     async fn add_draws(&self, work: &Work<'_>, (campaign, _, day): At) -> StoreResult<()> {
-        let params: Params<'_> = &[&campaign, &self.drawn, &day.0];
+        let won: i64 = self.won.values().sum();
+        let params: Params<'_> = &[&campaign, &self.drawn, &won, &day.0];
         work.execute(&work.sql.add_draws, params).await
+    }
+
+    /// Lets lists find the draws of a span of ids by campaign and time.
+    async fn add_spans(&self, work: &Work<'_>, (campaign, now, _): At) -> StoreResult<()> {
+        let spans: Vec<i64> = self.spans.iter().copied().collect();
+        let grain = i64::try_from(SPAN_GRAIN.as_micros()).unwrap_or(i64::MAX);
+        let from_at = now.0.div_euclid(grain).saturating_mul(grain);
+        let params: Params<'_> = &[&campaign, &spans, &from_at, &from_at.saturating_add(grain)];
+        work.execute(&work.sql.add_spans, params).await
     }
 
     async fn add_used(&self, work: &Work<'_>, (campaign, _, day): At) -> StoreResult<()> {

@@ -4,8 +4,8 @@
 //! Only what was read in a transaction that another one could still undo would
 //! not: at READ COMMITTED there is no such thing.
 
-use super::error::{get, inconsistent};
-use super::session::Work;
+use super::super::error::{get, inconsistent};
+use super::super::session::Work;
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,8 +1,8 @@
 //! What a batch locks and reads before it is decided, in the one order that every
 //! transaction keeps: allowances, campaign, prizes. Keys came before.
 
-use super::error::{get, inconsistent};
-use super::session::{Params, Work};
+use super::super::error::{get, inconsistent};
+use super::super::session::{Params, Work};
 use super::versions::{Version, Versions};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use tombola_core::Timestamp;
 use tombola_core::campaign::{CampaignState, Prize};
 use tombola_core::draw::{Allowance, BatchState, DrawRequest, PrizeCount};
-use tombola_core::ports::{StoreError, StoreResult};
+use tombola_core::ports::StoreResult;
 use tombola_core::time::CivilDay;
 
 /// What was read and locked.
@@ -43,8 +43,7 @@ pub(super) async fn lock(
     let names: Vec<&str> = users.iter().map(|user| &***user).collect();
     let trip = Trip::run(work, campaign, &names).await?;
     if trip.allowances.len() != names.len() {
-        let what = "an allowance was just removed".to_owned();
-        return Err(StoreError::Unavailable(what));
+        return Err(work.met("an allowance was just removed"));
     }
     let (mut state, version) =
         campaign_state(work, versions, campaign, &trip.campaign, now).await?;
@@ -91,7 +90,7 @@ impl Used {
     }
 
     fn on(&self, day: CivilDay) -> Allowance {
-        let today = if self.day == day { self.day_total } else { 0 };
+        let today = if self.day >= day { self.day_total } else { 0 };
         Allowance {
             total: self.total,
             today,
@@ -196,8 +195,9 @@ async fn read_wins(
     Ok(())
 }
 
-/// Locks and reads the prizes that can run out. Of the others only the lane is
-/// asked for; what was given of them is added up without being read.
+/// Locks and reads all prizes, also those that never run out: what was won of them is
+/// added up in the end, and a row that is only then locked would be out of order
+/// with a unit that rescue gives back.
 async fn lock_prizes(
     work: &Work<'_>,
     version: &Version,
@@ -206,19 +206,14 @@ async fn lock_prizes(
     for (count, lane) in state.prizes.iter_mut().zip(&version.lanes) {
         count.lane = lane.unwrap_or_default();
     }
-    let finite = ids_where(version, |prize| {
-        prize.stock.is_some() || prize.daily_cap.is_some()
-    })?;
-    if finite.is_empty() {
-        return Ok(());
-    }
-    for row in work.query(&work.sql.lock_prizes, &[&finite]).await? {
+    let all = ids_where(version, |_| true)?;
+    for row in work.query(&work.sql.lock_prizes, &[&all]).await? {
         let (index, _) = version.prize(get(&row, 0)?)?;
         let (stock, day): (Option<i64>, i32) = (get(&row, 1)?, get(&row, 3)?);
         let prize = &mut state.prizes[index];
         prize.stock = stock.map(natural).transpose()?;
         prize.spent = count(&row, 2)?;
-        prize.today = if CivilDay(day) == state.day {
+        prize.today = if CivilDay(day) >= state.day {
             count(&row, 4)?
         } else {
             0

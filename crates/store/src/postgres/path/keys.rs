@@ -2,8 +2,8 @@
 //! transactions that claim the same one, the second waits for the first to end,
 //! and then reads what it committed.
 
-use super::error::get;
-use super::session::Work;
+use super::super::error::get;
+use super::super::session::Work;
 use super::versions::Versions;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -117,7 +117,7 @@ async fn read<'a>(
         // A key that was there and is gone: cleanup came between. Run again.
         let it = found
             .remove(&(key.0.to_owned(), key.1.to_owned()))
-            .ok_or_else(|| StoreError::Unavailable("a request key was just removed".to_owned()))?;
+            .ok_or_else(|| work.met("a request key was just removed"))?;
         kept.insert(key, it);
     }
     Ok(kept)
