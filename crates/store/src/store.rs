@@ -172,6 +172,24 @@ impl Store {
         })
     }
 
+    /// The same on SQLite, where a job runs once.
+    #[cfg(test)]
+    pub(crate) fn write_once<T, F>(
+        &self,
+        priority: Priority,
+        rows: usize,
+        job: F,
+    ) -> impl Future<Output = StoreResult<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
+    {
+        let Database::Sqlite(sqlite) = &self.database else {
+            panic!("the test is about SQLite");
+        };
+        answer_of(sqlite.push_write(priority, rows, job))
+    }
+
     /// Runs `job` on one state of the database, with the time-out of reads for people.
     pub(crate) fn read<T, F>(
         &self,

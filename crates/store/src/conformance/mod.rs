@@ -40,6 +40,7 @@ mod operate;
 mod pauses;
 mod people;
 mod poison;
+mod postgres;
 mod requests;
 mod rescue;
 mod rescue_held;
@@ -48,6 +49,7 @@ mod sqlite;
 mod stock;
 
 pub use bench::{Bench, Store};
+pub use postgres::PostgresBench;
 pub use sqlite::SqliteBench;
 pub use world::World;
 

@@ -58,7 +58,7 @@ impl SqliteBench {
 }
 
 /// All versions up to that one.
-fn secrets(newest: u8) -> SealKeys {
+pub(super) fn secrets(newest: u8) -> SealKeys {
     let versions: BTreeMap<i32, [u8; 32]> = (1..=newest)
         .map(|version| (i32::from(version), [version; 32]))
         .collect();
@@ -66,12 +66,12 @@ fn secrets(newest: u8) -> SealKeys {
 }
 
 /// The bench itself must not fail.
-fn whole<T, E: std::fmt::Display>(answer: Result<T, E>) -> T {
+pub(super) fn whole<T, E: std::fmt::Display>(answer: Result<T, E>) -> T {
     answer.unwrap_or_else(|error| panic!("the bench failed: {error}"))
 }
 
 /// A name of a closed list.
-fn named<T>(name: &str, parse: fn(&str) -> Option<T>) -> T {
+pub(super) fn named<T>(name: &str, parse: fn(&str) -> Option<T>) -> T {
     parse(name).unwrap_or_else(|| panic!("no list has {name:?}"))
 }
 

@@ -45,7 +45,6 @@ use crate::rules::RulesCache;
 use crate::seals::{Seals, take_up};
 use crate::store::{StoreOptions, answer_of};
 pub(crate) use error::failed;
-use error::get;
 use std::sync::Arc;
 use tombola_core::ports::StoreResult;
 

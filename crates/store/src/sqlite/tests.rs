@@ -36,7 +36,7 @@ impl Held {
     fn new(store: &Store) -> (Self, impl Future<Output = StoreResult<()>> + use<>) {
         let (begun, has_begun) = sync_channel(1);
         let (go, gone): (_, Receiver<()>) = sync_channel(1);
-        let call = store.write(Priority::Draw, 1, move |_| {
+        let call = store.write_once(Priority::Draw, 1, move |_| {
             begun.send(()).unwrap();
             gone.recv().unwrap();
             Ok(())

@@ -9,6 +9,7 @@ use tombola_core::Timestamp;
 use tombola_core::draw::{DrawFact, DrawLimit, DrawRefusal};
 use tombola_core::ports::{AwardPath as _, DrawAnswer, DrawBatch, StoreError};
 use tombola_core::retry::Schedule;
+use tombola_store::StoreOptions;
 use tombola_store::postgres::PostgresStore;
 
 pub(crate) const ALWAYS: &str = r#"
@@ -112,7 +113,7 @@ async fn a_commit_whose_answer_was_lost_is_run_again_by_its_keys() {
     };
     let proxy = Proxy::start(&world.config);
     let options = options(&proxy.config(&world.config));
-    let store = PostgresStore::open(&options, Schedule::default())
+    let store = PostgresStore::open(&options, StoreOptions::default())
         .await
         .unwrap();
     let batch = batch(

@@ -11,6 +11,7 @@
 mod at_once;
 mod claims;
 mod cluster;
+mod conformance;
 mod draws;
 mod proxy;
 mod server;

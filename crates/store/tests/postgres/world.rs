@@ -10,8 +10,8 @@ use tombola_core::campaign::odds::Roll;
 use tombola_core::campaign::parse_toml;
 use tombola_core::draw::{DrawRequest, Ticket};
 use tombola_core::ports::{AwardPath as _, Copy, DrawAnswer, DrawBatch};
-use tombola_core::retry::Schedule;
 use tombola_core::{DrawId, Timestamp};
+use tombola_store::StoreOptions;
 use tombola_store::postgres::PostgresStore;
 
 /// Noon of a day in February, UTC.
@@ -47,7 +47,7 @@ impl World {
 
     /// A store of its own, as another instance would have.
     pub(crate) async fn store(&self) -> PostgresStore {
-        PostgresStore::open(&self.database.options(), Schedule::default())
+        PostgresStore::open(&self.database.options(), StoreOptions::default())
             .await
             .unwrap()
     }

@@ -52,7 +52,7 @@ fn restored(
 async fn grow(fixture: &Fixture, pages: i64) {
     fixture
         .store
-        .write(Other, 1, move |conn| {
+        .write_once(Other, 1, move |conn| {
             conn.execute(
                 "INSERT INTO meta (name, value) VALUES ('big', hex(zeroblob(?1)))",
                 [pages * 4096 / 2],
@@ -85,7 +85,7 @@ async fn backup_is_the_state_at_its_beginning_whatever_is_written_between_its_st
         let name = name.to_owned();
         fixture
             .store
-            .write(Other, 1, move |conn| insert(conn, &name))
+            .write_once(Other, 1, move |conn| insert(conn, &name))
     };
     write("before").await.unwrap();
     let (_dir, path) = backup_path();
@@ -180,7 +180,7 @@ async fn database_that_a_killed_process_left_is_brought_with_its_log() {
     let fixture = Fixture::new();
     fixture
         .store
-        .write(Other, 1, |conn| insert(conn, "a"))
+        .write_once(Other, 1, |conn| insert(conn, "a"))
         .await
         .unwrap();
     let dir = tempfile::tempdir().unwrap();

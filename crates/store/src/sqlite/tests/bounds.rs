@@ -45,9 +45,9 @@ async fn order_of(fixture: &Fixture, rows: usize, meanwhile: impl FnOnce()) -> V
     let order = Order::default();
     let (held, first) = Held::new(&fixture.store);
     held.wait();
-    let a = fixture.store.write(Draw, rows, order.note("draw"));
-    let other = fixture.store.write(Other, 1, order.note("other"));
-    let b = fixture.store.write(Draw, 1, order.note("next draw"));
+    let a = fixture.store.write_once(Draw, rows, order.note("draw"));
+    let other = fixture.store.write_once(Other, 1, order.note("other"));
+    let b = fixture.store.write_once(Draw, 1, order.note("next draw"));
     meanwhile();
     held.let_go();
     for call in [first.await, a.await, other.await, b.await] {

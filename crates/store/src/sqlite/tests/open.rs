@@ -18,7 +18,7 @@ async fn what_was_answered_is_there_after_the_process_is_killed() {
     let fixture = Fixture::new();
     fixture
         .store
-        .write(Other, 1, |conn| insert(conn, "a"))
+        .write_once(Other, 1, |conn| insert(conn, "a"))
         .await
         .unwrap();
     // The file and its log as a killed process leaves them: nothing was closed.
@@ -140,7 +140,7 @@ async fn only_the_owner_may_read_the_file_and_its_log() {
     let fixture = Fixture::new();
     fixture
         .store
-        .write(Other, 1, |conn| insert(conn, "a"))
+        .write_once(Other, 1, |conn| insert(conn, "a"))
         .await
         .unwrap();
     for name in ["tombola.db", "tombola.db-wal"] {
@@ -176,7 +176,7 @@ async fn a_write_holds_across_a_loss_of_power() {
             number("wal_autocheckpoint"),
         ))
     };
-    let found = fixture.store.write(Other, 1, settings).await.unwrap();
+    let found = fixture.store.write_once(Other, 1, settings).await.unwrap();
     assert_eq!(found, ("wal".to_owned(), 2, 1, 0));
 }
 
@@ -187,7 +187,7 @@ async fn no_log_is_left_beside_a_file_that_was_closed() {
         let name = format!("name-{name}");
         let write = fixture
             .store
-            .write(Other, 1, move |conn| insert(conn, &name));
+            .write_once(Other, 1, move |conn| insert(conn, &name));
         write.await.unwrap();
         fixture.store.close();
         let log = fixture.path().with_file_name("tombola.db-wal");

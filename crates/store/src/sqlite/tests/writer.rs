@@ -20,17 +20,17 @@ fn failed() -> StoreResult<()> {
 async fn a_call_that_fails_or_panics_is_undone_alone() {
     let fixture = Fixture::new();
     let (held, first) = Held::new(&fixture.store);
-    let good = fixture.store.write(Other, 1, |conn| insert(conn, "a"));
+    let good = fixture.store.write_once(Other, 1, |conn| insert(conn, "a"));
     let bad = fixture
         .store
-        .write(Other, 1, |conn| insert(conn, "b").and_then(|()| failed()));
-    let panics = fixture.store.write(Other, 1, |conn| {
+        .write_once(Other, 1, |conn| insert(conn, "b").and_then(|()| failed()));
+    let panics = fixture.store.write_once(Other, 1, |conn| {
         insert(conn, "c")?;
         panic!("on purpose");
         #[expect(unreachable_code, reason = "gives the closure its type")]
         failed()
     });
-    let last = fixture.store.write(Other, 1, |conn| insert(conn, "d"));
+    let last = fixture.store.write_once(Other, 1, |conn| insert(conn, "d"));
     held.let_go();
     first.await.unwrap();
     good.await.unwrap();
@@ -45,14 +45,14 @@ async fn the_first_call_of_a_transaction_is_undone_alone_too() {
     let fixture = Fixture::new();
     let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
     let (go, gone) = std::sync::mpsc::sync_channel(1);
-    let first = fixture.store.write(Draw, 1, move |conn| {
+    let first = fixture.store.write_once(Draw, 1, move |conn| {
         insert(conn, "a")?;
         begun.send(()).unwrap();
         gone.recv().unwrap();
         failed()
     });
     has_begun.recv().unwrap();
-    let second = fixture.store.write(Draw, 1, |conn| insert(conn, "b"));
+    let second = fixture.store.write_once(Draw, 1, |conn| insert(conn, "b"));
     go.send(()).unwrap();
     assert!(matches!(first.await, Err(StoreError::Row(_))));
     second.await.unwrap();
@@ -64,7 +64,9 @@ async fn a_call_is_answered_after_its_commit_and_not_before() {
     let fixture = Fixture::new();
     // Holds the writer before both, so that the two share a transaction.
     let (gate, gate_call) = Held::new(&fixture.store);
-    let early = fixture.store.write(Draw, 1, |conn| insert(conn, "early"));
+    let early = fixture
+        .store
+        .write_once(Draw, 1, |conn| insert(conn, "early"));
     let (held, later) = Held::new(&fixture.store);
     gate.let_go();
     held.wait();
@@ -83,9 +85,9 @@ async fn a_call_is_answered_after_its_commit_and_not_before() {
 async fn when_the_commit_fails_every_call_of_it_is_told_and_nothing_is_there() {
     let fixture = Fixture::new();
     let (held, first) = Held::new(&fixture.store);
-    let innocent = fixture.store.write(Other, 1, |conn| insert(conn, "a"));
+    let innocent = fixture.store.write_once(Other, 1, |conn| insert(conn, "a"));
     // A foreign key that is checked at the commit, and does not hold.
-    let guilty = fixture.store.write(Other, 1, |conn| {
+    let guilty = fixture.store.write_once(Other, 1, |conn| {
         conn.execute_batch(
             "PRAGMA defer_foreign_keys = ON;
              INSERT INTO prize (campaign_id, slug, kind) VALUES (999, 'x', 'text')",
@@ -103,7 +105,7 @@ async fn when_the_commit_fails_every_call_of_it_is_told_and_nothing_is_there() {
     assert!(names(&fixture).is_empty());
     fixture
         .store
-        .write(Other, 1, |conn| insert(conn, "b"))
+        .write_once(Other, 1, |conn| insert(conn, "b"))
         .await
         .unwrap();
     assert_eq!(names(&fixture), ["b"]);
@@ -118,8 +120,8 @@ async fn a_full_disk_loses_the_whole_transaction_and_says_so_to_each_call() {
             .unwrap();
     };
     let (held, first) = Held::new(&fixture.store);
-    let innocent = fixture.store.write(Other, 1, |conn| insert(conn, "a"));
-    let guilty = fixture.store.write(Other, 1, move |conn| {
+    let innocent = fixture.store.write_once(Other, 1, |conn| insert(conn, "a"));
+    let guilty = fixture.store.write_once(Other, 1, move |conn| {
         limit(conn, 1); // as full as it is now
         let big = conn.execute(
             "INSERT INTO address (award_id, key_version, sealed, at) VALUES (1, 0, zeroblob(10000000), 0)",
@@ -128,7 +130,7 @@ async fn a_full_disk_loses_the_whole_transaction_and_says_so_to_each_call() {
         limit(conn, 1_000_000);
         big.map(drop).or_store()
     });
-    let later = fixture.store.write(Other, 1, |conn| insert(conn, "b"));
+    let later = fixture.store.write_once(Other, 1, |conn| insert(conn, "b"));
     held.let_go();
     for answer in [first.await, innocent.await, guilty.await] {
         assert!(
@@ -146,7 +148,7 @@ async fn after_a_lost_transaction_no_call_of_it_is_committed_by_itself() {
     let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
     let (go, gone) = std::sync::mpsc::sync_channel(1);
     // The disk is full, SQLite rolls back, and the call hides it.
-    let hides = fixture.store.write(Draw, 1, move |conn| {
+    let hides = fixture.store.write_once(Draw, 1, move |conn| {
         begun.send(()).unwrap();
         gone.recv().unwrap();
         conn.sqlite()
@@ -164,7 +166,7 @@ async fn after_a_lost_transaction_no_call_of_it_is_committed_by_itself() {
     });
     has_begun.recv().unwrap();
     // Taken into the same transaction however long the first call ran.
-    let next = fixture.store.write(Other, 1, |conn| insert(conn, "a"));
+    let next = fixture.store.write_once(Other, 1, |conn| insert(conn, "a"));
     go.send(()).unwrap();
     assert!(matches!(hides.await, Err(StoreError::Unavailable(_))));
     next.await.unwrap();
@@ -177,14 +179,14 @@ async fn a_full_line_refuses_and_the_other_line_still_takes() {
     let (held, first) = Held::new(&fixture.store);
     held.wait();
     let waiting: Vec<_> = (0..WRITER_WAITING_MAX)
-        .map(|_| fixture.store.write(Other, 1, |_| Ok(())))
+        .map(|_| fixture.store.write_once(Other, 1, |_| Ok(())))
         .collect();
-    let one_more = at_once(fixture.store.write(Other, 1, |_| Ok(())));
+    let one_more = at_once(fixture.store.write_once(Other, 1, |_| Ok(())));
     assert!(
         matches!(one_more, Some(Err(StoreError::Overloaded))),
         "{one_more:?}"
     );
-    let draw = fixture.store.write(Draw, 1, |_| Ok(()));
+    let draw = fixture.store.write_once(Draw, 1, |_| Ok(()));
     held.let_go();
     first.await.unwrap();
     draw.await.unwrap();
@@ -206,11 +208,11 @@ async fn draws_go_first_and_others_are_never_left_out() {
     };
     let (held, first) = Held::new(&fixture.store);
     held.wait();
-    let other = fixture.store.write(Other, 1, note("other"));
-    let late = fixture.store.write(Other, 1, note("second other"));
+    let other = fixture.store.write_once(Other, 1, note("other"));
+    let late = fixture.store.write_once(Other, 1, note("second other"));
     // So many rows that the transaction is full after it.
-    let draw = fixture.store.write(Draw, 1_000_000, note("draw"));
-    let next = fixture.store.write(Draw, 1, note("next draw"));
+    let draw = fixture.store.write_once(Draw, 1_000_000, note("draw"));
+    let next = fixture.store.write_once(Draw, 1, note("next draw"));
     held.let_go();
     first.await.unwrap();
     draw.await.unwrap();
@@ -226,8 +228,12 @@ async fn draws_go_first_and_others_are_never_left_out() {
 #[tokio::test]
 async fn a_call_whose_caller_went_away_runs_all_the_same() {
     let fixture = Fixture::new();
-    drop(fixture.store.write(Other, 1, |conn| insert(conn, "a")));
-    fixture.store.write(Other, 1, |_| Ok(())).await.unwrap();
+    drop(fixture.store.write_once(Other, 1, |conn| insert(conn, "a")));
+    fixture
+        .store
+        .write_once(Other, 1, |_| Ok(()))
+        .await
+        .unwrap();
     assert_eq!(names(&fixture), ["a"]);
 }
 
@@ -235,14 +241,14 @@ async fn a_call_whose_caller_went_away_runs_all_the_same() {
 async fn a_closed_store_finishes_what_waits_and_takes_no_more() {
     let fixture = Fixture::new();
     let (held, first) = Held::new(&fixture.store);
-    let waiting = fixture.store.write(Other, 1, |conn| insert(conn, "a"));
+    let waiting = fixture.store.write_once(Other, 1, |conn| insert(conn, "a"));
     held.let_go();
     fixture.store.close();
     first.await.unwrap();
     waiting.await.unwrap();
     let refused = fixture
         .store
-        .write(Other, 1, |conn| insert(conn, "b"))
+        .write_once(Other, 1, |conn| insert(conn, "b"))
         .await;
     assert!(matches!(refused, Err(StoreError::Closed)));
     assert!(matches!(
@@ -261,7 +267,7 @@ async fn a_savepoint_inside_a_call_undoes_its_own_part_only() {
         assert!(lost.is_err());
         alone(conn, |conn| insert(conn, "c"))
     };
-    fixture.store.write(Other, 1, call).await.unwrap();
+    fixture.store.write_once(Other, 1, call).await.unwrap();
     assert_eq!(names(&fixture), ["a", "c"]);
 }
 
@@ -290,7 +296,7 @@ async fn a_read_cannot_write_and_sees_one_state() {
     has_read.recv().unwrap();
     fixture
         .store
-        .write(Other, 1, |conn| insert(conn, "a"))
+        .write_once(Other, 1, |conn| insert(conn, "a"))
         .await
         .unwrap();
     go.send(()).unwrap();
@@ -353,7 +359,7 @@ async fn the_log_stays_bounded_while_writing_never_stops() {
             .unwrap();
             Ok(())
         };
-        fixture.store.write(Other, 1, write).await.unwrap();
+        fixture.store.write_once(Other, 1, write).await.unwrap();
     }
     let log = fixture
         .path()
