@@ -106,7 +106,10 @@ pub(crate) fn run(workspace: &Workspace, chore: &Services) -> Result<()> {
     let home = Home::at(workspace.target().join("xtask").join("services"));
     match chore {
         Services::Up(args) => print_exports(&home, &up(&home, args)?),
-        Services::Down => down(&home)?,
+        Services::Down => {
+            down(&home)?;
+            println!("unset {POSTGRES} {KAFKA} {INSTANCE}");
+        }
         Services::Kafka(OfKafka::Kill { node }) => kafka_of(home)?.kill(*node)?,
         Services::Kafka(OfKafka::Start { node }) => kafka_of(home)?.start(*node)?,
         Services::Postgres(OfPostgres::Restart { mode }) => postgres_of(home)?.restart(*mode)?,
@@ -118,13 +121,9 @@ pub(crate) fn run(workspace: &Workspace, chore: &Services) -> Result<()> {
 fn up(home: &Home, args: &Up) -> Result<State> {
     let _lock = home.lock()?;
     if let Some(state) = home.load()? {
-        if state.has_living()? {
-            state.must_be(args)?;
-            state.report_ended()?;
-            return Ok(state);
-        }
-        eprintln!("what was started before has ended, removing what it wrote");
-        home.remove(&state)?;
+        state.must_be(args)?;
+        state.report_ended()?;
+        return Ok(state);
     }
     let wants = |service| args.only.is_none_or(|only| only == service);
     let wanted = Wanted {
@@ -235,13 +234,14 @@ impl State {
             .collect())
     }
 
-    fn has_living(&self) -> Result<bool> {
-        Ok(self.servers()?.iter().any(|(_, is_alive)| *is_alive))
-    }
-
+    /// Says what was killed, or is gone since the machine was started anew.
     fn report_ended(&self) -> Result<()> {
-        for (name, _) in self.servers()?.iter().filter(|(_, is_alive)| !is_alive) {
+        let servers = self.servers()?;
+        for (name, _) in servers.iter().filter(|(_, is_alive)| !is_alive) {
             eprintln!("{name} is not running");
+        }
+        if servers.iter().all(|(_, is_alive)| !is_alive) {
+            bail!("all servers have ended: `cargo xtask services down` removes what they wrote");
         }
         Ok(())
     }

@@ -109,7 +109,9 @@ impl Kafka {
             fs::create_dir(&node.directory)?;
             fs::write(node.logging(), programs.release.logging)?;
             fs::write(node.settings(), self.settings(node))?;
-            let mut format = self.java(programs, node, "kafka.tools.StorageTool");
+            let mut format = self.java(node, programs);
+            // It runs for a second: nothing in it is worth compiling well.
+            format.args(["-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]);
             format.args(["format", "--cluster-id", &self.cluster, "--config"]);
             formats.push((
                 node,
@@ -132,8 +134,9 @@ impl Kafka {
     }
 
     fn begin(&self, programs: &Programs, node: &Node) -> Result<()> {
-        let mut server = self.java(programs, node, "kafka.Kafka");
-        Process::spawn(server.arg(node.settings()), &node.log())?.write(&node.process_file())
+        let mut server = self.java(node, programs);
+        server.arg("kafka.Kafka").arg(node.settings());
+        Process::spawn(&mut server, &node.log())?.write(&node.process_file())
     }
 
     /// Waits until each node knows all of them.
@@ -181,7 +184,8 @@ impl Kafka {
         node.with_context(|| format!("Kafka has no node {id}, but 1 to {}", self.nodes.len()))
     }
 
-    fn java(&self, programs: &Programs, node: &Node, class: &str) -> Command {
+    /// With the class path; further options and the class are to follow.
+    fn java(&self, node: &Node, programs: &Programs) -> Command {
         let heap = if self.nodes.len() == 1 { 512 } else { 384 };
         let mut java = Command::new("java");
         java.arg(format!("-Xmx{heap}m"))
@@ -190,8 +194,7 @@ impl Kafka {
                 programs.release.logging_property,
                 node.logging().display()
             ))
-            .args(["-XX:+UseSerialGC", "-Djava.awt.headless=true", "-cp"])
-            .args([&programs.class_path, class])
+            .args(["-XX:+UseSerialGC", "-cp", &programs.class_path])
             .current_dir(&node.directory);
         java
     }
