@@ -226,8 +226,7 @@ impl State {
             let nodes = kafka.processes()?.into_iter();
             servers.extend(nodes.map(|(id, node)| (format!("Kafka's node {id}"), node)));
         }
-        let is_alive =
-            |process: Option<process::Process>| process.is_some_and(process::Process::is_alive);
+        let is_alive = |process: Option<process::Process>| process.is_some_and(|it| it.is_alive());
         Ok(servers
             .into_iter()
             .map(|(name, process)| (name, is_alive(process)))

@@ -46,6 +46,7 @@ impl TestArgs {
         self.only.is_empty() || self.only.contains(&step)
     }
 
+    /// PostgreSQL and Kafka: they take seconds, so steps that need neither go without.
     fn wants_services(&self) -> bool {
         self.wants(Step::Cargo)
     }
@@ -158,14 +159,25 @@ fn demo_rounds(workspace: &Workspace, rounds: &[demo::Round], tally: &mut Tally)
 mod tests {
     use super::*;
 
-    fn rounds_of(only: &[Step], crash_rounds: u32) -> Vec<String> {
-        let args = TestArgs {
+    fn args(only: &[Step], crash_rounds: u32) -> TestArgs {
+        TestArgs {
             only: only.to_vec(),
             crash_rounds,
             kafka: KafkaArgs::default(),
             cargo_args: Vec::new(),
-        };
-        args.rounds().into_iter().map(|round| round.name).collect()
+        }
+    }
+
+    fn rounds_of(only: &[Step], crash_rounds: u32) -> Vec<String> {
+        let rounds = args(only, crash_rounds).rounds().into_iter();
+        rounds.map(|round| round.name).collect()
+    }
+
+    #[test]
+    fn services_are_started_for_the_steps_that_use_them() {
+        assert!(args(&[], 1).wants_services());
+        assert!(args(&[Step::Demo, Step::Cargo], 1).wants_services());
+        assert!(!args(&[Step::Contract, Step::Demo, Step::Crash], 1).wants_services());
     }
 
     #[test]

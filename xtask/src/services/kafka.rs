@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NotHere;
 use super::jars::Release;
-use super::process::{self, KILL, Process, Signal};
+use super::process::{self, KILL, Process};
 use crate::shell::Watch;
 
 /// A node that has not come up by then never will.
@@ -27,7 +27,7 @@ const START_DEADLINE: Duration = Duration::from_mins(2);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Nodes that stop together wait for each other in vain, and what they hold is thrown away.
-const STOP: &[Signal] = &[("TERM", Duration::from_secs(5)), KILL];
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What is needed to run it, looked for before anything is started.
 #[derive(Debug)]
@@ -153,7 +153,7 @@ impl Kafka {
     /// Waits until the node counts itself among the living.
     pub(super) fn start(&self, id: u32) -> Result<()> {
         let node = self.node(id)?;
-        if node.process()?.is_some_and(Process::is_alive) {
+        if node.process()?.is_some_and(|process| process.is_alive()) {
             bail!("Kafka's node {id} is running");
         }
         self.begin(&Programs::find(Some(&self.version))?, node)?;
@@ -165,12 +165,12 @@ impl Kafka {
         for node in &self.nodes {
             running.extend(node.process()?);
         }
-        // All at once, then each in turn is waited for.
         for process in &running {
             process.signal("TERM")?;
         }
-        let mut stops = running.iter().map(|process| process.stop(STOP));
-        stops.try_for_each(|stop| stop.context("stopping Kafka"))
+        process::wait_until(STOP_DEADLINE, || !running.iter().any(Process::is_alive));
+        let mut kills = running.iter().map(|process| process.stop(&[KILL]));
+        kills.try_for_each(|kill| kill.context("stopping Kafka"))
     }
 
     /// Each node with its process, if it was started.
@@ -199,6 +199,7 @@ impl Kafka {
         java
     }
 
+    /// A killed node may come back once its session has run out: it is short, for tests that wait.
     fn settings(&self, node: &Node) -> String {
         let voters: Vec<_> = self.nodes.iter().map(Node::voter).collect();
         let copies = self.nodes.len();
@@ -228,6 +229,8 @@ impl Kafka {
              transaction.state.log.min.isr={in_sync}\n\
              transaction.state.log.num.partitions=8\n\
              group.initial.rebalance.delay.ms=0\n\
+             broker.heartbeat.interval.ms=500\n\
+             broker.session.timeout.ms=4000\n\
              log.cleaner.dedupe.buffer.size=4194304\n",
             voters = voters.join(","),
             data = node.data().display(),

@@ -78,7 +78,7 @@ impl Process {
         })
     }
 
-    pub(super) fn is_alive(self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         started(self.id) == Some(self.started)
     }
 
