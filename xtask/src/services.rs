@@ -15,6 +15,7 @@ use crate::shell::{Watch, Workspace};
 mod guard;
 mod jars;
 mod kafka;
+mod metadata;
 mod postgres;
 mod process;
 mod state;

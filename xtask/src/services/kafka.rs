@@ -1,13 +1,10 @@
 //! A Kafka cluster of one or three nodes, each broker and controller at once (`KRaft`), from pinned
 //! jars on the Java of this machine.
 //!
-//! Settings follow the number of nodes, so that with three of them one may be away. Whether a node
-//! is there is asked in Kafka's own protocol: a port that is open says little.
+//! Settings follow the number of nodes, so that with three of them one may be away.
 
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -17,14 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use super::NotHere;
 use super::jars::Release;
+use super::metadata::living;
 use super::process::{self, KILL, Process};
 use crate::shell::Watch;
 
 /// A node that has not come up by then never will.
 const START_DEADLINE: Duration = Duration::from_mins(2);
-
-/// One question to a node.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Nodes that stop together wait for each other in vain, and what they hold is thrown away.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -307,58 +302,6 @@ fn fresh_id() -> String {
     format!("{}A", &digits[..21])
 }
 
-/// Asks the node on this port which nodes it knows as living.
-fn living(port: u16) -> io::Result<Vec<u32>> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_DEADLINE)?;
-    stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
-    stream.write_all(METADATA)?;
-    let mut length = [0; 4];
-    stream.read_exact(&mut length)?;
-    let mut answer = Vec::new();
-    stream
-        .take(u32::from_be_bytes(length).into())
-        .read_to_end(&mut answer)?;
-    nodes_of(&answer).ok_or_else(|| io::Error::other("this is not Kafka's answer"))
-}
-
-/// The request `Metadata`, version 1, without a client's name, about no topic.
-const METADATA: &[u8] = &[
-    0, 0, 0, 14, // bytes that follow
-    0, 3, 0, 1, // request and version
-    0, 0, 0, 0, // number of the request
-    0xff, 0xff, // no name
-    0, 0, 0, 0, // no topics
-];
-
-/// The ids in its answer, which holds the number of the request, the count of nodes, and for each
-/// its id, host, port and rack.
-fn nodes_of(answer: &[u8]) -> Option<Vec<u32>> {
-    let mut rest = answer.get(4..)?;
-    let count = u32::from_be_bytes(take(&mut rest)?);
-    let mut ids = Vec::new();
-    for _ in 0..count {
-        ids.push(u32::from_be_bytes(take(&mut rest)?));
-        skip_text(&mut rest)?;
-        take::<4>(&mut rest)?;
-        skip_text(&mut rest)?;
-    }
-    Some(ids)
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk::<N>()?;
-    *rest = after;
-    Some(*taken)
-}
-
-/// A text has its length before it, -1 where it is null.
-fn skip_text(rest: &mut &[u8]) -> Option<()> {
-    let length = i16::from_be_bytes(take(rest)?);
-    *rest = rest.get(usize::try_from(length.max(0)).ok()?..)?;
-    Some(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -402,26 +345,6 @@ mod tests {
         assert!(kafka.is(Some(3), Some("4")).unwrap());
         assert!(!kafka.is(Some(1), None).unwrap());
         assert!(!kafka.is(None, Some("3.9")).unwrap());
-    }
-
-    #[test]
-    fn living_nodes_are_read_from_the_answer() {
-        let node = |id: u8| {
-            [
-                [0, 0, 0, id, 0, 1, b'h'].as_slice(),
-                &[0, 0, 9, 9, 0xff, 0xff],
-            ]
-            .concat()
-        };
-        let answer = [
-            [0, 0, 0, 0, 0, 0, 0, 2].as_slice(),
-            &node(1),
-            &node(3),
-            &[0; 8],
-        ]
-        .concat();
-        assert_eq!(nodes_of(&answer), Some(vec![1, 3]));
-        assert_eq!(nodes_of(&answer[..20]), None);
     }
 
     #[test]
