@@ -100,7 +100,7 @@ impl Release {
         eprintln!("fetching the jars of Kafka {}", self.version);
         let watch = Watch::start();
         let mut mvn = Command::new("mvn");
-        mvn.args(["--batch-mode", "--quiet", "-Dstyle.color=never", "--file"])
+        mvn.args(["--batch-mode", "--quiet", "--file"])
             .arg(&pom)
             .arg(COPY)
             .arg(format!("-DoutputDirectory={}", jars.display()))
