@@ -4,6 +4,7 @@
 //! not compile. What it needs of them it gets by running cargo and the `tombola` binary.
 #![expect(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a chore talks to the person or the CI log that called it"
 )]
 
@@ -16,6 +17,7 @@ mod ci;
 mod codegen;
 mod contract;
 mod demo;
+mod services;
 mod shell;
 mod tally;
 mod test;
@@ -42,6 +44,9 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Run a PostgreSQL and a Kafka for tests and for trying things out
+    #[command(subcommand)]
+    Services(services::Services),
     /// Run a benchmark of the testkit in release mode
     Bench {
         /// Which one
@@ -54,7 +59,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     run(Cli::parse().chore).unwrap_or_else(|error| {
-        println!("error: {error:#}");
+        eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
 }
@@ -66,6 +71,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Test(args) => return Ok(test::run(&workspace, &args)?.close()),
         Chore::Ci => return ci::run(&workspace),
         Chore::Codegen { check } => codegen::run(&workspace, check)?,
+        Chore::Services(chore) => services::run(&workspace, &chore)?,
         Chore::Bench { name, args } => {
             if name == "http" || name == "export" {
                 // The server that it measures is a process of its own.

@@ -91,7 +91,7 @@ pub(crate) fn run_within(command: &mut Command, deadline: Duration) -> Result<Op
 }
 
 /// The command line as one would type it.
-fn shown(command: &Command) -> String {
+pub(crate) fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let program = program.file_name().unwrap_or(program.as_os_str());
     let words = std::iter::once(program).chain(command.get_args());

@@ -9,6 +9,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
+use crate::services::{Guard, KafkaArgs};
 use crate::shell::{self, Workspace};
 use crate::tally::Tally;
 use crate::{contract, demo};
@@ -21,6 +22,8 @@ pub(crate) struct TestArgs {
     /// How many times the demo with crashes runs
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) crash_rounds: u32,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
     /// Passed on to `cargo test`
     #[arg(last = true)]
     pub(crate) cargo_args: Vec<String>,
@@ -43,6 +46,11 @@ impl TestArgs {
         self.only.is_empty() || self.only.contains(&step)
     }
 
+    /// PostgreSQL and Kafka: they take seconds, so steps that need neither go without.
+    fn wants_services(&self) -> bool {
+        self.wants(Step::Cargo)
+    }
+
     fn rounds(&self) -> Vec<demo::Round> {
         let mut rounds = Vec::new();
         if self.wants(Step::Demo) {
@@ -57,8 +65,14 @@ impl TestArgs {
 
 pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
     let mut tally = Tally::default();
+    // Held to the end: dropping it stops them.
+    let services = if args.wants_services() {
+        Guard::start(workspace, &args.kafka, &mut tally)
+    } else {
+        Guard::default()
+    };
     if args.wants(Step::Cargo) {
-        cargo_tests(workspace, &args.cargo_args, &mut tally)?;
+        cargo_tests(workspace, &services, &args.cargo_args, &mut tally)?;
     }
     if args.wants(Step::Contract) {
         contract(workspace, &mut tally);
@@ -69,8 +83,14 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
 
 /// Prints the output as it comes and counts it. All features, as clippy has them: each crate is
 /// then built once for both.
-fn cargo_tests(workspace: &Workspace, args: &[String], tally: &mut Tally) -> Result<()> {
+fn cargo_tests(
+    workspace: &Workspace,
+    services: &Guard,
+    args: &[String],
+    tally: &mut Tally,
+) -> Result<()> {
     let mut command = workspace.cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
+    services.name_to(&mut command);
     let mut child = command
         .args(args)
         .stdout(Stdio::piped())
@@ -139,13 +159,25 @@ fn demo_rounds(workspace: &Workspace, rounds: &[demo::Round], tally: &mut Tally)
 mod tests {
     use super::*;
 
-    fn rounds_of(only: &[Step], crash_rounds: u32) -> Vec<String> {
-        let args = TestArgs {
+    fn args(only: &[Step], crash_rounds: u32) -> TestArgs {
+        TestArgs {
             only: only.to_vec(),
             crash_rounds,
+            kafka: KafkaArgs::default(),
             cargo_args: Vec::new(),
-        };
-        args.rounds().into_iter().map(|round| round.name).collect()
+        }
+    }
+
+    fn rounds_of(only: &[Step], crash_rounds: u32) -> Vec<String> {
+        let rounds = args(only, crash_rounds).rounds().into_iter();
+        rounds.map(|round| round.name).collect()
+    }
+
+    #[test]
+    fn services_are_started_for_the_steps_that_use_them() {
+        assert!(args(&[], 1).wants_services());
+        assert!(args(&[Step::Demo, Step::Cargo], 1).wants_services());
+        assert!(!args(&[Step::Contract, Step::Demo, Step::Crash], 1).wants_services());
     }
 
     #[test]

@@ -1,0 +1,135 @@
+//! Services of one test run: started for it where nobody has set the variables that name them, and
+//! stopped with it.
+//!
+//! A process of its own waits for the run to end and then stops them. It notices by its standard
+//! input, which the run holds open, so that a run that is killed leaves nothing behind either.
+
+use std::env;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{self, Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use super::state::Home;
+use super::{KAFKA, KafkaArgs, NotHere, POSTGRES, Service, Wanted, begin, down, postgres};
+use crate::shell::Workspace;
+use crate::tally::Tally;
+
+/// Names services whose absence fails the run, where it else skips what needs them.
+const REQUIRE: &str = "TOMBOLA_TEST_REQUIRE";
+
+#[derive(Debug, Default)]
+pub(crate) struct Guard {
+    attendant: Option<Child>,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Guard {
+    /// Starts what is not there yet. What cannot be had goes to the tally; the tests that need it
+    /// then skip themselves.
+    pub(crate) fn start(workspace: &Workspace, kafka: &KafkaArgs, tally: &mut Tally) -> Self {
+        let mut guard = Self::default();
+        let wanted = Wanted {
+            postgres: find(POSTGRES, Service::Postgres, tally, postgres::Programs::find),
+            kafka: find(KAFKA, Service::Kafka, tally, || kafka.find()),
+        };
+        if wanted.postgres.is_none() && wanted.kafka.is_none() {
+            return guard;
+        }
+        if let Err(error) = guard.begin(workspace, wanted) {
+            tally.fail(format!("services: {error:#}"));
+        }
+        guard
+    }
+
+    fn begin(&mut self, workspace: &Workspace, wanted: Wanted) -> Result<()> {
+        let runs = workspace.target().join("xtask").join("services-of-tests");
+        let home = Home::at(runs.join(process::id().to_string()));
+        drop(home.lock()?);
+        let mut attendant = Command::new(env::current_exe()?);
+        attendant.args(["services", "attend"]).arg(home.path());
+        // No key pressed in this terminal may reach it: it has to outlive this run.
+        let attendant = attendant.stdin(Stdio::piped()).process_group(0).spawn();
+        self.attendant = Some(attendant.context("starting who stops the services")?);
+        self.variables = begin(&home, wanted)?.variables(&home);
+        Ok(())
+    }
+
+    /// Tells a program of the tests where the services are.
+    pub(crate) fn name_to(&self, command: &mut Command) {
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(mut attendant) = self.attendant.take() {
+            drop(attendant.stdin.take());
+            // It has said itself what it could not do.
+            drop(attendant.wait());
+        }
+    }
+}
+
+/// Stops an instance once whoever started this process has ended.
+pub(super) fn attend(home: &Home) -> Result<()> {
+    io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+    down(home)?;
+    std::fs::remove_dir_all(home.path())
+        .with_context(|| format!("removing {}", home.path().display()))
+}
+
+/// What runs the service; `None` where its variable is set, or where it cannot be had.
+fn find<T>(
+    variable: &str,
+    service: Service,
+    tally: &mut Tally,
+    programs: impl FnOnce() -> Result<T>,
+) -> Option<T> {
+    if env::var_os(variable).is_some() {
+        return None;
+    }
+    let required = env::var(REQUIRE).unwrap_or_default();
+    programs()
+        .map_err(|error| report(service, &error, &required, tally))
+        .ok()
+}
+
+fn report(service: Service, error: &anyhow::Error, required: &str, tally: &mut Tally) {
+    let name = match service {
+        Service::Postgres => "postgres",
+        Service::Kafka => "kafka",
+    };
+    let what = format!("services: {name}: {error:#}");
+    let is_required = required.split(',').any(|one| one.trim() == name);
+    if is_required || !error.is::<NotHere>() {
+        tally.fail(what);
+    } else {
+        tally.skip(what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has_failed(error: &anyhow::Error, required: &str) -> bool {
+        let mut tally = Tally::default();
+        report(Service::Kafka, error, required, &mut tally);
+        tally.has_failed()
+    }
+
+    #[test]
+    fn missing_service_is_a_skip_and_a_required_one_a_failure() {
+        let error = NotHere("no Java").into();
+        assert!(!has_failed(&error, ""));
+        assert!(!has_failed(&error, "postgres"));
+        assert!(has_failed(&error, "postgres, kafka"));
+    }
+
+    #[test]
+    fn jar_that_is_not_the_pinned_one_is_a_failure_anywhere() {
+        assert!(has_failed(&anyhow::anyhow!("another checksum"), ""));
+    }
+}
