@@ -250,10 +250,10 @@ fn see(
         .collect()
 }
 
-const FITS: &str = "(?2 IS NULL OR c.slug = ?2) AND (?3 IS NULL OR p.slug = ?3)
-  AND (?4 IS NULL OR d.user = ?4) AND (?5 IS NULL OR v.kind = ?5) AND (?6 IS NULL OR v.state = ?6)
-  AND (?7 IS NULL OR v.hold_reason IS NOT DISTINCT FROM ?7) AND (?8 IS NULL OR v.dead_reason IS NOT DISTINCT FROM ?8)
-  AND (?9 IS NULL OR d.drawn_at >= ?9)";
+const FITS: &str = "(CAST(?2 AS TEXT) IS NULL OR c.slug = ?2) AND (CAST(?3 AS TEXT) IS NULL OR p.slug = ?3)
+  AND (CAST(?4 AS TEXT) IS NULL OR d.user = ?4) AND (CAST(?5 AS TEXT) IS NULL OR v.kind = ?5) AND (CAST(?6 AS TEXT) IS NULL OR v.state = ?6)
+  AND (CAST(?7 AS TEXT) IS NULL OR v.hold_reason IS NOT DISTINCT FROM ?7) AND (CAST(?8 AS TEXT) IS NULL OR v.dead_reason IS NOT DISTINCT FROM ?8)
+  AND (CAST(?9 AS INTEGER) IS NULL OR d.drawn_at >= ?9)";
 
 /// The states that are looked at, so written that a partial index serves them.
 fn states(spec: &BulkSpec) -> &'static str {

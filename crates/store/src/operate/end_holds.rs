@@ -64,7 +64,7 @@ fn with_codes(conn: &Connection) -> sql::Result<Vec<AwardId>> {
     let mut free = conn.prepare_cached(
         "SELECT count(*) FROM (
            SELECT 1 FROM code_import i JOIN code c INDEXED BY code_free ON c.import_id = i.id
-           WHERE i.prize_id = ?1 AND i.ready = 1 AND c.award_id IS NULL AND c.voided_at IS NULL LIMIT ?2)",
+           WHERE i.prize_id = ?1 AND i.ready = 1 AND c.award_id IS NULL AND c.voided_at IS NULL LIMIT ?2) AS free",
     )?;
     let mut held = conn.prepare_cached(
         "SELECT award_id FROM delivery WHERE hold_reason = 'no_code' AND prize_id = ?1

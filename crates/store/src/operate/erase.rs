@@ -78,7 +78,7 @@ pub(super) fn step(
 fn ahead(conn: &Connection, after: i64) -> sql::Result<(i64, bool)> {
     conn.prepare_cached(
         "SELECT coalesce(max(id), ?1), count(*) < ?2
-         FROM (SELECT id FROM draw WHERE id > ?1 ORDER BY id LIMIT ?2)",
+         FROM (SELECT id FROM draw WHERE id > ?1 ORDER BY id LIMIT ?2) AS ahead",
     )?
     .query_row([after, as_column(STEP_ROWS_SEEN_MAX as u64)], |row| {
         Ok((row.get(0)?, row.get(1)?))

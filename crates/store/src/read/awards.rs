@@ -223,7 +223,7 @@ fn are_few_due(conn: &Connection, filter: &AwardFilter, reach: Reach) -> sql::Re
     fits.value(ENDPOINT, filter.endpoint.clone());
     let sql = format!(
         "SELECT count(*) FROM (SELECT 1 FROM delivery v INDEXED BY delivery_due
-         WHERE v.due_at IS NOT NULL{} LIMIT ?)",
+         WHERE v.due_at IS NOT NULL{} LIMIT ?) AS due",
         fits.sql
     );
     fits.values.push(Value::from(reach.sorted + 1));

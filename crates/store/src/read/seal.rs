@@ -92,7 +92,7 @@ fn count(conn: &Connection, table: Table, after: i64) -> StoreResult<Option<Part
     let mut statement = conn
         .prepare_cached(&format!(
             "SELECT key_version, count(*), max(id) FROM
-               (SELECT {id} AS id, key_version FROM {name} WHERE {id} > ?1 ORDER BY {id} LIMIT ?2)
+               (SELECT {id} AS id, key_version FROM {name} WHERE {id} > ?1 ORDER BY {id} LIMIT ?2) AS next
              GROUP BY key_version"
         ))
         .or_store()?;

@@ -67,7 +67,7 @@ impl Table {
     pub(super) fn until(self, conn: &Connection, after: i64) -> StoreResult<Option<i64>> {
         let (table, id) = (self.name(), self.id());
         conn.prepare_cached(&format!(
-            "SELECT max(id) FROM (SELECT {id} AS id FROM {table} WHERE {id} > ?1 ORDER BY {id} LIMIT ?2)"
+            "SELECT max(id) FROM (SELECT {id} AS id FROM {table} WHERE {id} > ?1 ORDER BY {id} LIMIT ?2) AS next"
         ))
         .and_then(|mut it| {
             let seen = as_column(STEP_ROWS_SEEN_MAX as u64);
@@ -87,7 +87,7 @@ impl Table {
         let (table, id) = (self.name(), self.id());
         let code = match self {
             Self::Code => "campaign_id, digest",
-            Self::DigestKey | Self::Endpoint | Self::Address => "NULL, NULL",
+            Self::DigestKey | Self::Endpoint | Self::Address => "CAST(NULL AS INTEGER), CAST(NULL AS BLOB)",
         };
         let mut rows = conn
             .prepare_cached(&format!(

@@ -5,7 +5,8 @@
 //! - `INDEXED BY name`, `NOT INDEXED` and the `CROSS` of `CROSS JOIN … ON` go: they
 //!   are SQLite's ways to name a plan;
 //! - `instr` becomes `strpos`;
-//! - `INTEGER` in a cast becomes `bigint`, which is what SQLite's integer is;
+//! - `INTEGER` in a cast becomes `bigint`, which is what SQLite's integer is, and
+//!   `BLOB` becomes `bytea`;
 //! - the column `user` becomes `user_id`: there `user` is the name of the role;
 //! - `x''` becomes an empty `bytea`.
 
@@ -45,6 +46,7 @@ fn word_of<'a>(word: &str, rest: &'a str, out: &mut String) -> &'a str {
     match word {
         "user" => out.push_str("user_id"),
         "instr" => out.push_str("strpos"),
+        "BLOB" => out.push_str("bytea"),
         "INTEGER" => out.push_str("bigint"),
         "x" if rest.starts_with("''") => {
             out.push_str("'\\x'::bytea");

@@ -93,9 +93,9 @@ const USER_WINS: Sql = with_rules!("
     SELECT prize_id, user, wins AS kept, 0 AS won FROM user_win
     UNION ALL
     SELECT d.prize_id, coalesce((SELECT e.user FROM erasing e WHERE e.pseudonym = d.user), d.user), 0, 1
-    FROM rules r CROSS JOIN draw d
+    FROM rules r CROSS JOIN draw d ON TRUE
     WHERE EXISTS (SELECT 1 FROM rules WHERE per_user_wins IS NOT NULL) AND r.per_user_wins IS NOT NULL
-      AND d.prize_id = r.prize_id AND d.campaign_id = r.campaign_id AND d.version = r.version)
+      AND d.prize_id = r.prize_id AND d.campaign_id = r.campaign_id AND d.version = r.version) AS w
   GROUP BY prize_id, user HAVING sum(kept) <> sum(won)");
 
 /// By the most generous cap of the versions that gave the prize on that day.
