@@ -21,7 +21,7 @@ mod value;
 pub(crate) use column::Column;
 pub(crate) use error::{Error, OrStoreError, Result, inconsistent, odd, store_error};
 pub(crate) use postgres::Session;
-pub(crate) use value::{Param, Params, Value, params, params_from_iter};
+pub(crate) use value::{Array, Param, Params, Value, params, params_from_iter};
 
 use postgres::Prepared;
 
@@ -86,6 +86,11 @@ impl Connection {
         }
     }
 
+    /// Whether each statement is a trip to a server, so that many rows go in one.
+    pub(crate) fn is_far(&self) -> bool {
+        matches!(self.0, Database::Postgres(_))
+    }
+
     /// The text for the database that this is.
     pub(crate) fn either<'s>(&self, sqlite: &'s str, postgres: &'s str) -> &'s str {
         match &self.0 {
@@ -136,7 +141,7 @@ impl Connection {
     pub(crate) fn execute_batch(&self, sql: &str) -> Result<()> {
         match &self.0 {
             Database::Sqlite(conn) => conn.execute_batch(sql).map_err(Error::from),
-            Database::Postgres(session) => session.execute_batch(sql),
+            Database::Postgres(session) => session.execute_batch(&dialect::postgres(sql)),
         }
     }
 }

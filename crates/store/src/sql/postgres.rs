@@ -188,6 +188,7 @@ impl ToSql for Bound<'_> {
                 }
             }
             (Bound::Blob(bytes), &Type::BYTEA) => bytes.to_sql(ty, out),
+            (Bound::Array(array), ty) => array.to_sql_checked(ty, out),
             (value, ty) => Err(format!("{value:?} is no {ty}").into()),
         }
     }

@@ -10,9 +10,7 @@
 
 mod at_once;
 mod claims;
-mod cluster;
 mod conformance;
 mod draws;
 mod proxy;
-mod server;
 mod world;

@@ -1,6 +1,5 @@
 //! A database with one started campaign, and what tests do to it.
 
-use crate::server::Database;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tombola_core::draw::{DrawRequest, Ticket};
 use tombola_core::ports::{AwardPath as _, Copy, DrawAnswer, DrawBatch};
 use tombola_core::{DrawId, Timestamp};
 use tombola_store::StoreOptions;
+use tombola_store::conformance::server::Database;
 use tombola_store::postgres::PostgresStore;
 
 /// Noon of a day in February, UTC.
