@@ -12,7 +12,7 @@ use tombola_core::ports::StoreResult;
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:literal;)+) => {
         /// The prepared statements of one connection.
-        pub(super) struct Statements { $($(#[$doc])* pub(super) $name: Statement),+ }
+        pub(crate) struct Statements { $($(#[$doc])* pub(crate) $name: Statement),+ }
 
         impl Statements {
             pub(super) async fn prepare(client: &Client) -> StoreResult<Self> {

@@ -23,6 +23,7 @@ pub(crate) use error::{Error, OrStoreError, Result, inconsistent, odd, store_err
 pub(crate) use postgres::Session;
 pub(crate) use value::{Array, Param, Params, Value, params, params_from_iter};
 
+use crate::postgres::Statements;
 use postgres::Prepared;
 
 /// One connection, in a transaction that its owner began and ends.
@@ -111,6 +112,17 @@ impl Connection {
             Database::Sqlite(conn) => Statement::Sqlite(conn.prepare_cached(sql)?),
             Database::Postgres(session) => Statement::Postgres(session.prepare(sql)?),
         })
+    }
+
+    /// A statement of the hot path on PostgreSQL.
+    pub(crate) fn hot(
+        &self,
+        which: fn(&Statements) -> &tokio_postgres::Statement,
+    ) -> Statement<'_> {
+        match &self.0 {
+            Database::Sqlite(_) => unreachable!("only where statements are trips"),
+            Database::Postgres(session) => Statement::Postgres(session.hot(which)),
+        }
     }
 
     /// A query without values whose rows may be many: on PostgreSQL they come in

@@ -8,6 +8,7 @@ mod filters;
 mod health;
 mod lists;
 mod random;
+mod reach;
 mod stable;
 mod ways;
 

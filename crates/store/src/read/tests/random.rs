@@ -184,7 +184,7 @@ impl Rows {
     }
 }
 
-fn names(conn: &Connection) {
+pub(super) fn names(conn: &Connection) {
     for (id, campaign) in (1_i64..).zip(CAMPAIGNS) {
         let row = params![id, campaign];
         conn.execute(
