@@ -165,24 +165,23 @@ fn add_rows(conn: &Connection, seal: &Seal, to: Running, codes: &[String]) -> St
     let (apart, together): (Vec<&New>, Vec<&New>) = members
         .iter()
         .partition(|it| may_be_plain.contains(&it.index));
-    let inserted = insert(conn, to, &together).or_store()?;
-    let mut done = Added {
-        added: inserted.len(),
-        first_duplicate: None,
-    };
+    let mut inserted = insert(conn, to, &together).or_store()?;
     let met = together.into_iter().filter(|it| !inserted.contains(&it.id));
     let met: Vec<&New> = met.collect();
-    let lasting = lasting(conn, to, &met).or_store()?;
-    for member in met.into_iter().chain(apart) {
-        let is_tried = !lasting.contains(&member.digest);
-        if is_tried && insert_in_its_room(conn, to, member, &codes[member.index]).or_store()? {
-            done.added += 1;
-        } else {
-            let first = done.first_duplicate.unwrap_or(member.index);
-            done.first_duplicate = Some(first.min(member.index));
+    inserted.extend(insert_in_their_room(conn, to, &met).or_store()?);
+    for member in apart {
+        let plain = CodeDigest::PLAIN.of(&codes[member.index]);
+        let is_free =
+            make_room(conn, to, &plain).or_store()? || !is_there(conn, to, &plain).or_store()?;
+        if is_free && insert_in_its_room(conn, to, member).or_store()? {
+            inserted.insert(member.id);
         }
     }
-    Ok(done)
+    let duplicates = members.iter().filter(|it| !inserted.contains(&it.id));
+    Ok(Added {
+        added: inserted.len(),
+        first_duplicate: duplicates.map(|it| it.index).min(),
+    })
 }
 
 /// In the order of their digests neighbours in the unique index go one after the
@@ -272,17 +271,26 @@ fn insert_one(conn: &Connection, to: Running, member: &New) -> sql::Result<bool>
     Ok(rows == 1)
 }
 
-/// Inserts one that may meet another, which then gives way if it was never visible.
-fn insert_in_its_room(
-    conn: &Connection,
-    to: Running,
-    member: &New,
-    code: &str,
-) -> sql::Result<bool> {
-    let plain = CodeDigest::PLAIN.of(code);
-    if plain != member.digest && is_there(conn, to, &plain)? && !make_room(conn, to, &plain)? {
-        return Ok(false);
+/// Inserts those that met others, where these give way; gives the ids of those that went
+/// in. A file that is imported twice costs no trip for each of its codes.
+fn insert_in_their_room(conn: &Connection, to: Running, met: &[&New]) -> sql::Result<HashSet<i64>> {
+    if !conn.is_far() {
+        let mut inserted = HashSet::new();
+        for member in met {
+            if insert_in_its_room(conn, to, member)? {
+                inserted.insert(member.id);
+            }
+        }
+        return Ok(inserted);
     }
+    if met.is_empty() || !make_room_far(conn, to, met)? {
+        return Ok(HashSet::new());
+    }
+    insert_far(conn, to, met)
+}
+
+/// Inserts one that may meet another, where that gives way.
+fn insert_in_its_room(conn: &Connection, to: Running, member: &New) -> sql::Result<bool> {
     Ok(insert_one(conn, to, member)?
         || make_room(conn, to, &member.digest)? && insert_one(conn, to, member)?)
 }
@@ -441,25 +449,6 @@ fn plain_ones(conn: &Connection, to: Running, codes: &[String]) -> sql::Result<H
     Ok(found)
 }
 
-/// Of codes that met one that was there, the digests of those that do not give way: a
-/// file that is imported twice costs no trip for each of its codes.
-fn lasting(conn: &Connection, to: Running, met: &[&New]) -> sql::Result<HashSet<[u8; 16]>> {
-    if met.is_empty() || !conn.is_far() {
-        return Ok(HashSet::new());
-    }
-    let digests: Vec<&[u8]> = met.iter().map(|it| it.digest.as_slice()).collect();
-    conn.prepare_cached(concat!(
-        "SELECT digest FROM code WHERE campaign_id = ?1 AND digest = ANY (?5) AND NOT (",
-        gives_way!(),
-        ")"
-    ))?
-    .query_map(
-        params![to.campaign, to.import, REMOVED, RUNNING, Array(&digests)],
-        |row| row.get(0),
-    )?
-    .collect()
-}
-
 fn is_there(conn: &Connection, to: Running, digest: &[u8; 16]) -> sql::Result<bool> {
     conn.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM code WHERE campaign_id = ?1 AND digest = ?2)",
@@ -487,4 +476,30 @@ fn make_room(conn: &Connection, to: Running, digest: &[u8; 16]) -> sql::Result<b
             .execute([import, REMOVED])?;
     }
     Ok(of.is_some())
+}
+
+/// The same for many, in two trips; whether any row gave way.
+fn make_room_far(conn: &Connection, to: Running, met: &[&New]) -> sql::Result<bool> {
+    let digests: Vec<&[u8]> = met.iter().map(|it| it.digest.as_slice()).collect();
+    let imports: Vec<i64> = conn
+        .prepare_cached(concat!(
+            "DELETE FROM code WHERE campaign_id = ?1 AND digest = ANY (?5) AND ",
+            gives_way!(),
+            " RETURNING import_id"
+        ))?
+        .query_map(
+            params![to.campaign, to.import, REMOVED, RUNNING, Array(&digests)],
+            |row| row.get(0),
+        )?
+        .collect::<sql::Result<_>>()?;
+    if imports.is_empty() {
+        return Ok(false);
+    }
+    conn.prepare_cached(
+        "UPDATE code_import i SET codes = i.codes - n.gone, ready = ?2
+         FROM (SELECT id, count(*) AS gone FROM unnest(?1::bigint[]) AS id GROUP BY id) AS n
+         WHERE i.id = n.id",
+    )?
+    .execute(params![Array(&imports), REMOVED])?;
+    Ok(true)
 }
