@@ -135,6 +135,34 @@ impl Store {
         &self.shared.origin
     }
 
+    /// Whether other processes may have the same database open.
+    pub fn is_shared(&self) -> bool {
+        match &self.database {
+            Database::Sqlite(_) => false,
+            Database::Postgres(_) => true,
+        }
+    }
+
+    /// The time of the database's server; `None` where the database is a file of this
+    /// machine.
+    pub async fn time(&self) -> StoreResult<Option<Timestamp>> {
+        match &self.database {
+            Database::Sqlite(_) => Ok(None),
+            Database::Postgres(postgres) => postgres.time().await.map(Some),
+        }
+    }
+
+    /// One step of what PostgreSQL's partitions need: those to come are made, and those
+    /// that ended before `before` are dropped. Nothing where there are none.
+    pub async fn keep_partitions(&self, now: Timestamp, before: Timestamp) -> StoreResult<()> {
+        match &self.database {
+            Database::Sqlite(_) => Ok(()),
+            Database::Postgres(postgres) => {
+                postgres.database().keep_partitions(now, before).await.map(drop)
+            }
+        }
+    }
+
     /// Puts a line into the operator log that a backup was taken, and by whom.
     pub async fn note_backup(&self, by: Actor, now: Timestamp) -> StoreResult<()> {
         self.write(Priority::Other, 1, move |conn| {
