@@ -25,6 +25,7 @@ mod columns;
 mod decided;
 mod draws;
 mod error;
+mod facts;
 mod keys;
 pub mod migrate;
 mod options;
@@ -38,6 +39,7 @@ mod tls;
 mod versions;
 mod written;
 
+pub use facts::{LostSetting, ServerFacts};
 pub use options::{
     ANSWER_MARGIN, Bounds, CONNECT_MAX, IDLE_IN_TRANSACTION_MAX, LOCK_WAIT_MAX, POOL_MAX,
     POOL_WAIT_MAX, PostgresOptions, READ_MAX, READS_MAX, STATEMENT_MAX, UrlError,

@@ -43,7 +43,7 @@ pub(super) type Param<'a> = &'a (dyn ToSql + Sync);
 pub(super) type Params<'a> = &'a [Param<'a>];
 
 /// Opens sessions of one kind.
-pub struct Opener {
+pub(super) struct Opener {
     config: Config,
     tls: Option<MakeRustlsConnect>,
     bounds: Bounds,
