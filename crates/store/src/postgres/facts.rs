@@ -12,6 +12,10 @@ use tombola_core::Timestamp;
 use tombola_core::ports::StoreResult;
 
 /// The server and our connection to it, as they are now.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one setting of the server, and none excludes another"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ServerFacts {
@@ -113,7 +117,7 @@ async fn facts(session: &Session, settings: &[(&'static str, String)]) -> StoreR
     let first: i32 = one(session, "SELECT pg_backend_pid()").await?;
     let settings_lost = lost(session, settings).await?;
     let second: i32 = one(session, "SELECT pg_backend_pid()").await?;
-    let schema = migrate::schema_of(session.client()).await?;
+    let schema = session.within(migrate::schema_of(session.client())).await?;
     let row = row(session, SERVER, &[]).await?;
     Ok(ServerFacts {
         version: get(&row, 0)?,

@@ -2,6 +2,7 @@
 
 use crate::server::Database;
 use std::collections::BTreeSet;
+use tokio::task::JoinSet;
 use tombola_core::ports::StoreError;
 use tombola_store::postgres::{Postgres, migrate};
 use tombola_store::{SqliteStore, StoreOptions};
@@ -12,19 +13,12 @@ async fn eight_opens_at_once_migrate_once() {
         return;
     };
     let options = database.options();
-    let open = || Postgres::open(&options);
-    let all = tokio::join!(
-        open(),
-        open(),
-        open(),
-        open(),
-        open(),
-        open(),
-        open(),
-        open()
-    );
-    let (a, b, c, d, e, f, g, h) = all;
-    let opened = [a, b, c, d, e, f, g, h].map(Result::unwrap);
+    let mut opening = JoinSet::new();
+    for _ in 0..8 {
+        let options = options.clone();
+        opening.spawn(async move { Postgres::open(&options).await.unwrap() });
+    }
+    let opened = opening.join_all().await;
     let origins: BTreeSet<_> = opened.iter().map(|it| it.origin().to_owned()).collect();
     assert_eq!(origins.len(), 1, "{origins:?}");
     let admin = database.connect().await;

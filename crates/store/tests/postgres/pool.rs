@@ -139,6 +139,28 @@ async fn a_connection_that_falls_silent_is_given_up_in_time_and_the_next_call_wo
         .unwrap();
 }
 
+/// Else each of them would be waited for in turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_one_connection_fell_silent_the_idle_ones_of_before_are_not_tried() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let proxy = Proxy::start(&database.config);
+    let mut options = short(options(&proxy.config(&database.config)));
+    options.pool_max = 4;
+    let postgres = Postgres::open(&options).await.unwrap();
+    all_places_are_free(&postgres, 4).await;
+    proxy.stall();
+    let silent = run(postgres.take().await.unwrap(), "SELECT 1").await;
+    assert!(silent.is_err());
+    assert_eq!(postgres.state().idle, 3);
+    run(postgres.take().await.unwrap(), "SELECT 1")
+        .await
+        .unwrap();
+    assert_eq!(postgres.state().open, 1);
+    all_places_are_free(&postgres, 4).await;
+}
+
 /// The same in the middle of a statement which the server goes on with.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_whose_answer_never_comes_is_given_up_in_time() {
@@ -200,7 +222,7 @@ async fn fifty_calls_over_a_restart_of_the_server_leave_every_place_free() {
     cluster.start("");
     let mut options = options(&cluster.config());
     options.pool_max = 8;
-    options.wait_max = Duration::from_secs(60);
+    options.wait_max = Duration::from_mins(1);
     let postgres = Postgres::open(&options).await.unwrap();
     let begun = Arc::new(Barrier::new(8 + 1));
     let call = |n: usize, postgres: Postgres, begun: Arc<Barrier>| async move {

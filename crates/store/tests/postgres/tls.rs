@@ -24,14 +24,15 @@ impl Server {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let mut settings = format!("-c listen_addresses=127.0.0.1 -c port={port}");
-        if let Some(name) = name {
+        let ssl = name.map(|name| {
             certify(&cluster, name);
             let directory = cluster.path().display();
-            settings += &format!(
-                " -c ssl=on -c ssl_cert_file='{directory}/server.pem' -c ssl_key_file='{directory}/server.key'"
-            );
-        }
+            format!(
+                "-c ssl=on -c ssl_cert_file='{directory}/server.pem' -c ssl_key_file='{directory}/server.key'"
+            )
+        });
+        let ssl = ssl.unwrap_or_default();
+        let settings = format!("-c listen_addresses=127.0.0.1 -c port={port} {ssl}");
         cluster.start(&settings);
         Some(Self { cluster, port })
     }
