@@ -1,7 +1,8 @@
 //! PostgreSQL's errors as the store's: what asks to run the batch again, what is
 //! wrong with a row, what no code of ours wrote.
 
-use tokio_postgres::types::FromSql;
+use std::error::Error as _;
+use tokio_postgres::types::{FromSql, WasNull, WrongType};
 use tokio_postgres::{Error, Row};
 use tombola_core::ports::{StoreError, StoreResult};
 
@@ -14,8 +15,30 @@ use tombola_core::ports::{StoreError, StoreResult};
 pub(super) fn failed(error: Error) -> StoreError {
     match error.as_db_error() {
         Some(said) => of_code(said.code().code(), said.message()),
-        None => StoreError::Unavailable(error.to_string()),
+        // A value that no column of ours has: a fault of the code, the same at every try.
+        None if is_of_types(&error) => StoreError::Inconsistent(chain(&error)),
+        None => StoreError::Unavailable(chain(&error)),
     }
+}
+
+fn is_of_types(error: &Error) -> bool {
+    let source = error.source();
+    source.is_some_and(|it| it.is::<WrongType>() || it.is::<WasNull>())
+}
+
+/// An error with what caused it, which PostgreSQL's client keeps apart.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = error.source();
+    }
+    text
 }
 
 /// Whether two transactions met: a deadlock, a serialisation, a lock that was waited

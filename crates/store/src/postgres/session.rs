@@ -1,62 +1,206 @@
 //! One connection with its prepared statements, and one transaction on it.
+//!
+//! # What each failure does
+//! - The server ends a statement that takes too long, waits too long for a lock, or a
+//!   transaction that stands still.
+//! - The peer is gone without a word: the kernel finds out, by unanswered keepalives or
+//!   unacknowledged bytes.
+//! - The peer keeps the connection and says nothing, as a stopped server or a pooler
+//!   that lost its own server does: no answer comes by the time by which the server
+//!   would have ended the statement, and a margin. The call is `Unavailable`.
 
 use super::error::{failed, is_conflict};
+use super::options::{Bounds, PostgresOptions};
+use super::prepared::Prepared;
 use super::sql::Statements;
+use super::tls;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio_postgres::tls::NoTlsStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Row, Socket, Statement, Transaction};
+use tokio_postgres::{
+    Client, Config, Connection, Error, IsolationLevel, NoTls, Row, Statement, Transaction,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use tombola_core::ports::{StoreError, StoreResult};
 
-/// How long a statement may take.
-pub const STATEMENT_MAX: Duration = Duration::from_secs(10);
-/// How long a statement may wait for a lock.
-pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
-/// How long a transaction may stand still before the server ends its session:
-/// whoever stopped in it held locks for that long.
-pub const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
-/// How long a connection may take to come about.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long sent bytes may stay unacknowledged before the connection counts as
 /// dead.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(15);
+/// How long a connection may be silent before the kernel asks whether the peer is there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+/// Between two such questions; three that stay unanswered end the connection.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVES_MAX: u32 = 3;
+/// How long a connection that nobody has any more may take to say goodbye. It may wait
+/// for an answer that never comes.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// A parameter of a statement.
 pub(super) type Param<'a> = &'a (dyn ToSql + Sync);
 /// All of them, in order.
 pub(super) type Params<'a> = &'a [Param<'a>];
 
-/// One connection.
-pub(super) struct Session {
-    pub(super) client: Client,
-    pub(super) sql: Statements,
-    /// Whether the last transaction ended by meeting another one.
-    has_met: AtomicBool,
+/// Opens sessions of one kind.
+pub struct Opener {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+    bounds: Bounds,
+    is_read_only: bool,
 }
 
-impl Session {
-    pub(super) async fn open(config: &Config) -> StoreResult<Self> {
-        let client = connect(config, NoTls).await?;
-        let sql = Statements::prepare(&client).await?;
+/// One connection.
+pub struct Session {
+    pub(super) client: Client,
+    pub(super) sql: Statements,
+    prepared: Mutex<Prepared>,
+    answer_max: Duration,
+    /// Whether a transaction ended by meeting another one.
+    has_met: AtomicBool,
+    /// Dropped with the session, which tells the connection's task to end.
+    _alive: oneshot::Sender<()>,
+}
+
+impl Opener {
+    pub(super) fn new(options: &PostgresOptions, is_read_only: bool) -> StoreResult<Self> {
+        let mut config = options.config.clone();
+        let tls = tls::connector(options.tls, options.root_cert.as_deref(), &mut config)?;
         Ok(Self {
-            client,
-            sql,
-            has_met: AtomicBool::new(false),
+            config,
+            tls,
+            bounds: options.bounds,
+            is_read_only,
         })
     }
 
+    pub(super) async fn open(&self) -> StoreResult<Session> {
+        let (client, alive) = self.connect().await?;
+        let sql = Statements::prepare(&client).await?;
+        Ok(Session {
+            client,
+            sql,
+            prepared: Mutex::default(),
+            answer_max: self.answer_max(),
+            has_met: AtomicBool::new(false),
+            _alive: alive,
+        })
+    }
+
+    /// Connects and sets the limits of the session. The connection lives as long as the
+    /// sender.
+    pub(super) async fn connect(&self) -> StoreResult<(Client, oneshot::Sender<()>)> {
+        let mut config = self.config.clone();
+        config
+            .connect_timeout(self.bounds.connect_max)
+            .tcp_user_timeout(UNACKNOWLEDGED_MAX)
+            .keepalives_idle(KEEPALIVE_IDLE)
+            .keepalives_interval(KEEPALIVE_INTERVAL)
+            .keepalives_retries(KEEPALIVES_MAX);
+        if config.get_application_name().is_none() {
+            config.application_name("tombola");
+        }
+        let (alive, gone) = oneshot::channel();
+        let client = if let Some(tls) = self.tls.clone() {
+            let (client, connection) = within(self.connect_max(), config.connect(tls)).await?;
+            drive(connection, gone);
+            client
+        } else {
+            let (client, connection) = within(self.connect_max(), config.connect(NoTls)).await?;
+            drive(connection, gone);
+            client
+        };
+        let settings: Vec<String> = self
+            .settings()
+            .iter()
+            .map(|(name, value)| format!("SET {name} = '{value}'"))
+            .collect();
+        within(
+            self.answer_max(),
+            client.batch_execute(&settings.join("; ")),
+        )
+        .await?;
+        Ok((client, alive))
+    }
+
+    /// What each session is set to, in the units of `pg_settings`. By `SET` and not when
+    /// connecting: poolers refuse what they do not know there.
+    pub(super) fn settings(&self) -> Vec<(&'static str, String)> {
+        let millis = |span: Duration| span.as_millis().to_string();
+        let bounds = &self.bounds;
+        vec![
+            ("statement_timeout", millis(self.statement_max())),
+            ("lock_timeout", millis(bounds.lock_wait_max)),
+            (
+                "idle_in_transaction_session_timeout",
+                millis(bounds.idle_in_transaction_max),
+            ),
+            ("default_transaction_isolation", "read committed".to_owned()),
+            (
+                "default_transaction_read_only",
+                if self.is_read_only { "on" } else { "off" }.to_owned(),
+            ),
+        ]
+    }
+
+    /// How long a connection may take to come about, at each host.
+    pub(super) fn connect_max(&self) -> Duration {
+        let hosts = self.config.get_hosts().len().max(1);
+        self.bounds.connect_max * u32::try_from(hosts).unwrap_or(1)
+    }
+
+    fn statement_max(&self) -> Duration {
+        if self.is_read_only {
+            self.bounds.read_max
+        } else {
+            self.bounds.statement_max
+        }
+    }
+
+    fn answer_max(&self) -> Duration {
+        self.statement_max() + self.bounds.answer_margin
+    }
+}
+
+impl Session {
+    /// The connection itself. Every call on it belongs into [`Session::within`].
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Runs a call on the connection, and ends it where no answer comes. The session is
+    /// then not to be used again: the answer may come yet.
+    pub async fn within<T>(&self, call: impl Future<Output = Result<T, Error>>) -> StoreResult<T> {
+        within(self.answer_max, call).await
+    }
+
+    /// The statement, prepared at its first use.
+    pub async fn prepared(&self, sql: &str) -> StoreResult<Statement> {
+        let known = self.cache().get(sql);
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let statement = self.within(self.client.prepare(sql)).await?;
+        self.cache().put(sql, statement.clone());
+        Ok(statement)
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, Prepared> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) async fn begin(&mut self) -> StoreResult<Work<'_>> {
-        let tx = self
+        let start = self
             .client
             .build_transaction()
             .isolation_level(IsolationLevel::ReadCommitted)
-            .start()
-            .await
-            .map_err(failed)?;
+            .start();
+        let tx = within(self.answer_max, start).await?;
         Ok(Work {
             tx,
             sql: &self.sql,
+            answer_max: self.answer_max,
             has_met: &self.has_met,
         })
     }
@@ -68,34 +212,40 @@ impl Session {
     }
 }
 
-/// Connects and sets the limits of the session.
-pub(super) async fn connect(config: &Config, tls: NoTls) -> StoreResult<Client> {
-    let mut config = config.clone();
-    config
-        .application_name("tombola")
-        .connect_timeout(CONNECT_MAX)
-        .tcp_user_timeout(UNACKNOWLEDGED_MAX);
-    let (client, connection) = config.connect(tls).await.map_err(failed)?;
-    drive(connection);
-    let settings = format!(
-        "SET statement_timeout = {}; SET lock_timeout = {}; \
-         SET idle_in_transaction_session_timeout = {}",
-        STATEMENT_MAX.as_millis(),
-        LOCK_WAIT_MAX.as_millis(),
-        IDLE_IN_TRANSACTION_MAX.as_millis(),
-    );
-    client.batch_execute(&settings).await.map_err(failed)?;
-    Ok(client)
+/// A connection's answer, or `Unavailable` if there is none by then.
+async fn within<T>(
+    answer_max: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> StoreResult<T> {
+    match tokio::time::timeout(answer_max, call).await {
+        Ok(answer) => answer.map_err(failed),
+        Err(_) => Err(StoreError::Unavailable(format!(
+            "the server did not answer within {} ms",
+            answer_max.as_millis()
+        ))),
+    }
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "the task is the connection itself: it ends when its client is dropped"
 )]
-fn drive(connection: tokio_postgres::Connection<Socket, NoTlsStream>) {
+fn drive<S, T>(connection: Connection<S, T>, gone: oneshot::Receiver<()>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::warn!(%error, "a connection to PostgreSQL ended");
+        let goodbye = async {
+            drop(gone.await);
+            tokio::time::sleep(GOODBYE_MAX).await;
+        };
+        tokio::select! {
+            ended = connection => if let Err(error) = ended {
+                let error = super::error::chain(&error);
+                tracing::warn!(error, "a connection to PostgreSQL ended");
+            },
+            () = goodbye => {}
         }
     });
 }
@@ -109,24 +259,23 @@ fn drive(connection: tokio_postgres::Connection<Socket, NoTlsStream>) {
 pub(super) struct Work<'a> {
     tx: Transaction<'a>,
     pub(super) sql: &'a Statements,
+    answer_max: Duration,
     has_met: &'a AtomicBool,
 }
 
 impl Work<'_> {
     pub(super) async fn query(&self, sql: &Statement, params: Params<'_>) -> StoreResult<Vec<Row>> {
-        let rows = self.tx.query(sql, params).await;
-        rows.map_err(|error| self.failed(error))
+        self.within(self.tx.query(sql, params)).await
     }
 
     pub(super) async fn execute(&self, sql: &Statement, params: Params<'_>) -> StoreResult<()> {
-        let done = self.tx.execute(sql, params).await;
-        done.map(drop).map_err(|error| self.failed(error))
+        let changed = self.within(self.tx.execute(sql, params)).await;
+        changed.map(drop)
     }
 
     /// Runs what has no parameters and no answer: savepoints.
     pub(super) async fn run(&self, sql: &str) -> StoreResult<()> {
-        let done = self.tx.batch_execute(sql).await;
-        done.map_err(|error| self.failed(error))
+        self.within(self.tx.batch_execute(sql)).await
     }
 
     /// What another transaction did between two statements of this one; the batch may
@@ -136,15 +285,12 @@ impl Work<'_> {
         StoreError::Unavailable(what.to_owned())
     }
 
-    fn failed(&self, error: tokio_postgres::Error) -> StoreError {
-        if is_conflict(&error) {
-            self.has_met.store(true, Ordering::Relaxed);
-        }
-        failed(error)
+    pub(super) async fn commit(self) -> StoreResult<()> {
+        within(self.answer_max, self.tx.commit()).await
     }
 
-    pub(super) async fn commit(self) -> StoreResult<()> {
-        self.tx.commit().await.map_err(failed)
+    pub(super) async fn roll_back(self) -> StoreResult<()> {
+        within(self.answer_max, self.tx.rollback()).await
     }
 
     /// Commits what was written. Locks alone are not worth the wait for the disk.
@@ -156,7 +302,14 @@ impl Work<'_> {
         }
     }
 
-    pub(super) async fn roll_back(self) -> StoreResult<()> {
-        self.tx.rollback().await.map_err(failed)
+    async fn within<T>(&self, call: impl Future<Output = Result<T, Error>>) -> StoreResult<T> {
+        let noted = async {
+            let answer = call.await;
+            if answer.as_ref().is_err_and(is_conflict) {
+                self.has_met.store(true, Ordering::Relaxed);
+            }
+            answer
+        };
+        within(self.answer_max, noted).await
     }
 }

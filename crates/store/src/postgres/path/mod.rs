@@ -106,10 +106,10 @@ impl Shared {
 /// Runs a call on a connection of the store, again where it met another transaction.
 macro_rules! run {
     ($store:ident, |$session:ident| $call:expr) => {{
-        let (slot, mut taken) = $store.take().await?;
+        let mut taken = $store.database.take().await?;
         let mut runs = 1;
         let answer = loop {
-            let $session = &mut taken;
+            let $session = &mut *taken;
             let answer = $call.await;
             if !(taken.take_has_met() && answer.is_err() && runs < RUNS_MAX) {
                 break answer;
@@ -117,7 +117,7 @@ macro_rules! run {
             tracing::warn!(runs, "a transaction met another one and runs again");
             runs += 1;
         };
-        super::keep(slot, taken, answer)
+        taken.end(answer)
     }};
 }
 

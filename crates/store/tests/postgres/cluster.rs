@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tempfile::TempDir;
+use tokio_postgres::Config;
 
 /// The role that may do everything in it, without a password.
-pub(crate) const ROLE: &str = "tombola";
+const ROLE: &str = "tombola";
 
 /// User and group `nobody` of Linux.
 const NOBODY: u32 = 65_534;
@@ -36,17 +37,49 @@ impl Cluster {
         if let Some(cluster) = shared.upgrade() {
             return Some(cluster);
         }
-        let cluster = Arc::new(Self::start()?);
+        let cluster = Arc::new(Self::alone()?);
+        cluster.start("");
         *shared = Arc::downgrade(&cluster);
         Some(cluster)
     }
 
-    /// The directory of its socket.
-    pub(crate) fn socket(&self) -> &Path {
+    /// Its first database, as the role that may do everything, over its socket.
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config::new();
+        config
+            .host_path(self.directory.path())
+            .user(ROLE)
+            .dbname("postgres");
+        config
+    }
+
+    /// Its directory, in which its programs may read.
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    fn start() -> Option<Self> {
+    /// Gives a file of its directory to the programs alone, as keys must be.
+    pub(crate) fn give(&self, file: &Path) {
+        std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        if self.is_root {
+            chown(file, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+
+    /// Stops the server, which ends every session, and starts it again.
+    pub(crate) fn restart(&self) {
+        let restart = "restart --wait --silent --mode fast --log";
+        self.run(
+            self.command("pg_ctl")
+                .args(restart.split(' '))
+                .arg(self.log()),
+        );
+    }
+
+    /// A cluster that no other test uses; its server is not started yet. `None` where
+    /// PostgreSQL is not installed.
+    pub(crate) fn alone() -> Option<Self> {
         let is_there = |program| match Command::new(program).arg("--version").output() {
             Ok(_) => true,
             Err(error) if error.kind() == ErrorKind::NotFound => false,
@@ -67,18 +100,21 @@ impl Cluster {
         // What `initdb` writes need not survive a crash; what the server writes does.
         let init = "--auth=trust --encoding=UTF8 --no-locale --no-sync --username";
         cluster.run(cluster.command("initdb").args(init.split(' ')).arg(ROLE));
+        Some(cluster)
+    }
+
+    /// Starts the server, on its socket and with these settings.
+    pub(crate) fn start(&self, settings: &str) {
         let options = format!(
-            "-k '{}' -c listen_addresses='' -c logging_collector=off",
-            cluster.directory.path().display()
+            "-k '{}' -c listen_addresses='' -c logging_collector=off {settings}",
+            self.directory.path().display()
         );
-        cluster.run(
-            cluster
-                .command("pg_ctl")
+        self.run(
+            self.command("pg_ctl")
                 .args(["start", "--wait", "--silent", "--log"])
-                .arg(cluster.log())
+                .arg(self.log())
                 .args(["--options", &options]),
         );
-        Some(cluster)
     }
 
     fn command(&self, program: &str) -> Command {

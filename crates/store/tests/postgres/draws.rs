@@ -1,7 +1,8 @@
 //! Ids and draws, one call after the other.
 
 use crate::proxy::Proxy;
-use crate::world::{NOON, World, batch, config};
+use crate::server::options;
+use crate::world::{NOON, World, batch};
 use std::collections::HashSet;
 use std::time::Duration;
 use tombola_core::Timestamp;
@@ -109,9 +110,9 @@ async fn a_commit_whose_answer_was_lost_is_run_again_by_its_keys() {
     let Some(world) = World::open(ALWAYS).await else {
         return;
     };
-    let proxy = Proxy::start(world.socket());
-    let config = config(proxy.socket(), world.config.get_dbname().unwrap());
-    let store = PostgresStore::open(config, Schedule::default())
+    let proxy = Proxy::start(&world.config);
+    let options = options(&proxy.config(&world.config));
+    let store = PostgresStore::open(&options, Schedule::default())
         .await
         .unwrap();
     let batch = batch(
@@ -139,6 +140,7 @@ async fn a_session_that_the_server_ended_is_replaced() {
         return;
     };
     let store = world.store().await;
+    store.reserve_ids(1).await.unwrap();
     let others = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
                   WHERE datname = current_database() AND application_name = 'tombola'";
     assert!(world.number(others).await > 0);

@@ -1,12 +1,10 @@
 //! A database with one started campaign, and what tests do to it.
 
-use crate::cluster::{Cluster, ROLE};
-use std::io::Write as _;
-use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Once};
+use crate::server::Database;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 use tombola_core::award::Position;
 use tombola_core::campaign::odds::Roll;
 use tombola_core::campaign::parse_toml;
@@ -22,53 +20,34 @@ pub(crate) const NOON: Timestamp = Timestamp(1_771_070_400_000_000);
 /// The lane of the endpoint `coupons`.
 pub(crate) const LANE: i64 = 7;
 
-/// A database of its own in the shared cluster, which it keeps alive.
+/// A database of its own.
 pub(crate) struct World {
     pub(crate) config: Config,
     /// For looking and for what an operator would do.
     pub(crate) admin: Client,
     ids: AtomicI64,
-    cluster: Arc<Cluster>,
+    database: Database,
 }
 
 impl World {
     /// A database with this campaign, which must be called `fair`; `None` where
     /// there is no PostgreSQL, and says so.
     pub(crate) async fn open(campaign: &str) -> Option<Self> {
-        static SAID: Once = Once::new();
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let Some(cluster) = Cluster::shared() else {
-            SAID.call_once(|| {
-                let line = "tombola-skip: postgres_spike: no PostgreSQL on this machine";
-                let mut out = std::io::stdout();
-                writeln!(out, "{line}").unwrap();
-            });
-            return None;
-        };
-        let name = format!("world_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let root = connect(&config(cluster.socket(), "postgres")).await;
-        let create = format!("CREATE DATABASE {name}");
-        root.batch_execute(&create).await.unwrap();
-        let config = config(cluster.socket(), &name);
+        let database = Database::new().await?;
         let world = Self {
-            admin: connect(&config).await,
-            config,
+            config: database.config.clone(),
+            admin: database.connect().await,
             ids: AtomicI64::new(1),
-            cluster,
+            database,
         };
         world.store().await;
         world.put(campaign).await;
         Some(world)
     }
 
-    /// The directory of the server's socket.
-    pub(crate) fn socket(&self) -> &Path {
-        self.cluster.socket()
-    }
-
     /// A store of its own, as another instance would have.
     pub(crate) async fn store(&self) -> PostgresStore {
-        PostgresStore::open(self.config.clone(), Schedule::default())
+        PostgresStore::open(&self.database.options(), Schedule::default())
             .await
             .unwrap()
     }
@@ -186,13 +165,6 @@ fn copy_of(handoff: &tombola_core::ports::Handoff) -> Copy {
     }
 }
 
-/// A database behind the socket in that directory.
-pub(crate) fn config(socket: &Path, database: &str) -> Config {
-    let mut config = Config::new();
-    config.host_path(socket).user(ROLE).dbname(database);
-    config
-}
-
 /// A batch of the campaign at noon.
 pub(crate) fn batch(requests: Vec<DrawRequest>) -> DrawBatch {
     DrawBatch {
@@ -201,14 +173,4 @@ pub(crate) fn batch(requests: Vec<DrawRequest>) -> DrawBatch {
         now: NOON,
         has_relay: true,
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the task is the connection itself: it ends when its client is dropped"
-)]
-pub(crate) async fn connect(config: &Config) -> Client {
-    let (client, connection) = config.connect(NoTls).await.unwrap();
-    tokio::spawn(async move { drop(connection.await) });
-    client
 }

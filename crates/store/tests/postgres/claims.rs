@@ -154,7 +154,7 @@ async fn a_copy_whose_row_is_being_marked_is_claimed_after_the_mark() {
     };
     let store = world.store().await;
     let copies = world.win(&store, 2).await;
-    let admin = crate::world::connect(&world.config).await;
+    let admin = crate::server::connect(&world.config).await;
     let marking = std::mem::replace(&mut world.admin, admin);
     let mark = "BEGIN; UPDATE delivery SET mq_state = 1, due_at = due_at + 1";
     marking.batch_execute(mark).await.unwrap();
@@ -208,7 +208,7 @@ async fn a_claim_that_meets_a_resume_waits_for_it_and_is_not_held() {
     world
         .change("INSERT INTO pause VALUES ('fair', '', '', 0)", &[])
         .await;
-    let admin = crate::world::connect(&world.config).await;
+    let admin = crate::server::connect(&world.config).await;
     let resuming = std::mem::replace(&mut world.admin, admin);
     resuming
         .batch_execute("BEGIN; DELETE FROM pause")

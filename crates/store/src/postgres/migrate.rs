@@ -1,0 +1,221 @@
+//! Brings a database to the schema of this version, each migration in a transaction of
+//! its own. Many processes may start at once: each transaction holds one lock of the
+//! whole database, and looks behind it at what is there. A database from a newer version
+//! is refused and left as it is: the older code would read it wrongly.
+
+use super::error::{failed, get, inconsistent};
+use super::options::PostgresOptions;
+use super::partitions;
+use super::session::Opener;
+use crate::sqlite::Schema;
+use std::time::Duration;
+use tokio_postgres::{Client, GenericClient, Transaction};
+use tombola_core::ports::{StoreError, StoreResult};
+
+/// Names the lock under which one process of many migrates ("tombola" in ASCII).
+const MIGRATION_LOCK: i64 = 0x0074_6f6d_626f_6c61;
+/// How long one process waits for another that migrates.
+const MIGRATION_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// One step of the schema. Released ones are never edited.
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "init",
+    sql: include_str!("../../migrations/postgres/0001_init.sql"),
+}];
+
+const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
+/// Makes sure that the schema is the one of this program; gives the database's own uuid.
+pub(super) async fn ready(opener: &Opener, may_migrate: bool) -> StoreResult<String> {
+    let (mut client, _alive) = opener.connect().await?;
+    let found = schema_of(&client).await?;
+    if may_migrate && found.present < found.newest {
+        apply(&mut client).await?;
+    } else {
+        check(found)?;
+    }
+    origin(&client).await
+}
+
+fn check(found: Schema) -> StoreResult<()> {
+    let Schema { present, newest } = found;
+    if present > newest {
+        return Err(newer(present));
+    }
+    if present < newest {
+        return Err(StoreError::Schema(format!(
+            "the database has version {present}, this program needs version {newest}: run `tombola migrate up`"
+        )));
+    }
+    Ok(())
+}
+
+fn newer(present: i64) -> StoreError {
+    StoreError::Schema(format!(
+        "the database has version {present}, this program knows versions up to {NEWEST}: use the newer program"
+    ))
+}
+
+/// Reads the schema of a database without changing it.
+pub async fn schema(options: &PostgresOptions) -> StoreResult<Schema> {
+    let (client, _alive) = opener(options)?.connect().await?;
+    schema_of(&client).await
+}
+
+/// The names of what [`up`] would apply, in order.
+pub async fn plan(options: &PostgresOptions) -> StoreResult<Vec<String>> {
+    let (client, _alive) = opener(options)?.connect().await?;
+    let present = present(&client).await?;
+    if present > NEWEST {
+        return Err(newer(present));
+    }
+    let missing = MIGRATIONS.iter().filter(|it| it.version > present);
+    Ok(missing
+        .map(|it| format!("{:04}_{}", it.version, it.name))
+        .collect())
+}
+
+/// Applies what is missing; gives the versions applied now.
+pub async fn up(options: &PostgresOptions) -> StoreResult<Vec<i64>> {
+    let (mut client, _alive) = opener(options)?.connect().await?;
+    apply(&mut client).await
+}
+
+fn opener(options: &PostgresOptions) -> StoreResult<Opener> {
+    Opener::new(options, false)
+}
+
+/// The schema of an open database.
+pub(super) async fn schema_of(client: &Client) -> StoreResult<Schema> {
+    Ok(Schema {
+        present: present(client).await?,
+        newest: NEWEST,
+    })
+}
+
+async fn apply(client: &mut Client) -> StoreResult<Vec<i64>> {
+    let mut applied = Vec::new();
+    while let Some(version) = next(client).await? {
+        applied.push(version);
+    }
+    Ok(applied)
+}
+
+/// Applies the first migration that is missing.
+async fn next(client: &mut Client) -> StoreResult<Option<i64>> {
+    let tx = client.transaction().await.map_err(failed)?;
+    lock(&tx).await?;
+    let present = prepare(&tx).await?;
+    if present > NEWEST {
+        return Err(newer(present));
+    }
+    let Some(it) = MIGRATIONS.iter().find(|it| it.version > present) else {
+        return Ok(None);
+    };
+    tx.batch_execute(it.sql).await.map_err(failed)?;
+    tx.execute(
+        "INSERT INTO migration (version, name) VALUES ($1, $2)",
+        &[&it.version, &it.name],
+    )
+    .await
+    .map_err(failed)?;
+    if it.version == NEWEST {
+        // So that the lines of the first months are in them and not in the rest.
+        partitions::make_ahead(&tx).await?;
+    }
+    tx.commit().await.map_err(failed)?;
+    tracing::info!(
+        version = it.version,
+        name = it.name,
+        "migrated the database"
+    );
+    Ok(Some(it.version))
+}
+
+/// Waits for other processes that migrate. A migration itself may take long, but must
+/// not wait long for a lock: whoever comes after it for the same table waits as well.
+async fn lock(tx: &Transaction<'_>) -> StoreResult<()> {
+    let wait = format!(
+        "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {}; \
+         SELECT pg_advisory_xact_lock({MIGRATION_LOCK}); SET LOCAL lock_timeout = {}",
+        MIGRATION_WAIT_MAX.as_millis(),
+        super::options::LOCK_WAIT_MAX.as_millis(),
+    );
+    tx.batch_execute(&wait).await.map_err(failed)
+}
+
+/// Makes the table of migrations where there is none, and gives the version.
+async fn prepare(tx: &Transaction<'_>) -> StoreResult<i64> {
+    if !has_migrations(tx).await? {
+        if has_tables(tx).await? {
+            return Err(StoreError::Schema(
+                "the database has tables of another program: give tombola a database of its own"
+                    .to_owned(),
+            ));
+        }
+        tx.batch_execute(
+            "CREATE TABLE migration (
+               version    bigint PRIMARY KEY,
+               name       text NOT NULL,
+               applied_at text NOT NULL
+                 DEFAULT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+             )",
+        )
+        .await
+        .map_err(failed)?;
+    }
+    present(tx).await
+}
+
+/// The version of the database, 0 if it has none.
+async fn present(client: &impl GenericClient) -> StoreResult<i64> {
+    if !has_migrations(client).await? {
+        return Ok(0);
+    }
+    one(client, "SELECT coalesce(max(version), 0) FROM migration").await
+}
+
+async fn has_migrations(client: &impl GenericClient) -> StoreResult<bool> {
+    one(client, "SELECT to_regclass('migration') IS NOT NULL").await
+}
+
+/// Whether there are tables that no extension made.
+async fn has_tables(client: &impl GenericClient) -> StoreResult<bool> {
+    let sql = "SELECT EXISTS (
+        SELECT 1 FROM pg_class c
+        WHERE c.relnamespace = to_regnamespace(current_schema()) AND c.relkind IN ('r', 'p')
+          AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e'))";
+    one(client, sql).await
+}
+
+/// The database's own uuid, made when it was first opened.
+async fn origin(client: &Client) -> StoreResult<String> {
+    let read = "SELECT value FROM meta WHERE name = 'origin'";
+    if let Some(row) = client.query_opt(read, &[]).await.map_err(failed)? {
+        return get(&row, 0);
+    }
+    client
+        .execute(
+            "INSERT INTO meta (name, value) VALUES ('origin', gen_random_uuid()::text)
+             ON CONFLICT DO NOTHING",
+            &[],
+        )
+        .await
+        .map_err(failed)?;
+    one(client, read).await
+}
+
+async fn one<T>(client: &impl GenericClient, sql: &str) -> StoreResult<T>
+where
+    T: for<'a> tokio_postgres::types::FromSql<'a>,
+{
+    let row = client.query_opt(sql, &[]).await.map_err(failed)?;
+    get(&row.ok_or_else(|| inconsistent("no row"))?, 0)
+}

@@ -1,0 +1,223 @@
+//! The connections of one process: a pool for all that writes, and a small one for
+//! reads for people, which cannot write and before which no draw ever waits.
+//!
+//! # Shape
+//! A [`Postgres`] is opened once and cloned freely. A call takes a [`Session`] for one
+//! transaction, and says how that went:
+//!
+//! ```ignore
+//! let mut session = postgres.take().await?;      // or take_read
+//! let answer = work_on(&mut session).await;      // Deref and DerefMut to Session
+//! session.end(answer)                            // gives it back, if it is still good
+//! ```
+//!
+//! For work on a blocking thread, take the session before the job and move it in; calls
+//! on its client go through [`Session::within`], statements come from
+//! [`Session::prepared`], and [`Taken::give_back`] comes after success.
+//!
+//! # What each failure does
+//! - The call fails as `Unavailable`, its future is dropped half-way, its thread
+//!   panics: the session is not given back and its connection closes, upon which the
+//!   server rolls back. Nobody gets a session with a transaction still open. Its place
+//!   in the pool is free at once.
+//! - All sessions are taken: the call waits, within a bound, and is then told
+//!   `Overloaded`; nothing was done.
+//! - A connection ends while nobody has it: it is passed over. One that was idle for
+//!   long is asked first whether it is there.
+
+use super::error::inconsistent;
+use super::migrate;
+use super::options::PostgresOptions;
+use super::session::{Opener, Session};
+use deadpool::Runtime;
+use deadpool::managed::{
+    Manager, Metrics, Object, Pool, PoolConfig, PoolError, RecycleError, RecycleResult,
+    TimeoutType, Timeouts,
+};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+use tombola_core::ports::{StoreError, StoreResult};
+
+/// After that long without use a session is asked whether it is still there.
+const TRUSTED_IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// A database on PostgreSQL, with the connections of this process to it.
+#[derive(Clone)]
+pub struct Postgres {
+    pool: Pool<Opener>,
+    reads: Pool<Opener>,
+    origin: Arc<str>,
+}
+
+/// How full a pool is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolState {
+    /// Connections that it may have.
+    pub max: usize,
+    /// Connections that it has.
+    pub open: usize,
+    /// Of those, the ones that nobody uses now.
+    pub idle: usize,
+    /// Calls that wait for one.
+    pub waiting: usize,
+}
+
+impl Postgres {
+    /// Connects, and looks at the schema: a database that is behind is migrated if the
+    /// options say so and else refused, one that is ahead is always refused.
+    pub async fn open(options: &PostgresOptions) -> StoreResult<Self> {
+        let writer = Opener::new(options, false)?;
+        let origin = migrate::ready(&writer, options.migrate).await?;
+        let reader = Opener::new(options, true)?;
+        Ok(Self {
+            pool: pool(writer, options.pool_max, options.wait_max)?,
+            reads: pool(reader, options.reads_max, options.wait_max)?,
+            origin: origin.into(),
+        })
+    }
+
+    /// The database's own uuid, made when it was first opened.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// A session that may write.
+    pub async fn take(&self) -> StoreResult<Taken> {
+        take(&self.pool).await
+    }
+
+    /// A session that cannot write, for reads for people.
+    pub async fn take_read(&self) -> StoreResult<Taken> {
+        take(&self.reads).await
+    }
+
+    /// How full the pool is that writes.
+    pub fn state(&self) -> PoolState {
+        state(&self.pool)
+    }
+
+    /// How full the pool is that only reads.
+    pub fn reads_state(&self) -> PoolState {
+        state(&self.reads)
+    }
+
+    /// Closes idle connections, the others as they are given back; who waits and who
+    /// comes later is told `Closed`.
+    pub fn close(&self) {
+        self.pool.close();
+        self.reads.close();
+    }
+
+    /// What sessions that write are set to.
+    pub(super) fn settings(&self) -> Vec<(&'static str, String)> {
+        self.pool.manager().settings()
+    }
+}
+
+/// A session out of the pool. Dropped, it is thrown away with its connection.
+#[must_use = "what is not given back is thrown away"]
+pub struct Taken(Option<Object<Opener>>);
+
+impl Taken {
+    /// Puts the session back for the next call.
+    pub fn give_back(mut self) {
+        drop(self.0.take());
+    }
+
+    /// Puts the session back, unless the answer says that something is wrong with it or
+    /// with the server behind it.
+    pub fn end<T>(self, answer: StoreResult<T>) -> StoreResult<T> {
+        if !matches!(answer, Err(StoreError::Unavailable(_))) {
+            self.give_back();
+        }
+        answer
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
+    }
+}
+
+impl Deref for Taken {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        self.0.as_ref().expect("a session until it is given back")
+    }
+}
+
+impl DerefMut for Taken {
+    fn deref_mut(&mut self) -> &mut Session {
+        self.0.as_mut().expect("a session until it is given back")
+    }
+}
+
+impl Manager for Opener {
+    type Type = Session;
+    type Error = StoreError;
+
+    async fn create(&self) -> StoreResult<Session> {
+        self.open().await
+    }
+
+    /// Gives up a session whose connection has ended.
+    async fn recycle(&self, session: &mut Session, seen: &Metrics) -> RecycleResult<StoreError> {
+        if session.client.is_closed() {
+            return Err(RecycleError::message("the connection ended"));
+        }
+        if seen.last_used() > TRUSTED_IDLE_MAX {
+            session.within(session.client.batch_execute("")).await?;
+        }
+        Ok(())
+    }
+}
+
+fn pool(opener: Opener, max: usize, wait_max: Duration) -> StoreResult<Pool<Opener>> {
+    let connect_max = opener.connect_max();
+    let config = PoolConfig {
+        timeouts: Timeouts {
+            wait: Some(wait_max),
+            create: Some(connect_max),
+            recycle: Some(connect_max),
+        },
+        ..PoolConfig::new(max.max(1))
+    };
+    Pool::builder(opener)
+        .config(config)
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|error| inconsistent(error.to_string()))
+}
+
+async fn take(pool: &Pool<Opener>) -> StoreResult<Taken> {
+    match pool.get().await {
+        Ok(object) => Ok(Taken(Some(object))),
+        Err(PoolError::Timeout(TimeoutType::Wait)) => Err(StoreError::Overloaded),
+        Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => {
+            Err(StoreError::Unavailable(format!(
+                "no connection within {} ms",
+                pool.manager().connect_max().as_millis()
+            )))
+        }
+        Err(PoolError::Backend(error)) => Err(error),
+        Err(PoolError::Closed) => Err(StoreError::Closed),
+        Err(error @ (PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_))) => {
+            Err(inconsistent(error.to_string()))
+        }
+    }
+}
+
+fn state(pool: &Pool<Opener>) -> PoolState {
+    let status = pool.status();
+    PoolState {
+        max: status.max_size,
+        open: status.size,
+        idle: status.available,
+        waiting: status.waiting,
+    }
+}

@@ -1,0 +1,17 @@
+//! Claims about the store on PostgreSQL, on the server that `TOMBOLA_TEST_POSTGRES` names
+//! (a url of a role that may make databases), or else on a cluster made from the
+//! installed programs. Where there is neither, the tests say so in one line and claim
+//! nothing.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test may stop where it stands, as the test itself may"
+)]
+
+mod at_once;
+mod claims;
+mod cluster;
+mod draws;
+mod proxy;
+mod server;
+mod world;

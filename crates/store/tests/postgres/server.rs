@@ -1,0 +1,121 @@
+//! The server of the tests: the one that `TOMBOLA_TEST_POSTGRES` names, reached without
+//! TLS, else a cluster of our own. Each test has a database of its own on it, which is
+//! dropped with its last user.
+
+use crate::cluster::Cluster;
+use std::io::Write as _;
+use std::sync::{Arc, Once};
+use tokio_postgres::{Client, Config, NoTls};
+use tombola_store::postgres::PostgresOptions;
+
+/// A new database.
+pub(crate) struct Database {
+    pub(crate) config: Config,
+    name: String,
+    server: Server,
+}
+
+/// Where databases are made; keeps the cluster alive.
+struct Server {
+    config: Config,
+    _cluster: Option<Arc<Cluster>>,
+}
+
+impl Server {
+    /// `None` where there is none, and says so once.
+    fn find() -> Option<Self> {
+        if let Ok(url) = std::env::var("TOMBOLA_TEST_POSTGRES") {
+            return Some(Self {
+                config: url.parse().expect("TOMBOLA_TEST_POSTGRES: postgres://…"),
+                _cluster: None,
+            });
+        }
+        let Some(cluster) = Cluster::shared() else {
+            skip();
+            return None;
+        };
+        Some(Self {
+            config: cluster.config(),
+            _cluster: Some(cluster),
+        })
+    }
+
+    async fn run(&self, sql: &str) {
+        connect(&self.config)
+            .await
+            .batch_execute(sql)
+            .await
+            .unwrap();
+    }
+}
+
+impl Database {
+    /// An empty one; `None` where there is no server.
+    pub(crate) async fn new() -> Option<Self> {
+        let server = Server::find()?;
+        let root = connect(&server.config).await;
+        let uuid = "SELECT replace(gen_random_uuid()::text, '-', '')";
+        let uuid: String = root.query_one(uuid, &[]).await.unwrap().get(0);
+        let name = format!("tombola_test_{uuid}");
+        server.run(&format!("CREATE DATABASE {name}")).await;
+        let mut config = server.config.clone();
+        config.dbname(&name);
+        Some(Self {
+            config,
+            name,
+            server,
+        })
+    }
+
+    /// How a store opens it: it is brought to the newest schema.
+    pub(crate) fn options(&self) -> PostgresOptions {
+        options(&self.config)
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        connect(&self.config).await
+    }
+}
+
+impl Drop for Database {
+    /// On a thread of its own, because the test's runtime may be ending.
+    fn drop(&mut self) {
+        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        let server = &self.server;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap()
+                    .block_on(server.run(&sql));
+            });
+        });
+    }
+}
+
+/// Says once that there is no server.
+pub(crate) fn skip() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let line = "tombola-skip: postgres: no PostgreSQL on this machine";
+        writeln!(std::io::stdout(), "{line}").unwrap();
+    });
+}
+
+/// How a store opens a database, which it brings to the newest schema.
+pub(crate) fn options(config: &Config) -> PostgresOptions {
+    let mut options = PostgresOptions::new(config.clone());
+    options.migrate = true;
+    options
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task is the connection itself: it ends when its client is dropped"
+)]
+pub(crate) async fn connect(config: &Config) -> Client {
+    let (client, connection) = config.connect(NoTls).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    client
+}
