@@ -11,7 +11,12 @@
 mod at_once;
 mod claims;
 mod cluster;
+mod codes;
+mod crowd;
+mod deliver;
 mod draws;
+mod poison;
 mod proxy;
+mod rescue;
 mod server;
 mod world;
