@@ -196,3 +196,17 @@ async fn codes_that_do_not_open_are_passed_by_and_stay_free() {
                 AND detail LIKE 'cannot be opened%'";
     assert_eq!(world.number(told).await, 2);
 }
+
+/// Those that are in hand already do not hide the one that is still looked for.
+#[tokio::test]
+async fn one_code_that_does_not_open_costs_no_award_its_code() {
+    let Some(world) = World::open(CODES).await else {
+        return;
+    };
+    world.codes(1, 1, true, 9).await;
+    world.codes(1, 30, true, 0).await;
+    let store = world.store().await;
+    let copies = world.win(&store, 30).await;
+    let answers = store.deliver_local(copies, NOON).await.unwrap();
+    assert_eq!(count(&answers, &DELIVERED), 30);
+}

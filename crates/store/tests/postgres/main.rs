@@ -9,6 +9,7 @@
 )]
 
 mod at_once;
+mod both;
 mod claims;
 mod cluster;
 mod codes;
