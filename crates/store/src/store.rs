@@ -157,9 +157,11 @@ impl Store {
     pub async fn keep_partitions(&self, now: Timestamp, before: Timestamp) -> StoreResult<()> {
         match &self.database {
             Database::Sqlite(_) => Ok(()),
-            Database::Postgres(postgres) => {
-                postgres.database().keep_partitions(now, before).await.map(drop)
-            }
+            Database::Postgres(postgres) => postgres
+                .database()
+                .keep_partitions(now, before)
+                .await
+                .map(drop),
         }
     }
 

@@ -8,7 +8,7 @@ use tombola_core::ports::{AwardPath as _, Claim, Copy, CopyAnswer};
 use tombola_core::reason::{HoldReason, KeptReason};
 use tombola_core::retry::Schedule;
 
-const COUPONS: &str = r#"
+pub(crate) const COUPONS: &str = r#"
 [campaign]
 slug = "fair"
 name = "Fair"

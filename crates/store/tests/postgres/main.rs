@@ -9,15 +9,21 @@
 )]
 
 mod at_once;
+mod both;
 mod claims;
 mod cluster;
+mod codes;
 mod conformance;
+mod crowd;
+mod deliver;
 mod draws;
 mod facts;
 mod migrations;
 mod partitions;
+mod poison;
 mod pool;
 mod proxy;
+mod rescue;
 mod server;
 mod tls;
 mod world;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio::task::JoinSet;
 use tombola_core::ports::StoreError;
 use tombola_store::postgres::{Postgres, migrate};
-use tombola_store::{SqliteStore, StoreOptions};
+use tombola_store::{Store, StoreOptions};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_opens_at_once_migrate_once() {
@@ -108,7 +108,7 @@ async fn every_table_column_and_index_is_that_of_sqlite() {
     migrate::up(&database.options()).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tombola.db");
-    drop(SqliteStore::open(&path, StoreOptions::default()).unwrap());
+    drop(Store::open(&path, StoreOptions::default()).unwrap());
     let sqlite = rusqlite::Connection::open(&path).unwrap();
 
     let there: BTreeSet<_> = sqlite_columns(&sqlite).into_iter().collect();
