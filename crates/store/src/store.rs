@@ -123,6 +123,11 @@ impl Store {
         sqlite::schema(path)
     }
 
+    /// The names of what opening the file at `path` would apply to its schema, in order.
+    pub fn migrations_missing(path: &Path) -> StoreResult<Vec<String>> {
+        sqlite::migrations_missing(path)
+    }
+
     pub(crate) fn on_sqlite(sqlite: Sqlite) -> Arc<Self> {
         Arc::new(Self {
             shared: sqlite.shared(),
