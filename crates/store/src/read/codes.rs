@@ -103,12 +103,12 @@ fn imports(conn: &Connection, campaign: i64) -> sql::Result<Vec<(String, ImportF
     conn.prepare_cached(
         "WITH counted AS (
            SELECT import_id, count(*) AS total,
-                  sum(award_id IS NULL AND voided_at IS NULL) AS free,
-                  sum(award_id IS NOT NULL AND voided_at IS NULL) AS given,
-                  sum(voided_at IS NOT NULL) AS voided
+                  count(*) FILTER (WHERE award_id IS NULL AND voided_at IS NULL) AS free,
+                  count(*) FILTER (WHERE award_id IS NOT NULL AND voided_at IS NULL) AS given,
+                  count(*) FILTER (WHERE voided_at IS NOT NULL) AS voided
            FROM code WHERE +campaign_id = ?1 GROUP BY import_id)
-         SELECT p.slug, i.id, i.ready, coalesce(n.total, 0), coalesce(n.free, 0), coalesce(n.given, 0),
-                coalesce(n.voided, 0), i.created_at, i.ready_at
+         SELECT p.slug, i.id, i.ready, coalesce(n.total, 0), coalesce(n.free, 0),
+                coalesce(n.given, 0), coalesce(n.voided, 0), i.created_at, i.ready_at
          FROM code_import i JOIN prize p ON p.id = i.prize_id LEFT JOIN counted n ON n.import_id = i.id
          WHERE i.campaign_id = ?1 ORDER BY i.id DESC",
     )?
