@@ -179,8 +179,12 @@ async fn present(client: &impl GenericClient) -> Result<i64, Error> {
     one(client, "SELECT coalesce(max(version), 0) FROM migration").await
 }
 
+/// By a look into the catalog and not by `to_regclass`: that may answer from what the
+/// session remembers of before it waited for the lock.
 async fn has_migrations(client: &impl GenericClient) -> Result<bool, Error> {
-    one(client, "SELECT to_regclass('migration') IS NOT NULL").await
+    let sql = "SELECT EXISTS (SELECT 1 FROM pg_class
+               WHERE relname = 'migration' AND relnamespace = to_regnamespace(current_schema()))";
+    one(client, sql).await
 }
 
 /// Whether there are tables that no extension made.

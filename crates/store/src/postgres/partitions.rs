@@ -14,6 +14,7 @@
 //! - Somebody holds the lock that a change of the partitions needs: the change is given
 //!   up within [`LOCK_MAX`], because whoever comes after it waits as well, and is tried
 //!   at the next step.
+//! - Two processes do it at once: the second leaves it to the first.
 //! - The process dies: all of a step is one transaction.
 
 use super::pool::Postgres;
@@ -25,6 +26,8 @@ use tombola_core::Timestamp;
 use tombola_core::limits::STEP_ROWS_MAX;
 use tombola_core::ports::StoreResult;
 
+/// Names the lock under which one process of many keeps the partitions ("months" in ASCII).
+const KEEP_LOCK: i64 = 0x6d6f_6e74_6873;
 /// How long a change of the partitions waits for its lock; draws may be waiting behind it.
 const LOCK_MAX: Duration = Duration::from_secs(1);
 /// How long looking for the lines that must be kept may take; nobody waits for it.
@@ -75,7 +78,9 @@ async fn keep(session: &mut Session, now: Timestamp, before: Timestamp) -> Store
 
 /// `None` if a lock was not free.
 async fn make_step(client: &mut Client, now: Timestamp) -> Result<Option<Vec<String>>, Error> {
-    let tx = begin(client).await?;
+    let Some(tx) = begin(client).await? else {
+        return Ok(None);
+    };
     match make(&tx, now).await {
         Ok(made) => {
             tx.commit().await?;
@@ -88,7 +93,9 @@ async fn make_step(client: &mut Client, now: Timestamp) -> Result<Option<Vec<Str
 
 /// The same.
 async fn drop_step(client: &mut Client, before: Timestamp) -> Result<Option<Kept>, Error> {
-    let tx = begin(client).await?;
+    let Some(tx) = begin(client).await? else {
+        return Ok(None);
+    };
     match drop_oldest(&tx, before).await {
         Ok(None) => Ok(Some(Kept::default())),
         Ok(Some((name, moved))) => {
@@ -109,7 +116,8 @@ fn more_than_moved() -> i64 {
     i64::try_from(MOVED_MAX + 1).unwrap_or(i64::MAX)
 }
 
-async fn begin(client: &mut Client) -> Result<Transaction<'_>, Error> {
+/// `None` if another process is at it.
+async fn begin(client: &mut Client) -> Result<Option<Transaction<'_>>, Error> {
     let tx = client.transaction().await?;
     let bounds = format!(
         "SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}",
@@ -117,7 +125,9 @@ async fn begin(client: &mut Client) -> Result<Transaction<'_>, Error> {
         LOOK_MAX.as_millis()
     );
     tx.batch_execute(&bounds).await?;
-    Ok(tx)
+    let lock = "SELECT pg_try_advisory_xact_lock($1)";
+    let is_ours = tx.query_one(lock, &[&KEEP_LOCK]).await?.try_get(0)?;
+    if is_ours { Ok(Some(tx)) } else { Ok(None) }
 }
 
 /// Whether somebody else had what was needed, or needed what we had.
@@ -141,7 +151,9 @@ async fn make(tx: &Transaction<'_>, now: Timestamp) -> Result<Vec<String>, Error
              FROM (SELECT date_trunc('month', to_timestamp($1::bigint / 1000000) AT TIME ZONE 'UTC')
                      + make_interval(months => ahead) AS month
                    FROM generate_series(0, $2) AS ahead) AS months
-             WHERE to_regclass('attempt_' || to_char(month, 'YYYY_MM')) IS NULL
+             WHERE NOT EXISTS (SELECT 1 FROM pg_class
+               WHERE relname = 'attempt_' || to_char(month, 'YYYY_MM')
+                 AND relnamespace = to_regnamespace(current_schema()))
              ORDER BY 1";
     let mut made = Vec::new();
     for row in tx.query(months, &[&now.0, &AHEAD]).await? {

@@ -2,6 +2,7 @@
 
 use crate::server::Database;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use tombola_core::Timestamp;
@@ -223,4 +224,22 @@ async fn a_lock_that_cannot_be_had_is_left_to_the_next_step() {
         (kept.made.len(), kept.dropped.len(), kept.is_waiting),
         (3, 1, false)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_processes_that_keep_the_months_at_once_one_does_and_none_fails() {
+    let Some(months) = Months::open().await else {
+        return;
+    };
+    months.keep(NOW, Timestamp(0)).await;
+    let (later, before) = (NOW.plus(days(90)), Timestamp(NOW.0 + 40 * DAY));
+    let mut keeping = JoinSet::new();
+    for _ in 0..6 {
+        let postgres = months.postgres.clone();
+        keeping.spawn(async move { postgres.keep_partitions(later, before).await.unwrap() });
+    }
+    let kept = keeping.join_all().await;
+    let made: usize = kept.iter().map(|it| it.made.len()).sum();
+    let dropped: usize = kept.iter().map(|it| it.dropped.len()).sum();
+    assert_eq!((made, dropped), (3, 1), "{kept:?}");
 }
