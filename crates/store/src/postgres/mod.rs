@@ -20,6 +20,7 @@
 //! - The server keeps the connection and answers nothing: see [`Session::within`].
 
 mod error;
+mod facts;
 pub mod migrate;
 mod options;
 mod partitions;
@@ -30,6 +31,7 @@ mod session;
 mod sql;
 mod tls;
 
+pub use facts::{LostSetting, ServerFacts};
 pub use options::{
     ANSWER_MARGIN, Bounds, CONNECT_MAX, IDLE_IN_TRANSACTION_MAX, LOCK_WAIT_MAX, POOL_MAX,
     POOL_WAIT_MAX, PostgresOptions, READ_MAX, READS_MAX, STATEMENT_MAX, UrlError,
