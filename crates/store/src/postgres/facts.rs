@@ -52,8 +52,9 @@ pub struct ServerFacts {
     pub schema_present: i64,
     /// The newest schema that this program knows.
     pub schema_newest: i64,
-    /// For how long the oldest transaction of anybody in this database has been open, in
-    /// milliseconds.
+    /// For how long the oldest transaction of another program in this database has been
+    /// open, in milliseconds. Of other roles only if ours may see them, as members of
+    /// `pg_read_all_stats` do; so it is with the next one.
     pub oldest_transaction_ms: Option<i64>,
     /// How many transactions ago the oldest state is that somebody still may want to see:
     /// a transaction, one that was prepared, a slot of a standby. What was changed since
@@ -87,9 +88,11 @@ const SERVER: &str = "SELECT current_setting('server_version'),
   (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
   (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
   (SELECT (extract(epoch FROM max(clock_timestamp() - xact_start)) * 1000)::bigint
-   FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()),
+   FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+     AND backend_type = 'client backend'),
   (SELECT max(xids)::bigint FROM (
-     SELECT age(backend_xmin) FROM pg_stat_activity WHERE pid <> pg_backend_pid()
+     SELECT age(backend_xmin) FROM pg_stat_activity
+     WHERE pid <> pg_backend_pid() AND backend_type <> 'autovacuum worker'
      UNION ALL SELECT age(transaction) FROM pg_prepared_xacts
      UNION ALL SELECT greatest(age(xmin), age(catalog_xmin)) FROM pg_replication_slots
    ) AS kept (xids)),

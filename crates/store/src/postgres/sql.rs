@@ -5,7 +5,8 @@
 //! Row locks are `FOR NO KEY UPDATE`, which is what an update takes; the stronger
 //! `FOR UPDATE` would also stop inserts that refer to the row.
 
-use super::error::failed;
+use super::error::{failed, inconsistent};
+use futures_util::future::try_join_all;
 use tokio_postgres::{Client, Statement};
 use tombola_core::ports::StoreResult;
 
@@ -15,8 +16,12 @@ macro_rules! statements {
         pub(super) struct Statements { $($(#[$doc])* pub(super) $name: Statement),+ }
 
         impl Statements {
+            /// All in one trip, or a connection would take as many as there are statements.
             pub(super) async fn prepare(client: &Client) -> StoreResult<Self> {
-                Ok(Self { $($name: client.prepare($sql).await.map_err(failed)?),+ })
+                let all = [$($sql),+].into_iter().map(|sql| client.prepare(sql));
+                let mut made = try_join_all(all).await.map_err(failed)?.into_iter();
+                let mut next = || made.next().ok_or_else(|| inconsistent("a statement is missing"));
+                Ok(Self { $($name: next()?),+ })
             }
         }
     };

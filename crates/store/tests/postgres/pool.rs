@@ -295,3 +295,19 @@ async fn statements_kept_ready_are_bounded_and_used_again() {
     let first = number(postgres.take().await.unwrap(), first).await;
     assert_eq!(first.unwrap(), 1);
 }
+
+/// Run again it would fail again, for ever.
+#[tokio::test]
+async fn a_value_that_does_not_fit_its_place_is_no_fault_of_the_connection() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let postgres = Postgres::open(&database.options()).await.unwrap();
+    let session = postgres.take().await.unwrap();
+    let asked = session.client().query_one("SELECT $1::bigint", &[&"one"]);
+    let odd = session.within(asked).await.unwrap_err();
+    let expected = "the database is inconsistent: error serializing parameter 0: cannot convert between the Rust type `&str` and the Postgres type `int8`";
+    assert_eq!(odd.to_string(), expected);
+    session.give_back();
+    assert_eq!(postgres.state().idle, 1);
+}
