@@ -20,7 +20,7 @@ endpoint = "coupons"
 odds = "100%"
 "#;
 
-fn claimed(answer: &CopyAnswer) -> Option<&Claim> {
+pub(crate) fn claimed(answer: &CopyAnswer) -> Option<&Claim> {
     match answer {
         CopyAnswer::Claimed(claim) => Some(claim),
         CopyAnswer::Delivered { .. }

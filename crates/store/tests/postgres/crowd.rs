@@ -1,6 +1,7 @@
 //! Everybody at once: four connections draw, mark, deliver, call and rescue the same
 //! awards, and each of them ends delivered once.
 
+use crate::claims::claimed;
 use crate::world::{NOON, World, batch};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,7 +11,7 @@ use tombola_core::Timestamp;
 use tombola_core::award::{Mark, Position};
 use tombola_core::decision::Decision;
 use tombola_core::ports::{
-    AwardPath as _, Copy, CopyAnswer, DrawAnswer, DueQuery, Handoff, MarkOf, Record,
+    AwardPath as _, Claim, Copy, CopyAnswer, DrawAnswer, DueQuery, Handoff, MarkOf, Record,
 };
 use tombola_core::retry::Jitter;
 use tombola_store::postgres::PostgresStore;
@@ -84,18 +85,15 @@ async fn work(store: &PostgresStore, handoffs: &[Handoff], now: Timestamp) {
     let outside = outside.filter(|(_, it)| matches!(it, CopyAnswer::Outside { .. }));
     let outside = outside.map(|(copy, _)| copy).collect();
     let claims = store.claim(outside, now).await.unwrap();
-    let record = |answer| match answer {
-        CopyAnswer::Claimed(claim) => Some(Record {
-            award: claim.award,
-            lease: claim.lease,
-            decision: Decision::Delivered { receipt: None },
-            error: None,
-            lane_at: now,
-            jitter: Jitter::NONE,
-        }),
-        _ => None,
+    let record = |claim: &Claim| Record {
+        award: claim.award,
+        lease: claim.lease,
+        decision: Decision::Delivered { receipt: None },
+        error: None,
+        lane_at: now,
+        jitter: Jitter::NONE,
     };
-    let records = claims.into_iter().filter_map(record).collect();
+    let records = claims.iter().filter_map(claimed).map(record).collect();
     store.record(records, now).await.unwrap();
 }
 
@@ -122,19 +120,19 @@ async fn rescue(store: &PostgresStore, topic: &Topic, now: Timestamp) {
 }
 
 /// One connection's life: it draws, and does what a relay, a worker and a rescuer do.
-async fn live(world: Arc<World>, store: Arc<PostgresStore>, topic: Arc<Topic>, me: i64) {
+async fn live(world: Arc<World>, store: Arc<PostgresStore>, topic: Arc<Topic>, me: usize) {
     let clock = AtomicI64::new(NOON.0);
     let (mut read, mut idle) = (0, 0);
     for round in 0.. {
         let second = Duration::from_secs(1).as_micros().try_into().unwrap();
         let now = Timestamp(clock.fetch_add(second, Ordering::Relaxed));
         if round < 10 {
-            let user = |n: i64| format!("u{}", (n * [1, 3, 7, 9][me as usize % 4]) % 50);
+            let user = |n: i64| format!("u{}", (n * [1, 3, 7, 9][me % 4]) % 50);
             let request = |n: i64| world.request(&user(n), &format!("crowd-{me}-{round}-{n}"), 1);
             let answers = store.commit_draws(batch((0..50).map(request).collect()));
             let handoffs = answers.await.unwrap().into_iter().map(|it| match it {
                 DrawAnswer::Drawn { handoffs, .. } => handoffs,
-                other => panic!("{other:?}"),
+                DrawAnswer::Replayed { .. } | DrawAnswer::Refused(_) => panic!("{it:?}"),
             });
             let handoffs: Vec<Handoff> = handoffs.flatten().collect();
             topic.publish(handoffs.clone());

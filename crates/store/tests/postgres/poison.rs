@@ -3,9 +3,11 @@
 
 use crate::deliver::POINTS;
 use crate::world::{NOON, World};
+use tombola_core::AwardId;
 use tombola_core::campaign::Kind;
-use tombola_core::ports::{AwardPath as _, CopyAnswer, DueQuery};
-use tombola_core::retry::Schedule;
+use tombola_core::decision::Decision;
+use tombola_core::ports::{AwardPath as _, CopyAnswer, DueQuery, Record, StoreError};
+use tombola_core::retry::{Jitter, Schedule};
 
 const DELIVERED: CopyAnswer = CopyAnswer::Delivered { kind: Kind::Points };
 const FAILED: CopyAnswer = CopyAnswer::Failed { is_dead: false };
@@ -114,4 +116,27 @@ async fn an_award_without_its_draw_fails_alone_here_and_in_rescue() {
     assert_eq!(handed, [4]);
     let counted = "SELECT sum(attempts * award_id) FROM delivery";
     assert_eq!(world.number(counted).await, 1 + 2 * 2 + 3);
+}
+
+/// A record speaks of an award that this database claimed; another one was never here.
+#[tokio::test]
+async fn a_record_of_no_award_is_an_error_and_the_connection_goes_on() {
+    let Some(world) = World::open(POINTS).await else {
+        return;
+    };
+    let store = world.store().await;
+    let record = Record {
+        award: AwardId(999),
+        lease: 1,
+        decision: Decision::Refuse,
+        error: None,
+        lane_at: NOON,
+        jitter: Jitter::NONE,
+    };
+    let answer = store.record(vec![record], NOON).await;
+    assert!(
+        matches!(answer, Err(StoreError::Inconsistent(_))),
+        "{answer:?}"
+    );
+    assert_eq!(store.due_lanes(NOON).await.unwrap().next, None);
 }
