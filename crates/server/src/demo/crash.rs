@@ -26,6 +26,8 @@ const LOG: &str = "serve.log";
 /// What a start says of the awards that the process before left on their way.
 const LEFT: &str = "awards of the process before are due at once";
 const LOOK: Duration = Duration::from_millis(1);
+/// Between two starts of a server that cannot start yet.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// A `tombola serve` that can be killed and started again.
 pub(crate) struct Server<'a> {
@@ -57,7 +59,7 @@ impl<'a> Server<'a> {
             .kill()
             .await
             .context("the child cannot be killed")?;
-        let left = self.ground.on_their_way().await?;
+        let left = self.ground.on_their_way().await;
         self.child = spawn(self.ground, &self.config)?;
         self.until_ready().await?;
         self.left = match left {
@@ -96,7 +98,14 @@ impl<'a> Server<'a> {
         let ready = tokio::time::timeout(START_PATIENCE, async {
             loop {
                 if let Some(status) = self.child.try_wait()? {
-                    anyhow::bail!("the server ended with {status} instead of starting");
+                    // While PostgreSQL itself restarts nobody starts; whoever looks after
+                    // a server starts it again.
+                    ensure!(
+                        self.ground.is_on_postgres(),
+                        "the server ended with {status} instead of starting"
+                    );
+                    tokio::time::sleep(AGAIN).await;
+                    self.child = spawn(self.ground, &self.config)?;
                 }
                 if tokio::net::UnixStream::connect(self.ground.data.join("tombola.sock"))
                     .await

@@ -133,12 +133,11 @@ impl Ground {
     }
 
     /// Awards that are on their way at this moment; `None` where only the next start on
-    /// the directory can say it.
-    pub(crate) async fn on_their_way(&self) -> Result<Option<u64>> {
-        match &self.postgres {
-            Some(it) => Ok(Some(fresh::on_their_way(&it.database).await?)),
-            None => Ok(None),
-        }
+    /// the directory can say it. Nothing is known of them while PostgreSQL restarts, so
+    /// a kill at that moment counts for nothing.
+    pub(crate) async fn on_their_way(&self) -> Option<u64> {
+        let it = self.postgres.as_ref()?;
+        Some(fresh::on_their_way(&it.database).await.unwrap_or_default())
     }
 
     /// Drops the database; the directory goes by itself.
