@@ -143,6 +143,8 @@ pub enum FirstKey {
 /// written into the data directory.
 pub async fn first_key(app: &App, given: Option<String>) -> anyhow::Result<FirstKey> {
     if !app.store().keys().await?.is_empty() {
+        // Another process may have made it since this one looked.
+        app.refresh_keys().await?;
         return Ok(FirstKey::NotNeeded);
     }
     let (clear, first) = if let Some(given) = given {
