@@ -24,7 +24,7 @@ mod placing;
 mod turns;
 
 #[cfg(feature = "kafka")]
-pub use kafka::{KafkaOptions, KafkaTopic};
+pub use kafka::{KafkaOptions, KafkaTopic, SettingsError};
 pub use memory::{MemoryOptions, MemoryTopic};
 
 use tombola_core::limits;

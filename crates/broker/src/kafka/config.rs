@@ -1,7 +1,7 @@
 //! The settings of the clients, and librdkafka's log lines as ours.
 
 use super::KafkaOptions;
-use crate::WHOLE_BYTES_MAX;
+use super::settings::{self, Ours};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 use std::time::Duration;
@@ -26,61 +26,59 @@ pub(super) const WAITING_MAX: usize = 2 * limits::WORKER_POLL_MAX;
 /// The same in bytes.
 pub(super) const WAITING_BYTES_MAX: usize = 4 << 20;
 
-const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
+pub(super) const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
 const _: () = assert!(TOLD_WAIT.as_secs() < MAX_POLL_INTERVAL.as_secs());
 
 /// librdkafka looks for messages that are too old once a second at worst, and its
 /// word is better than our time-out.
-const MESSAGE_TIMEOUT: Duration = Duration::from_millis(2_500);
+pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_millis(2_500);
 const _: () = assert!(MESSAGE_TIMEOUT.as_millis() + 1_000 < limits::PUBLISH_TIMEOUT.as_millis());
 
-fn common(options: &KafkaOptions) -> ClientConfig {
+fn common(options: &KafkaOptions, fixed: Vec<Ours>) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
-        .set("client.id", "tombola")
+        .set("client.id", CLIENT_ID)
         .set("reconnect.backoff.max.ms", "1000")
-        .set("socket.keepalive.enable", "true");
+        .set("socket.keepalive.enable", "true")
+        // OpenSSL is built along and knows no machine's certificates by itself.
+        .set("ssl.ca.location", "probe");
     config.extend(options.settings.iter().cloned());
+    for ours in fixed {
+        // An operator's equal setting under another name would be set a second time.
+        for name in ours.names {
+            config.remove(name);
+        }
+        config.set(ours.names[0], ours.value);
+    }
     config
         .set("bootstrap.servers", &options.brokers)
         .set_log_level(RDKafkaLogLevel::Notice);
     config
 }
 
+/// What clients of ours are called, unless the operator calls them otherwise.
+const CLIENT_ID: &str = "tombola";
+
+/// The name that our members show in the group.
+pub(super) fn client_id(options: &KafkaOptions) -> &str {
+    let mut set = options.settings.iter().rev();
+    set.find(|(name, _)| name == "client.id")
+        .map_or(CLIENT_ID, |(_, value)| value)
+}
+
 pub(super) fn producer(options: &KafkaOptions) -> ClientConfig {
-    let mut config = common(options);
-    config
-        .set("enable.idempotence", "true")
-        .set("acks", "all")
-        .set("partitioner", "murmur2_random") // as `placing` computes it
-        .set("message.max.bytes", (WHOLE_BYTES_MAX + 4096).to_string())
-        .set(
-            "message.timeout.ms",
-            MESSAGE_TIMEOUT.as_millis().to_string(),
-        );
-    config
+    common(options, settings::of_producer())
 }
 
 pub(super) fn consumer(options: &KafkaOptions, group: &str) -> ClientConfig {
-    let mut config = common(options);
+    let mut config = common(options, settings::of_consumer());
+    config.set("group.id", group);
     config
-        .set("group.id", group)
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "earliest")
-        .set("allow.auto.create.topics", "false")
-        .set(
-            "max.poll.interval.ms",
-            MAX_POLL_INTERVAL.as_millis().to_string(),
-        )
-        // What waits here is fetched again after a pause, so it stays small.
-        .set("queued.min.messages", WAITING_MAX.to_string())
-        .set(
-            "queued.max.messages.kbytes",
-            (WAITING_BYTES_MAX >> 10).to_string(),
-        );
-    config
+}
+
+/// For questions about the topic, and for making it.
+pub(super) fn administrator(options: &KafkaOptions) -> ClientConfig {
+    common(options, Vec::new())
 }
 
 /// A failure of the cluster, or of the way to it.
@@ -90,6 +88,11 @@ pub(super) fn unavailable(error: &KafkaError) -> TopicError {
 
 /// Writes what librdkafka has to say where our own log lines go.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
+    if facility == "CONFWARN" {
+        // That a setting of members is none of a producer's, said of each client.
+        tracing::debug!(target: "librdkafka", facility, text, "librdkafka says");
+        return;
+    }
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert

@@ -16,14 +16,13 @@
 //!   way; after that nothing of the old assignment can be committed.
 //! - The member is dropped: its thread leaves the group in its own time. Only a dead
 //!   process has to be noticed by the session time-out.
-//!
-//! Not here yet, and left to the issue for full Kafka: TLS and SASL, `zstd`, the
-//! epoch's renewal by cluster id and high watermark, static membership.
+//! - An operator's setting would take a promise away: no topic is made ([`settings`]).
 
 mod config;
 mod ledger;
 mod member;
 mod publish;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -32,6 +31,7 @@ use async_trait::async_trait;
 use ledger::Ledger;
 use member::KafkaMember;
 use publish::Publisher;
+pub use settings::SettingsError;
 use std::sync::Arc;
 use std::time::Duration;
 use tombola_core::ports::{
@@ -48,8 +48,21 @@ pub struct KafkaOptions {
     pub topic: String,
     /// The topic's life, as kept in the database.
     pub epoch: i64,
-    /// Passed through to librdkafka; what our promises rest on is set after them.
+    /// Passed through to librdkafka: TLS, SASL, compression and whatever else
+    /// contradicts none of our promises.
     pub settings: Vec<(String, String)>,
+}
+
+impl KafkaOptions {
+    /// Whether clients can be made of it; connects to nobody.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        settings::check(self)?;
+        let clients = [config::producer(self), config::consumer(self, "check")];
+        clients.iter().try_for_each(|client| {
+            let checked = client.create_native_config();
+            checked.map(drop).map_err(|error| SettingsError::of(&error))
+        })
+    }
 }
 
 /// The topic on Kafka.
@@ -61,7 +74,8 @@ pub struct KafkaTopic {
 
 impl KafkaTopic {
     /// Makes the clients; they connect by themselves, and keep trying.
-    pub fn new(options: KafkaOptions) -> Result<Self, TopicError> {
+    pub fn new(options: KafkaOptions) -> Result<Self, SettingsError> {
+        options.check()?;
         let options = Arc::new(options);
         let publisher = Publisher::new(Arc::clone(&options))?;
         let watch = Arc::new(Watch::new(Arc::clone(&options)));

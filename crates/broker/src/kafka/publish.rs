@@ -2,6 +2,7 @@
 
 use super::KafkaOptions;
 use super::config;
+use super::settings::SettingsError;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -37,7 +38,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(options: Arc<KafkaOptions>) -> Result<Self, TopicError> {
+    pub(super) fn new(options: Arc<KafkaOptions>) -> Result<Self, SettingsError> {
         let producer = RwLock::new(create(&options)?);
         Ok(Self { options, producer })
     }
@@ -147,10 +148,10 @@ fn put_away(producer: Producer) {
     }
 }
 
-fn create(options: &KafkaOptions) -> Result<Producer, TopicError> {
+fn create(options: &KafkaOptions) -> Result<Producer, SettingsError> {
     config::producer(options)
         .create_with_context(LogContext)
-        .map_err(|error| config::unavailable(&error))
+        .map_err(|error| SettingsError::of(&error))
 }
 
 /// `None`: nothing came in time.

@@ -155,7 +155,7 @@ impl Watch {
     ) -> Result<T, TopicError> {
         let (options, runtime) = (Arc::clone(&self.options), Handle::current());
         beside(move || {
-            let admin: KafkaResult<AdminClient<_>> = config::producer(&options).create();
+            let admin: KafkaResult<AdminClient<_>> = config::administrator(&options).create();
             let asked = admin.and_then(|admin| runtime.block_on(ask(&admin)));
             asked.map_err(|error| config::unavailable(&error))
         })
