@@ -21,6 +21,14 @@ pub(super) const COMMITS_WAITING_MAX: usize = 4;
 pub(super) const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a question to the cluster may take.
 pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A member whose thread has not polled for so long does not do its work: longer
+/// than a revocation waits for the worker.
+pub(super) const POLLED_AGE_MAX: Duration = TOLD_WAIT.saturating_add(Duration::from_secs(5));
+/// A worker that has not asked for so long does not do its work: longer than it
+/// waits after an error.
+pub(super) const ASKED_AGE_MAX: Duration = Duration::from_mins(1);
+/// Between two questions whether what was made shows.
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// Messages of one partition that wait for the worker; beyond it fetching stops.
 pub(super) const WAITING_MAX: usize = 2 * limits::WORKER_POLL_MAX;
 /// The same in bytes.
@@ -28,6 +36,24 @@ pub(super) const WAITING_BYTES_MAX: usize = 4 << 20;
 
 pub(super) const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
 const _: () = assert!(TOLD_WAIT.as_secs() < MAX_POLL_INTERVAL.as_secs());
+
+/// How long others wait for a member.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// A revocation, for the worker to be told.
+    pub(super) told: Duration,
+    /// The group, for the thread to poll.
+    pub(super) polled: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            told: TOLD_WAIT,
+            polled: MAX_POLL_INTERVAL,
+        }
+    }
+}
 
 /// librdkafka looks for messages that are too old once a second at worst, and its
 /// word is better than our time-out.

@@ -19,15 +19,29 @@
 //! - An operator's setting would take a promise away: no topic is made ([`settings`]).
 
 mod config;
+mod epoch;
+mod health;
+mod inspection;
 mod ledger;
 mod member;
 mod publish;
+#[cfg(test)]
+mod real;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use async_trait::async_trait;
+use config::Patience;
+use epoch::Life;
+pub use epoch::{KeptEpoch, Renewal, Seen, Why, renewal};
+pub use health::MemberHealth;
+use health::{Pulse, Pulses};
+pub use inspection::{
+    Difference, GroupInspection, Inspection, Made, MemberInspection, PartitionInspection,
+    TopicPlan, TopicSettings, TopicWarning,
+};
 use ledger::Ledger;
 use member::KafkaMember;
 use publish::Publisher;
@@ -46,7 +60,8 @@ pub struct KafkaOptions {
     pub brokers: String,
     /// The topic's name.
     pub topic: String,
-    /// The topic's life, as kept in the database.
+    /// The topic's life until [`KafkaTopic::enter`] says another: the kept one, or a
+    /// random one of this process.
     pub epoch: i64,
     /// Passed through to librdkafka: TLS, SASL, compression and whatever else
     /// contradicts none of our promises.
@@ -66,10 +81,26 @@ impl KafkaOptions {
 }
 
 /// The topic on Kafka.
+///
+/// # Its life
+/// Whoever runs it keeps one [`KeptEpoch`] in the database and, at the start, every
+/// few seconds, and whenever [`KafkaTopic::doubted`] returns:
+/// 1. reads the row, for another process may have written it;
+/// 2. calls [`KafkaTopic::look`] with it and a random positive number;
+/// 3. writes what is to be stored, on the condition that the row is still the one that
+///    was read, else begins again;
+/// 4. calls [`KafkaTopic::enter`] with what the row says now.
+///
+/// In this order: a mark with an epoch that the database does not keep would be of
+/// nobody's life after a crash. While the broker is away the kept life is entered
+/// without a look; a mark of too old a life costs a second copy at most.
 pub struct KafkaTopic {
     options: Arc<KafkaOptions>,
+    life: Arc<Life>,
     publisher: Publisher,
     watch: Arc<Watch>,
+    members: Pulses,
+    patience: Patience,
 }
 
 impl KafkaTopic {
@@ -77,13 +108,23 @@ impl KafkaTopic {
     pub fn new(options: KafkaOptions) -> Result<Self, SettingsError> {
         options.check()?;
         let options = Arc::new(options);
-        let publisher = Publisher::new(Arc::clone(&options))?;
+        let life = Arc::new(Life::new(options.epoch));
+        let publisher = Publisher::new(Arc::clone(&options), Arc::clone(&life))?;
         let watch = Arc::new(Watch::new(Arc::clone(&options)));
         Ok(Self {
             options,
+            life,
             publisher,
             watch,
+            members: Pulses::default(),
+            patience: Patience::default(),
         })
+    }
+
+    /// Connects the producer, so that the first publish does not wait for it.
+    /// Publishes nothing; a failure means that the broker is away now.
+    pub async fn warm_up(&self) -> Result<(), TopicError> {
+        self.publisher.warm_up().await
     }
 
     /// Waits until what was handed to the producer has been reported on: to be
@@ -91,12 +132,45 @@ impl KafkaTopic {
     pub async fn flush(&self, deadline: Duration) -> Result<(), TopicError> {
         self.publisher.flush(deadline).await
     }
+
+    /// Asks the cluster whether the topic still lives the life that is kept; `fresh`
+    /// is the number of a new one. Changes nothing.
+    pub async fn look(&self, kept: Option<&KeptEpoch>, fresh: i64) -> Result<Renewal, TopicError> {
+        let seen = self.watch.see().await?;
+        Ok(renewal(kept, &seen, fresh))
+    }
+
+    /// From now on the topic lives this life. Only after it was stored.
+    pub fn enter(&self, kept: &KeptEpoch) {
+        self.life.enter(kept.epoch);
+    }
+
+    /// Returns when a publish was reported at a place that is not of this life: the
+    /// time to look has come at once.
+    pub async fn doubted(&self) {
+        self.life.doubted().await;
+    }
+
+    /// How the members of this process do, for readiness.
+    pub fn health(&self) -> Vec<MemberHealth> {
+        self.members.health()
+    }
+
+    /// What the topic is and how `group` stands, `None` if the topic is not there.
+    pub async fn inspect(&self, group: &str) -> Result<Option<Inspection>, TopicError> {
+        self.watch.inspect(group).await
+    }
+
+    /// Makes the topic, if it is not there. What is there is never changed.
+    pub async fn make(&self, plan: &TopicPlan) -> Result<Made, TopicError> {
+        self.watch.make(plan).await
+    }
 }
 
 #[async_trait]
 impl Topic for KafkaTopic {
     fn epoch(&self) -> i64 {
-        self.options.epoch
+        self.life.epoch()
     }
 
     async fn publish_batch(&self, messages: Vec<Outgoing>) -> Vec<Report> {
@@ -104,19 +178,32 @@ impl Topic for KafkaTopic {
     }
 
     async fn subscribe(&self, group: &str) -> Result<Box<dyn Member>, TopicError> {
-        Ok(Box::new(KafkaMember::join(&self.options, group)?))
+        let pulse = Pulse::new(group);
+        self.members.add(&pulse);
+        let member = KafkaMember::join(&self.options, group, self.patience, pulse)?;
+        Ok(Box::new(member))
     }
 
     async fn group_position(&self, group: &str) -> Result<GroupPosition, TopicError> {
+        // Read first: positions of a later life than the epoch's excuse no row for long.
+        let epoch = self.epoch();
         let partitions = self.watch.positions(group).await?;
-        Ok(GroupPosition {
-            epoch: self.options.epoch,
-            partitions,
-        })
+        Ok(GroupPosition { epoch, partitions })
     }
 
     async fn create(&self, spec: &TopicSpec) -> Result<(), TopicError> {
-        self.watch.create(spec).await
+        let plan = TopicPlan {
+            partitions: spec.partitions,
+            replication: spec.replication,
+            min_insync_replicas: None,
+        };
+        match self.make(&plan).await? {
+            Made::New | Made::AsPlanned => Ok(()),
+            Made::Differs(differences) => {
+                let said: Vec<String> = differences.iter().map(ToString::to_string).collect();
+                Err(TopicError::Mismatch(said.join(", ")))
+            }
+        }
     }
 
     async fn describe(&self) -> Result<Option<TopicDescription>, TopicError> {

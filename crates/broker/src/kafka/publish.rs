@@ -1,7 +1,8 @@
 //! Publishing: an idempotent producer, a report for each message.
 
 use super::KafkaOptions;
-use super::config;
+use super::config::{self, ASK_TIMEOUT};
+use super::epoch::Life;
 use super::settings::SettingsError;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -33,14 +34,33 @@ type Producer = FutureProducer<LogContext>;
 
 pub(super) struct Publisher {
     options: Arc<KafkaOptions>,
+    life: Arc<Life>,
     /// Replaced when it has failed for good.
     producer: RwLock<Producer>,
 }
 
 impl Publisher {
-    pub(super) fn new(options: Arc<KafkaOptions>) -> Result<Self, SettingsError> {
+    pub(super) fn new(options: Arc<KafkaOptions>, life: Arc<Life>) -> Result<Self, SettingsError> {
         let producer = RwLock::new(create(&options)?);
-        Ok(Self { options, producer })
+        Ok(Self {
+            options,
+            life,
+            producer,
+        })
+    }
+
+    /// Connects and learns where the partitions are, so that the first publish does
+    /// not wait for it. Publishes nothing.
+    pub(super) async fn warm_up(&self) -> Result<(), TopicError> {
+        let (producer, topic) = (self.producer(), self.options.topic.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let client = producer.client();
+            client.fetch_metadata(Some(&topic), ASK_TIMEOUT).map(drop)
+        });
+        let asked = asked.await;
+        asked
+            .map_err(|error| TopicError::Unavailable(error.to_string()))?
+            .map_err(|error| config::unavailable(&error))
     }
 
     fn producer(&self) -> Producer {
@@ -52,6 +72,7 @@ impl Publisher {
 
     pub(super) async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Report> {
         let producer = self.producer();
+        let before = self.life.taken();
         let deadline = Instant::now() + limits::PUBLISH_TIMEOUT;
         let handed: Vec<Result<DeliveryFuture, Report>> = messages
             .iter()
@@ -64,6 +85,7 @@ impl Publisher {
                 Err(report) => report,
             });
         }
+        self.life.note(&before, &reports);
         if let Some((_, reason)) = producer.client().fatal_error() {
             self.renew(producer, &reason);
         }
@@ -157,6 +179,10 @@ fn create(options: &KafkaOptions) -> Result<Producer, SettingsError> {
 /// `None`: nothing came in time.
 fn read_report<E>(delivered: Option<Result<OwnedDeliveryResult, E>>) -> Report {
     match delivered {
+        // A repeat that the broker had long taken in: it does not say where.
+        Some(Ok(Ok(place))) if place.offset < 0 => {
+            Report::Unknown("it is on the topic, nobody knows where".to_owned())
+        }
         Some(Ok(Ok(place))) => Report::Taken {
             partition: place.partition,
             offset: place.offset,

@@ -6,6 +6,10 @@ use super::config::{MAX_POLL_INTERVAL, MESSAGE_TIMEOUT, WAITING_BYTES_MAX, WAITI
 use crate::WHOLE_BYTES_MAX;
 use rdkafka::error::KafkaError;
 
+/// The largest batch that a producer of ours may make, and that a topic has to take:
+/// our largest message with what Kafka writes around it.
+pub(super) const BATCH_BYTES: usize = WHOLE_BYTES_MAX + 4096;
+
 /// Why no client can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
@@ -28,7 +32,8 @@ pub enum SettingsError {
 impl SettingsError {
     pub(super) fn of(error: &KafkaError) -> Self {
         Self::Unfit(match error {
-            KafkaError::ClientConfig(_, why, _, _) | KafkaError::ClientCreation(why) => why.clone(),
+            KafkaError::ClientConfig(_, why, name, _) => format!("{name}: {why}"),
+            KafkaError::ClientCreation(why) => why.clone(),
             other => other.to_string(),
         })
     }
@@ -82,7 +87,7 @@ pub(super) fn of_producer() -> Vec<Ours> {
         ),
         ours(
             &["message.max.bytes"],
-            WHOLE_BYTES_MAX + 4096,
+            BATCH_BYTES,
             "every message within our own bound must fit",
         ),
     ]
