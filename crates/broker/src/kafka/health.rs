@@ -17,7 +17,8 @@ pub struct MemberHealth {
     pub asked_ago: Duration,
     /// Its thread has ended: it must join anew.
     pub is_over: bool,
-    /// It did not poll in time and the group went on without it, until it is back.
+    /// It did not poll in time and the group went on without it: until it is back, and
+    /// its worker too, which may be why.
     pub is_out: bool,
 }
 
@@ -53,7 +54,10 @@ pub(super) struct Pulse {
     /// Polls of the worker that wait now.
     waiting: AtomicUsize,
     is_over: AtomicBool,
+    /// Until the group has it back.
     is_out: AtomicBool,
+    /// Until its worker asks again.
+    is_missed: AtomicBool,
     is_gone: AtomicBool,
 }
 
@@ -67,6 +71,7 @@ impl Pulse {
             waiting: AtomicUsize::default(),
             is_over: AtomicBool::default(),
             is_out: AtomicBool::default(),
+            is_missed: AtomicBool::default(),
             is_gone: AtomicBool::default(),
         })
     }
@@ -82,6 +87,7 @@ impl Pulse {
     /// The worker waits, until what is returned is dropped.
     pub(super) fn ask(&self) -> Asking<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.is_missed.store(false, Ordering::Relaxed);
         Asking(self)
     }
 
@@ -89,8 +95,15 @@ impl Pulse {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn set_out(&self, is_out: bool) {
-        self.is_out.store(is_out, Ordering::Relaxed);
+    /// The group went on without it.
+    pub(super) fn out(&self) {
+        self.is_out.store(true, Ordering::Relaxed);
+        self.is_missed.store(true, Ordering::Relaxed);
+    }
+
+    /// The group has it.
+    pub(super) fn back(&self) {
+        self.is_out.store(false, Ordering::Relaxed);
     }
 
     /// The worker let it go: no complaint about it any more.
@@ -111,7 +124,7 @@ impl Pulse {
             polled_ago: since(self.polled.load(Ordering::Relaxed)),
             asked_ago,
             is_over: self.is_over.load(Ordering::Relaxed),
-            is_out: self.is_out.load(Ordering::Relaxed),
+            is_out: self.is_out.load(Ordering::Relaxed) || self.is_missed.load(Ordering::Relaxed),
         }
     }
 }
@@ -201,9 +214,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn member_that_is_out_or_over_is_complained_of_and_one_that_left_is_not() {
         let (pulses, pulse) = one();
-        pulse.set_out(true);
-        assert!(complaint(&pulses).unwrap().contains("went on without it"));
-        pulse.set_out(false);
+        let is_out = || complaint(&pulses).is_some_and(|it| it.contains("went on without it"));
+        pulse.out();
+        pulse.back();
+        assert!(is_out(), "its worker has not asked since");
+        drop(pulse.ask());
+        assert!(!is_out());
+        pulse.out();
+        drop(pulse.ask());
+        assert!(is_out(), "the group has not taken it back");
+        pulse.back();
         assert_eq!(complaint(&pulses), None);
         pulse.end();
         assert!(complaint(&pulses).unwrap().contains("has ended"));

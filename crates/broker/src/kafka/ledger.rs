@@ -120,7 +120,7 @@ impl Ledger {
     /// The group went on without us: we did not poll in time. librdkafka joins again
     /// by itself, and the next assignment says so.
     pub(super) fn out(&self) {
-        self.pulse.set_out(true);
+        self.pulse.out();
     }
 
     pub(super) fn fail(&self, failure: TopicError) {
@@ -129,7 +129,7 @@ impl Ledger {
     }
 
     pub(super) fn assigned(&self, partitions: &[i32]) {
-        self.pulse.set_out(false);
+        self.pulse.back();
         if partitions.is_empty() {
             return;
         }
