@@ -92,8 +92,22 @@ pub(super) fn client_id(options: &KafkaOptions) -> &str {
         .map_or(CLIENT_ID, |(_, value)| value)
 }
 
+/// Measured on Apache Kafka 4: with librdkafka's own 5 ms a batch of a thousand waits
+/// longer than it takes, and lz4 costs less than the bytes that it saves.
+const PRODUCER_DEFAULTS: &[(&[&str], &str)] = &[
+    (&["linger.ms", "queue.buffering.max.ms"], "1"),
+    (&["compression.type", "compression.codec"], "lz4"),
+];
+
 pub(super) fn producer(options: &KafkaOptions) -> ClientConfig {
-    common(options, settings::of_producer())
+    let mut config = common(options, settings::of_producer());
+    for (names, value) in PRODUCER_DEFAULTS {
+        // Two names of one setting would be set in no order.
+        if !names.iter().any(|name| config.get(name).is_some()) {
+            config.set(names[0], *value);
+        }
+    }
+    config
 }
 
 pub(super) fn consumer(options: &KafkaOptions, group: &str) -> ClientConfig {

@@ -10,6 +10,9 @@
 //! # What each failure does
 //! - The broker is away: publishes end as `Unknown` after the publish time-out,
 //!   commits as `Unavailable`; members wait and say `Unavailable` once.
+//! - The broker refuses a batch, too large for the topic or with an invalid message
+//!   among it: each of its messages is published once more in a batch of its own, so
+//!   that only the one that is to blame ends its award.
 //! - The producer fails for good (a fatal error): the next batch gets a new one.
 //! - The group takes a partition away: the callback waits until the worker has been
 //!   handed `Revoked`, at most `config::TOLD_WAIT`, and until no commit is on its

@@ -9,7 +9,7 @@ use super::{Difference, KafkaTopic, Made, MemberHealth, Renewal, TopicPlan, Topi
 use crate::suite::{PARTITIONS, Reader, World, in_time, outgoing, publish, skip, until_both};
 use async_trait::async_trait;
 use rdkafka::ClientConfig;
-use rdkafka::admin::AdminOptions;
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use std::collections::BTreeSet;
@@ -257,6 +257,52 @@ async fn topic_is_made_once_and_a_difference_is_said() {
     };
     let said = impossible.make(&spread).await.unwrap_err().to_string();
     assert!(said.contains("99 replicas"), "{said}");
+}
+
+/// The topic's bound is below ours: a batch of small messages is over it as well.
+#[tokio::test]
+async fn message_that_the_topic_refuses_stops_itself_alone() {
+    let Some(world) = RealWorld::bare("message_that_the_topic_refuses_stops_itself_alone") else {
+        return;
+    };
+    let topic = &world.named.topic;
+    let name = world.named.name.clone();
+    let made = topic.watch.administer(async move |admin| {
+        let new = NewTopic::new(&name, PARTITIONS, TopicReplication::Fixed(1));
+        let new = new.set("max.message.bytes", "20000");
+        admin.create_topics([&new], &AdminOptions::new()).await
+    });
+    assert!(made.await.unwrap().iter().all(Result::is_ok));
+    assert_eq!(topic.make(&PLAN).await, Ok(Made::AsPlanned));
+    let mut batch: Vec<Outgoing> = (0..100).map(|seed| incompressible(seed, 1_000)).collect();
+    batch.insert(50, incompressible(100, 30_000));
+    let reports = topic.publish_batch(batch).await;
+    for (at, report) in reports.iter().enumerate() {
+        let is_good = match report {
+            Report::Taken { .. } => at != 50,
+            Report::Refused(_) => at == 50,
+            Report::NotTaken(_) | Report::Unknown(_) => false,
+        };
+        assert!(is_good, "{at}: {report:?}");
+    }
+    let group = world.named.group("g");
+    let warnings = topic.inspect(&group).await.unwrap().unwrap().warnings();
+    let small = TopicWarning::SmallMessages { bytes: 20_000 };
+    assert!(warnings.contains(&small), "{warnings:?}");
+}
+
+fn incompressible(seed: u64, bytes: usize) -> Outgoing {
+    let mut state = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[0]
+    };
+    Outgoing {
+        value: (0..bytes).map(|_| next()).collect(),
+        ..outgoing(0, "")
+    }
 }
 
 #[tokio::test]

@@ -158,6 +158,22 @@ async fn producer_that_failed_for_good_is_replaced() {
 }
 
 #[tokio::test]
+async fn batch_that_is_refused_costs_its_innocent_members_nothing() {
+    let world = KafkaWorld::open().await;
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    world.fail_next(RDKafkaApiKey::Produce, error, 1);
+    let mut offsets = publish(&world, 0, &["a", "b", "c"]).await;
+    offsets.sort_unstable();
+    assert_eq!(offsets, [0, 1, 2]);
+    world.fail_next(RDKafkaApiKey::Produce, error, 2);
+    let batch = ["d", "e", "f"].map(|text| outgoing(0, text));
+    let reports = world.topic.publish_batch(batch.to_vec()).await;
+    let refused = reports.iter().filter(|it| matches!(it, Report::Refused(_)));
+    assert_eq!(refused.count(), 1, "{reports:?}");
+    assert_eq!(publish(&world, 0, &["g"]).await, [5], "the relay goes on");
+}
+
+#[tokio::test]
 async fn commit_of_a_generation_that_the_broker_ended_is_lost() {
     let world = KafkaWorld::open().await;
     publish(&world, 0, &["a"]).await;

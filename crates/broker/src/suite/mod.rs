@@ -95,6 +95,7 @@ macro_rules! cases {
 cases! { $
     messages {
         same_key_is_read_in_the_order_of_publishing,
+        batches_side_by_side_keep_the_order_of_a_key,
         key_has_the_place_that_kafkas_clients_give_it,
         report_names_the_place_where_the_message_is_read,
         headers_and_empty_values_are_kept,
