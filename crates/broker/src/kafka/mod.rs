@@ -23,16 +23,20 @@
 
 mod config;
 mod epoch;
+#[cfg(test)]
+mod faults;
 mod health;
 mod inspection;
 mod ledger;
 mod member;
+mod plan;
 mod publish;
 #[cfg(test)]
 mod real;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod warnings;
 mod watch;
 
 use async_trait::async_trait;
@@ -42,11 +46,11 @@ pub use epoch::{KeptEpoch, Renewal, Seen, Why, renewal};
 pub use health::MemberHealth;
 use health::{Pulse, Pulses};
 pub use inspection::{
-    Difference, GroupInspection, Inspection, Made, MemberInspection, PartitionInspection,
-    TopicPlan, TopicSettings, TopicWarning,
+    GroupInspection, Inspection, MemberInspection, PartitionInspection, TopicSettings,
 };
 use ledger::Ledger;
 use member::KafkaMember;
+pub use plan::{Difference, Made, TopicPlan};
 use publish::Publisher;
 pub use settings::SettingsError;
 use std::sync::Arc;
@@ -54,6 +58,7 @@ use std::time::Duration;
 use tombola_core::ports::{
     GroupPosition, Member, Outgoing, Report, Topic, TopicDescription, TopicError, TopicSpec,
 };
+pub use warnings::TopicWarning;
 use watch::Watch;
 
 /// What a topic on Kafka is reached with.

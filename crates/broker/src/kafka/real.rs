@@ -5,7 +5,10 @@
 
 use super::config::Patience;
 use super::tests::connect;
-use super::{Difference, KafkaTopic, Made, MemberHealth, Renewal, TopicPlan, TopicWarning, Why};
+use super::{
+    Difference, KafkaTopic, Made, MemberHealth, PartitionInspection, Renewal, TopicPlan,
+    TopicWarning, Why,
+};
 use crate::suite::{PARTITIONS, Reader, World, in_time, outgoing, publish, skip, until_both};
 use async_trait::async_trait;
 use rdkafka::ClientConfig;
@@ -27,8 +30,8 @@ fn brokers() -> Option<String> {
 const SESSION_MS: u32 = 6_000;
 
 /// A topic whose groups are named after it, so that tests side by side share none.
-struct Named {
-    topic: KafkaTopic,
+pub(super) struct Named {
+    pub(super) topic: KafkaTopic,
     name: String,
     groups: Mutex<BTreeSet<String>>,
 }
@@ -63,9 +66,9 @@ impl Topic for Named {
     }
 }
 
-struct RealWorld {
+pub(super) struct RealWorld {
     brokers: String,
-    named: Named,
+    pub(super) named: Named,
 }
 
 #[expect(clippy::disallowed_methods, reason = "a name that no earlier run had")]
@@ -100,7 +103,7 @@ impl RealWorld {
         Some(Self { brokers, named })
     }
 
-    async fn made(test: &str) -> Option<Self> {
+    pub(super) async fn made(test: &str) -> Option<Self> {
         let world = Self::bare(test)?;
         assert_eq!(world.named.topic.make(&PLAN).await, Ok(Made::New));
         Some(world)
@@ -318,7 +321,11 @@ async fn inspection_shows_lag_members_and_strangers() {
     let seen = topic.inspect(&group).await.unwrap().unwrap();
     assert_eq!(seen.replication(), 1);
     assert!(seen.cluster_id.is_some());
-    let lags: Vec<i64> = seen.partitions.iter().map(|it| it.lag()).collect();
+    let lags: Vec<i64> = seen
+        .partitions
+        .iter()
+        .map(PartitionInspection::lag)
+        .collect();
     assert_eq!(lags, [0, 2, 0, 0]);
     assert_eq!(seen.partitions[1].committed, Some(1));
     assert_eq!(seen.settings.cleanup_policy.as_deref(), Some("delete"));

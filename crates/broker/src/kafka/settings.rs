@@ -31,10 +31,11 @@ pub enum SettingsError {
 
 impl SettingsError {
     pub(super) fn of(error: &KafkaError) -> Self {
-        Self::Unfit(match error {
-            KafkaError::ClientConfig(_, why, name, _) => format!("{name}: {why}"),
-            KafkaError::ClientCreation(why) => why.clone(),
-            other => other.to_string(),
+        // Its own words carry the value, which may be a password.
+        Self::Unfit(if let KafkaError::ClientConfig(_, why, name, _) = error {
+            format!("{name}: {why}")
+        } else {
+            error.to_string()
         })
     }
 }
@@ -50,10 +51,10 @@ pub(super) struct Ours {
     why: &'static str,
 }
 
-fn ours(names: &'static [&'static str], value: impl ToString, why: &'static str) -> Ours {
+fn ours(names: &'static [&'static str], value: impl std::fmt::Display, why: &'static str) -> Ours {
     Ours {
         names,
-        value: value.to_string(),
+        value: format!("{value}"),
         same: &[],
         why,
     }

@@ -8,9 +8,9 @@ use super::KafkaOptions;
 use super::config::{self, ASK_AGAIN, ASK_TIMEOUT};
 use super::epoch::Seen;
 use super::inspection::{
-    GroupInspection, Inspection, Made, MemberInspection, PartitionInspection, TopicPlan,
-    TopicSettings, assigned, differences,
+    GroupInspection, Inspection, MemberInspection, PartitionInspection, TopicSettings, assigned,
 };
+use super::plan::{Made, TopicPlan, differences};
 use super::publish::LogContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
