@@ -106,7 +106,20 @@ impl RealWorld {
     pub(super) async fn made(test: &str) -> Option<Self> {
         let world = Self::bare(test)?;
         assert_eq!(world.named.topic.make(&PLAN).await, Ok(Made::New));
+        in_time(world.until_every_broker_knows()).await;
         Some(world)
+    }
+
+    /// One that does not tells a member that there is no topic. A client that is new
+    /// asks the broker that it was told of.
+    async fn until_every_broker_knows(&self) {
+        for broker in self.brokers.split(',') {
+            let knows = async || {
+                let topic = connect(broker, &self.named.name, SESSION_MS);
+                topic.describe().await.is_ok_and(|it| it.is_some())
+            };
+            while !knows().await {}
+        }
     }
 
     async fn delete_topic(&self) {

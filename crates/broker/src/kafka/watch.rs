@@ -147,17 +147,18 @@ impl Watch {
     /// The topic's partitions in order, `None` if it is not there.
     fn places(&self, client: &Client) -> Result<Option<Vec<Place>>, TopicError> {
         let name = &self.options.topic;
-        let metadata = client
-            .fetch_metadata(Some(name), ASK_TIMEOUT)
-            .map_err(|error| config::unavailable(&error))?;
+        let metadata = match client.fetch_metadata(Some(name), ASK_TIMEOUT) {
+            Ok(metadata) => metadata,
+            // One that was there a moment ago.
+            Err(error) if error.rdkafka_error_code().is_some_and(is_missing) => return Ok(None),
+            Err(error) => return Err(config::unavailable(&error)),
+        };
         let Some(topic) = metadata.topics().iter().find(|it| it.name() == name) else {
             return Ok(None);
         };
         match topic.error().map(RDKafkaErrorCode::from) {
             None => {}
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                return Ok(None);
-            }
+            Some(code) if is_missing(code) => return Ok(None),
             Some(code) => return Err(TopicError::Unavailable(code.to_string())),
         }
         let place = |it: &rdkafka::metadata::MetadataPartition| Place {
@@ -412,6 +413,13 @@ async fn beside<T: Send + 'static>(
 ) -> Result<T, TopicError> {
     let asked = tokio::task::spawn_blocking(ask).await;
     asked.unwrap_or_else(|error| Err(TopicError::Unavailable(error.to_string())))
+}
+
+fn is_missing(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic
+    )
 }
 
 fn count(count: usize) -> Result<i32, TopicError> {
