@@ -9,7 +9,9 @@
 //!
 //! # What each failure does
 //! - The broker is away: publishes end as `Unknown` after the publish time-out,
-//!   commits as `Unavailable`; members wait and say `Unavailable` once.
+//!   commits as `Unavailable`; members wait and say `Unavailable` once. Of what is on
+//!   its way then, second copies may come even from an idempotent producer, whose
+//!   sequence numbers begin anew after a time-out: the row drops them.
 //! - The broker refuses a batch, too large for the topic or with an invalid message
 //!   among it: each of its messages is published once more in a batch of its own, so
 //!   that only the one that is to blame ends its award.

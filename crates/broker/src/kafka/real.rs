@@ -250,6 +250,7 @@ async fn topic_is_made_once_and_a_difference_is_said() {
         ..PLAN
     };
     assert_eq!(topic.make(&plan).await, Ok(Made::New));
+    in_time(world.until_every_broker_knows()).await;
     assert_eq!(topic.make(&plan).await, Ok(Made::AsPlanned));
     let wider = TopicPlan {
         partitions: PARTITIONS + 1,
@@ -289,6 +290,7 @@ async fn message_that_the_topic_refuses_stops_itself_alone() {
         admin.create_topics([&new], &AdminOptions::new()).await
     });
     assert!(made.await.unwrap().iter().all(Result::is_ok));
+    in_time(world.until_every_broker_knows()).await;
     assert_eq!(topic.make(&PLAN).await, Ok(Made::AsPlanned));
     let mut batch: Vec<Outgoing> = (0..100).map(|seed| incompressible(seed, 1_000)).collect();
     batch.insert(50, incompressible(100, 30_000));

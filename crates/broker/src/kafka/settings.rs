@@ -66,7 +66,7 @@ pub(super) fn of_producer() -> Vec<Ours> {
         ours(
             &["enable.idempotence"],
             true,
-            "a send that is repeated must not put a second copy there",
+            "a request that is repeated must not put a second copy there",
         ),
         Ours {
             same: &["-1"],

@@ -122,7 +122,10 @@ impl Watch {
     fn watermarks(&self, client: &Client, partition: i32) -> Result<(i64, i64), TopicError> {
         client
             .fetch_watermarks(&self.options.topic, partition, ASK_TIMEOUT)
-            .map_err(|error| config::unavailable(&error))
+            .map_err(|error| match error.rdkafka_error_code() {
+                Some(code) if is_missing(code) => self.missing(),
+                Some(_) | None => config::unavailable(&error),
+            })
     }
 
     /// What the client's group has committed, partition by partition.
@@ -273,22 +276,27 @@ impl Watch {
 
     /// Its settings, as far as the cluster says them: we may not be allowed to ask.
     async fn settings(self: &Arc<Self>) -> TopicSettings {
-        let watch = Arc::clone(self);
-        let entries = self.administer(async move |admin| {
-            let topic = ResourceSpecifier::Topic(&watch.options.topic);
-            let configs = admin.describe_configs([&topic], &patience()).await?;
-            let entries = configs.into_iter().flatten().flat_map(|it| it.entries);
-            Ok(entries
-                .filter_map(|entry| Some((entry.name, entry.value?)))
-                .collect::<BTreeMap<String, String>>())
-        });
-        let entries = entries.await.unwrap_or_else(|error| {
+        self.ask_settings().await.unwrap_or_else(|error| {
             tracing::debug!(%error, "the topic's settings could not be asked for");
-            BTreeMap::new()
+            TopicSettings::default()
+        })
+    }
+
+    async fn ask_settings(self: &Arc<Self>) -> Result<TopicSettings, TopicError> {
+        let watch = Arc::clone(self);
+        let configs = self.administer(async move |admin| {
+            let topic = ResourceSpecifier::Topic(&watch.options.topic);
+            admin.describe_configs([&topic], &patience()).await
         });
+        let mut entries = BTreeMap::new();
+        for config in configs.await? {
+            let config = config.map_err(|code| TopicError::Unavailable(code.to_string()))?;
+            let said = config.entries.into_iter();
+            entries.extend(said.filter_map(|entry| Some((entry.name, entry.value?))));
+        }
         let of = |name: &str| entries.get(name);
         let number = |name: &str| of(name).and_then(|value| value.parse().ok());
-        TopicSettings {
+        Ok(TopicSettings {
             min_insync_replicas: of("min.insync.replicas").and_then(|value| value.parse().ok()),
             retention_ms: number("retention.ms"),
             retention_bytes: number("retention.bytes"),
@@ -296,7 +304,7 @@ impl Watch {
             max_message_bytes: number("max.message.bytes"),
             is_unclean_election_allowed: of("unclean.leader.election.enable")
                 .and_then(|value| value.parse().ok()),
-        }
+        })
     }
 
     /// Runs `ask` with a client of its own, which is also dropped beside the tasks:
@@ -357,7 +365,8 @@ impl Watch {
         is: TopicPlan,
     ) -> Result<Made, TopicError> {
         let min_insync_replicas = match plan.min_insync_replicas {
-            Some(_) => self.settings().await.min_insync_replicas,
+            // What nobody says must not pass for a match.
+            Some(_) => self.ask_settings().await?.min_insync_replicas,
             None => None,
         };
         let is = TopicPlan {

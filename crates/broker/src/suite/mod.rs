@@ -10,7 +10,7 @@ mod groups;
 mod messages;
 mod ownership;
 mod positions;
-mod reader;
+pub(crate) mod reader;
 
 use async_trait::async_trait;
 pub use reader::{Reader, Seen, Trace, until_both};
