@@ -3,7 +3,7 @@
 use super::KafkaOptions;
 use super::settings::{self, Ours};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::Duration;
 use tombola_core::limits;
 use tombola_core::ports::TopicError;
@@ -151,5 +151,10 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
 
 /// A connection that breaks is mended by librdkafka; who waits hears of it.
 pub(super) fn log_error(error: &KafkaError, reason: &str) {
-    tracing::warn!(target: "librdkafka", %error, reason, "the broker gives trouble");
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+        // Said again and again; why they are was said before.
+        tracing::debug!(target: "librdkafka", %error, reason, "the broker gives trouble");
+    } else {
+        tracing::warn!(target: "librdkafka", %error, reason, "the broker gives trouble");
+    }
 }

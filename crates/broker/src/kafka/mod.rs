@@ -38,6 +38,7 @@ mod real;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod warnings;
 mod watch;
 
@@ -60,6 +61,7 @@ use std::time::Duration;
 use tombola_core::ports::{
     GroupPosition, Member, Outgoing, Report, Topic, TopicDescription, TopicError, TopicSpec,
 };
+use trouble::Trouble;
 pub use warnings::TopicWarning;
 use watch::Watch;
 
@@ -119,8 +121,13 @@ impl KafkaTopic {
         options.check()?;
         let options = Arc::new(options);
         let life = Arc::new(Life::new(options.epoch));
-        let publisher = Publisher::new(Arc::clone(&options), Arc::clone(&life))?;
-        let watch = Arc::new(Watch::new(Arc::clone(&options)));
+        let trouble = Arc::new(Trouble::default());
+        let publisher = Publisher::new(
+            Arc::clone(&options),
+            Arc::clone(&life),
+            Arc::clone(&trouble),
+        )?;
+        let watch = Arc::new(Watch::new(Arc::clone(&options), trouble));
         Ok(Self {
             options,
             life,

@@ -4,8 +4,7 @@ use super::KafkaOptions;
 use super::config::{self, ASK_TIMEOUT};
 use super::epoch::Life;
 use super::settings::SettingsError;
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use super::trouble::{LogContext, Trouble};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::OwnedDeliveryResult;
@@ -16,35 +15,27 @@ use tokio::time::{Instant, timeout_at};
 use tombola_core::limits;
 use tombola_core::ports::{Outgoing, Report, TopicError};
 
-/// The clients that have no callbacks but those of the log.
-#[derive(Clone, Default)]
-pub(super) struct LogContext;
-
-impl ClientContext for LogContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        config::log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        config::log_error(&error, reason);
-    }
-}
-
 type Producer = FutureProducer<LogContext>;
 
 pub(super) struct Publisher {
     options: Arc<KafkaOptions>,
     life: Arc<Life>,
+    trouble: Arc<Trouble>,
     /// Replaced when it has failed for good.
     producer: RwLock<Producer>,
 }
 
 impl Publisher {
-    pub(super) fn new(options: Arc<KafkaOptions>, life: Arc<Life>) -> Result<Self, SettingsError> {
-        let producer = RwLock::new(create(&options)?);
+    pub(super) fn new(
+        options: Arc<KafkaOptions>,
+        life: Arc<Life>,
+        trouble: Arc<Trouble>,
+    ) -> Result<Self, SettingsError> {
+        let producer = RwLock::new(create(&options, &trouble)?);
         Ok(Self {
             options,
             life,
+            trouble,
             producer,
         })
     }
@@ -58,9 +49,9 @@ impl Publisher {
             client.fetch_metadata(Some(&topic), ASK_TIMEOUT).map(drop)
         });
         let asked = asked.await;
-        asked
-            .map_err(|error| TopicError::Unavailable(error.to_string()))?
-            .map_err(|error| config::unavailable(&error))
+        let asked = asked.map_err(|error| TopicError::Unavailable(error.to_string()))?;
+        let asked = asked.map_err(|error| config::unavailable(&error));
+        self.trouble.explain(asked)
     }
 
     fn producer(&self) -> Producer {
@@ -122,7 +113,7 @@ impl Publisher {
         );
         let alone = config::producer(&self.options)
             .set("batch.num.messages", "1")
-            .create_with_context(LogContext);
+            .create_with_context(LogContext(Arc::clone(&self.trouble)));
         let producer: Producer = match alone {
             Ok(producer) => producer,
             Err(error) => {
@@ -177,7 +168,7 @@ impl Publisher {
         if producer.client().fatal_error().is_none() {
             return; // another batch was first
         }
-        match create(&self.options) {
+        match create(&self.options, &self.trouble) {
             Ok(new) => {
                 tracing::error!(reason, "the producer failed for good and was replaced");
                 *producer = new;
@@ -218,9 +209,9 @@ fn put_away(producer: Producer) {
     }
 }
 
-fn create(options: &KafkaOptions) -> Result<Producer, SettingsError> {
+fn create(options: &KafkaOptions, trouble: &Arc<Trouble>) -> Result<Producer, SettingsError> {
     config::producer(options)
-        .create_with_context(LogContext)
+        .create_with_context(LogContext(Arc::clone(trouble)))
         .map_err(|error| SettingsError::of(&error))
 }
 

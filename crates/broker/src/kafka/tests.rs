@@ -289,6 +289,16 @@ async fn warm_up_publishes_nothing_and_says_when_the_broker_is_away() {
 }
 
 #[tokio::test]
+async fn cluster_that_is_not_reached_is_said_with_the_cause() {
+    let nobody = connect("127.0.0.1:1", TOPIC, SESSION_MS);
+    for said in [nobody.warm_up().await, nobody.describe().await.map(drop)] {
+        let said = said.unwrap_err().to_string();
+        assert!(said.contains("127.0.0.1:1"), "{said}");
+        assert!(said.contains("refused"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn setting_that_librdkafka_does_not_know_is_refused_and_its_words_are_passed_on() {
     let world = KafkaWorld::open().await;
     let of = |name: &str, value: &str| KafkaOptions {

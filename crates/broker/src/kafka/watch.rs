@@ -11,7 +11,7 @@ use super::inspection::{
     GroupInspection, Inspection, MemberInspection, PartitionInspection, TopicSettings, assigned,
 };
 use super::plan::{Made, TopicPlan, differences};
-use super::publish::LogContext;
+use super::trouble::{LogContext, Trouble};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
@@ -27,10 +27,11 @@ use tombola_core::ports::{PartitionPosition, TopicDescription, TopicError};
 /// so no cluster ever hears of it.
 const NOBODY: &str = "tombola-describe";
 
-type Client = BaseConsumer;
+type Client = BaseConsumer<LogContext>;
 
 pub(super) struct Watch {
     options: Arc<KafkaOptions>,
+    trouble: Arc<Trouble>,
     /// One client for each group that is asked about; it never joins.
     clients: Mutex<BTreeMap<String, Arc<Client>>>,
 }
@@ -44,9 +45,10 @@ struct Place {
 }
 
 impl Watch {
-    pub(super) fn new(options: Arc<KafkaOptions>) -> Self {
+    pub(super) fn new(options: Arc<KafkaOptions>, trouble: Arc<Trouble>) -> Self {
         Self {
             options,
+            trouble,
             clients: Mutex::default(),
         }
     }
@@ -56,7 +58,7 @@ impl Watch {
         group: &str,
     ) -> Result<Vec<PartitionPosition>, TopicError> {
         let (watch, group) = (Arc::clone(self), group.to_owned());
-        beside(move || {
+        self.beside(move || {
             let client = watch.client(&group)?;
             let places = watch.places(&client)?.ok_or_else(|| watch.missing())?;
             let committed = watch.committed(&client, &places)?;
@@ -77,7 +79,7 @@ impl Watch {
     /// The cluster, and how far each partition has come.
     pub(super) async fn see(self: &Arc<Self>) -> Result<Seen, TopicError> {
         let watch = Arc::clone(self);
-        beside(move || {
+        self.beside(move || {
             let client = watch.client(NOBODY)?;
             // Metadata first: with it comes the cluster's id, if it is another by now.
             let places = watch.places(&client)?.ok_or_else(|| watch.missing())?;
@@ -105,7 +107,7 @@ impl Watch {
             return Ok(Arc::clone(client));
         }
         let client: Client = config::consumer(&self.options, group)
-            .create()
+            .create_with_context(LogContext(Arc::clone(&self.trouble)))
             .map_err(|error| config::unavailable(&error))?;
         let client = Arc::new(client);
         clients.insert(group.to_owned(), Arc::clone(&client));
@@ -210,7 +212,7 @@ impl Watch {
     ) -> Result<Option<Inspection>, TopicError> {
         let settings = self.settings().await;
         let (watch, name) = (Arc::clone(self), group.to_owned());
-        beside(move || {
+        self.beside(move || {
             let client = watch.client(&name)?;
             let Some(places) = watch.places(&client)? else {
                 return Ok(None);
@@ -259,7 +261,7 @@ impl Watch {
     /// What it was made with, `None` if it is not there.
     async fn shape(self: &Arc<Self>) -> Result<Option<TopicPlan>, TopicError> {
         let watch = Arc::clone(self);
-        beside(move || {
+        self.beside(move || {
             let places = watch.places(&*watch.client(NOBODY)?)?;
             let plan = |places: Vec<Place>| {
                 let fewest = places.iter().map(|it| it.replicas.len()).min();
@@ -307,6 +309,16 @@ impl Watch {
         })
     }
 
+    /// Runs `ask` where waiting harms nobody.
+    async fn beside<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce() -> Result<T, TopicError> + Send + 'static,
+    ) -> Result<T, TopicError> {
+        let asked = tokio::task::spawn_blocking(ask).await;
+        let asked = asked.unwrap_or_else(|error| Err(TopicError::Unavailable(error.to_string())));
+        self.trouble.explain(asked)
+    }
+
     /// Runs `ask` with a client of its own, which is also dropped beside the tasks:
     /// it waits for its thread.
     pub(super) async fn administer<T: Send + 'static>(
@@ -314,9 +326,10 @@ impl Watch {
         ask: impl AsyncFnOnce(&AdminClient<LogContext>) -> KafkaResult<T> + Send + 'static,
     ) -> Result<T, TopicError> {
         let (options, runtime) = (Arc::clone(&self.options), Handle::current());
-        beside(move || {
+        let context = LogContext(Arc::clone(&self.trouble));
+        self.beside(move || {
             let admin: KafkaResult<AdminClient<_>> =
-                config::administrator(&options).create_with_context(LogContext);
+                config::administrator(&options).create_with_context(context);
             let asked = admin.and_then(|admin| runtime.block_on(ask(&admin)));
             asked.map_err(|error| config::unavailable(&error))
         })
@@ -414,14 +427,6 @@ impl Drop for Watch {
             tracing::warn!(%error, "no thread to close clients on");
         }
     }
-}
-
-/// Runs `ask` where waiting harms nobody.
-async fn beside<T: Send + 'static>(
-    ask: impl FnOnce() -> Result<T, TopicError> + Send + 'static,
-) -> Result<T, TopicError> {
-    let asked = tokio::task::spawn_blocking(ask).await;
-    asked.unwrap_or_else(|error| Err(TopicError::Unavailable(error.to_string())))
 }
 
 fn is_missing(code: RDKafkaErrorCode) -> bool {
