@@ -19,6 +19,10 @@
 //! - The group takes a partition away: the callback waits until the worker has been
 //!   handed `Revoked`, at most `config::TOLD_WAIT`, and until no commit is on its
 //!   way; after that nothing of the old assignment can be committed.
+//! - The thread does not poll within `max.poll.interval.ms`: the group goes on without
+//!   the member, whose worker hears `Unavailable` and `Revoked`, and which joins again
+//!   by itself; [`KafkaTopic::health`] says so until its worker polls again.
+//! - The topic is deleted and made anew: it is another life, see [`KafkaTopic`].
 //! - The member is dropped: its thread leaves the group in its own time. Only a dead
 //!   process has to be noticed by the session time-out.
 //! - An operator's setting would take a promise away: no topic is made ([`settings`]).
