@@ -5,20 +5,28 @@ use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::services::Guard;
 use crate::shell;
 
-/// A demo takes seconds; one that has not ended by then hangs.
-const DEADLINE: Duration = Duration::from_mins(5);
+/// A demo takes seconds, or as long as a lease where one has to end; one that has not ended
+/// by then hangs.
+const DEADLINE: Duration = Duration::from_mins(8);
+
+/// When PostgreSQL is restarted: while the demo draws.
+const RESTART_AFTER: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Round {
     pub(crate) name: String,
     crash: bool,
+    /// On PostgreSQL, which is restarted in mid-run without a word.
+    postgres: bool,
     seed: u64,
 }
 
@@ -27,6 +35,7 @@ impl Round {
         Self {
             name: "demo".into(),
             crash: false,
+            postgres: false,
             seed: fresh_seed(),
         }
     }
@@ -35,16 +44,31 @@ impl Round {
         Self {
             name: format!("demo --crash, round {number}"),
             crash: true,
+            postgres: false,
             seed: fresh_seed(),
         }
     }
 
+    /// The same on PostgreSQL, which is restarted in mid-run.
+    pub(crate) fn on_postgres(self) -> Self {
+        Self {
+            name: format!("{} on PostgreSQL", self.name),
+            postgres: true,
+            ..self
+        }
+    }
+
+    /// Why it cannot run here, if it cannot.
+    pub(crate) fn lacks(&self, services: &Guard) -> Option<&'static str> {
+        (self.postgres && services.postgres().is_none()).then_some("there is no PostgreSQL")
+    }
+
     /// Runs it and gives a summary for the log. A failing round prints all that the process wrote.
-    pub(crate) fn run(&self, binary: &Path, logs: &Path) -> Result<String> {
+    pub(crate) fn run(&self, binary: &Path, logs: &Path, services: &Guard) -> Result<String> {
         println!("{}: seed {}", self.name, self.seed);
         let log = |ending: &str| logs.join(self.name.replace([' ', ','], "-") + ending);
         let (out, err) = (log(".out"), log(".err"));
-        let verdict = self.judge(binary, &out, &err);
+        let verdict = self.judge(binary, &out, &err, services);
         if verdict.is_err() {
             for path in [&err, &out] {
                 println!("{}", fs::read_to_string(path).unwrap_or_default());
@@ -53,7 +77,7 @@ impl Round {
         verdict
     }
 
-    fn judge(&self, binary: &Path, out: &Path, err: &Path) -> Result<String> {
+    fn judge(&self, binary: &Path, out: &Path, err: &Path, services: &Guard) -> Result<String> {
         let mut command = Command::new(binary);
         command.args(["demo", "--json", "--seed", &self.seed.to_string()]);
         if self.crash {
@@ -63,9 +87,27 @@ impl Round {
             .stdin(Stdio::null())
             .stdout(File::create(out)?)
             .stderr(File::create(err)?);
-        let Some(status) = shell::run_within(&mut command, DEADLINE)? else {
+        let mut restarted = Ok(());
+        let status = if let (true, Some(url)) = (self.postgres, services.postgres()) {
+            command.env("TOMBOLA_DATABASE__URL", url);
+            thread::scope(|scope| {
+                let restarting = scope.spawn(|| {
+                    thread::sleep(RESTART_AFTER);
+                    services.restart_postgres()
+                });
+                let status = shell::run_within(&mut command, DEADLINE);
+                restarted = restarting
+                    .join()
+                    .unwrap_or_else(|_| bail!("the restart of PostgreSQL panicked"));
+                status
+            })
+        } else {
+            shell::run_within(&mut command, DEADLINE)
+        };
+        let Some(status) = status? else {
             bail!("still running after {} s, killed", DEADLINE.as_secs());
         };
+        restarted.context("restarting PostgreSQL in mid-run")?;
         ensure!(status.success(), "ended with {status}");
         check(&fs::read_to_string(out)?, self.crash)
     }
@@ -165,7 +207,12 @@ mod tests {
         let nowhere = Path::new("no/such/binary");
         assert!(
             Round::plain()
-                .judge(nowhere, Path::new("/dev/null"), Path::new("/dev/null"))
+                .judge(
+                    nowhere,
+                    Path::new("/dev/null"),
+                    Path::new("/dev/null"),
+                    &Guard::default()
+                )
                 .is_err()
         );
     }

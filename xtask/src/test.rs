@@ -48,16 +48,20 @@ impl TestArgs {
 
     /// PostgreSQL and Kafka: they take seconds, so steps that need neither go without.
     fn wants_services(&self) -> bool {
-        self.wants(Step::Cargo)
+        [Step::Cargo, Step::Demo, Step::Crash]
+            .into_iter()
+            .any(|step| self.wants(step))
     }
 
     fn rounds(&self) -> Vec<demo::Round> {
         let mut rounds = Vec::new();
         if self.wants(Step::Demo) {
             rounds.push(demo::Round::plain());
+            rounds.push(demo::Round::plain().on_postgres());
         }
         if self.wants(Step::Crash) {
             rounds.extend((1..=self.crash_rounds).map(demo::Round::crash));
+            rounds.push(demo::Round::crash(1).on_postgres());
         }
         rounds
     }
@@ -77,7 +81,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
     if args.wants(Step::Contract) {
         contract(workspace, &mut tally);
     }
-    demo_rounds(workspace, &args.rounds(), &mut tally)?;
+    demo_rounds(workspace, &args.rounds(), &services, &mut tally)?;
     Ok(tally)
 }
 
@@ -122,7 +126,12 @@ fn contract(workspace: &Workspace, tally: &mut Tally) {
     }
 }
 
-fn demo_rounds(workspace: &Workspace, rounds: &[demo::Round], tally: &mut Tally) -> Result<()> {
+fn demo_rounds(
+    workspace: &Workspace,
+    rounds: &[demo::Round],
+    services: &Guard,
+    tally: &mut Tally,
+) -> Result<()> {
     if rounds.is_empty() {
         return Ok(());
     }
@@ -144,7 +153,11 @@ fn demo_rounds(workspace: &Workspace, rounds: &[demo::Round], tally: &mut Tally)
     let logs = workspace.scratch("demo")?;
     let binary = workspace.target().join("release").join("tombola");
     for round in rounds {
-        match round.run(&binary, &logs) {
+        if let Some(why) = round.lacks(services) {
+            tally.skip(format!("{}: {why}", round.name));
+            continue;
+        }
+        match round.run(&binary, &logs, services) {
             Ok(summary) => {
                 println!("{} ... ok: {summary}", round.name);
                 tally.pass();
@@ -184,13 +197,25 @@ mod tests {
     fn every_crash_round_counts_for_itself() {
         assert_eq!(
             rounds_of(&[], 2),
-            ["demo", "demo --crash, round 1", "demo --crash, round 2"]
+            [
+                "demo",
+                "demo on PostgreSQL",
+                "demo --crash, round 1",
+                "demo --crash, round 2",
+                "demo --crash, round 1 on PostgreSQL"
+            ]
         );
     }
 
     #[test]
     fn only_the_named_steps_run() {
         assert!(rounds_of(&[Step::Cargo], 3).is_empty());
-        assert_eq!(rounds_of(&[Step::Crash], 1), ["demo --crash, round 1"]);
+        assert_eq!(
+            rounds_of(&[Step::Crash], 1),
+            [
+                "demo --crash, round 1",
+                "demo --crash, round 1 on PostgreSQL"
+            ]
+        );
     }
 }

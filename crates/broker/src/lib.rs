@@ -24,7 +24,11 @@ mod placing;
 mod turns;
 
 #[cfg(feature = "kafka")]
-pub use kafka::{KafkaOptions, KafkaTopic};
+pub use kafka::{
+    Difference, GroupInspection, Inspection, KafkaOptions, KafkaTopic, KeptEpoch, Made,
+    MemberHealth, MemberInspection, PartitionInspection, Renewal, Seen, SettingsError, TopicPlan,
+    TopicSettings, TopicWarning, Why, renewal,
+};
 pub use memory::{MemoryOptions, MemoryTopic};
 
 use tombola_core::limits;

@@ -7,7 +7,7 @@ mod open;
 mod roles;
 mod secrets;
 
-pub use open::OpenError;
+pub use open::{OpenError, Purpose};
 pub use roles::{RoleError, ServeRole, ServeRoles};
 
 use crate::api::AuditReport;
@@ -20,6 +20,7 @@ use crate::http::{HttpCounts, Rates, Room};
 use crate::import::ImportTurn;
 use crate::secret::Secrets;
 use axum::Router;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -57,6 +58,8 @@ struct Inner {
     /// Held by a change of the secret.
     secrets: tokio::sync::Mutex<Secrets>,
     reseal_turn: tokio::sync::Mutex<()>,
+    /// Bulk actions that this process goes on with.
+    operations: Mutex<HashSet<i64>>,
     keys: KeyRing,
     http_counts: HttpCounts,
     rates: Rates,
@@ -108,7 +111,7 @@ impl App {
     pub async fn start_seeded(&self, roles: ServeRoles, seed: Seed) -> StoreResult<()> {
         let options = EngineOptions {
             seed,
-            is_alone: true,
+            is_alone: !self.0.store.is_shared(),
             has_relay: true,
             ..self.engine_options()
         };

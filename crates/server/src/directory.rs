@@ -2,6 +2,7 @@
 //! Whoever holds the lock is the only process that has the database open for
 //! writing; it is given back by the system when the process ends, however it ends.
 
+use crate::config::Database;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
     root: PathBuf,
+    /// Where the secrets are, if not here.
+    secret_key: Option<PathBuf>,
 }
 
 /// The lock of a data directory, held until it is dropped.
@@ -20,7 +23,19 @@ pub struct DirectoryLock(#[expect(dead_code, reason = "the open file is the lock
 impl Directory {
     /// The directory at `root`; nothing is made yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            secret_key: None,
+        }
+    }
+
+    /// The data directory of that config.
+    pub fn of(database: &Database) -> Self {
+        let elsewhere = database.is_postgres() && !database.secret_key_file.is_empty();
+        Self {
+            secret_key: elsewhere.then(|| PathBuf::from(&database.secret_key_file)),
+            ..Self::new(database.directory().unwrap_or_default())
+        }
     }
 
     /// Where it is.
@@ -35,7 +50,9 @@ impl Directory {
 
     /// The secrets that sign claim tokens and seal rows.
     pub fn secret_key(&self) -> PathBuf {
-        self.root.join("secret.key")
+        self.secret_key
+            .clone()
+            .unwrap_or_else(|| self.root.join("secret.key"))
     }
 
     /// Where a running server takes a backup that is fetched over the API; it has no

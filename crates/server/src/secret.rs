@@ -8,7 +8,7 @@
 //! and the move made durable. Only then is a new version used, so that nothing is
 //! ever sealed under a secret that a crash could take away.
 
-use crate::directory::{Directory, replace_private};
+use crate::directory::{Directory, replace_private, sync_directory};
 use crate::random;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tombola_store::SealKeys;
 
 /// All versions of the secret.
@@ -55,13 +55,32 @@ impl Secrets {
         }
     }
 
-    /// Makes the file, with a version 1.
+    /// Makes the file, with a version 1. Another process may make it at the same time:
+    /// then both have the file that was there first.
     pub fn create(directory: &Directory) -> io::Result<Self> {
-        let nothing = Self {
-            path: directory.secret_key(),
+        let path = directory.secret_key();
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{:016x}", u64::from_be_bytes(random::bytes())));
+        let mut made = Self {
+            path: PathBuf::from(&beside),
             versions: BTreeMap::new(),
         };
-        nothing.with_new()
+        made = made.with_new()?;
+        made.path.clone_from(&path);
+        let linked = fs::hard_link(&beside, &path);
+        fs::remove_file(&beside)?;
+        sync_directory(
+            path.parent()
+                .filter(|it| !it.as_os_str().is_empty())
+                .unwrap_or(Path::new(".")),
+        )?;
+        match linked {
+            Ok(()) => Ok(made),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Self::read(directory)?.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The same with one version more, which is in durable storage when this returns.

@@ -143,6 +143,8 @@ pub enum FirstKey {
 /// written into the data directory.
 pub async fn first_key(app: &App, given: Option<String>) -> anyhow::Result<FirstKey> {
     if !app.store().keys().await?.is_empty() {
+        // Another process may have made it since this one looked.
+        app.refresh_keys().await?;
         return Ok(FirstKey::NotNeeded);
     }
     let (clear, first) = if let Some(given) = given {
@@ -156,6 +158,12 @@ pub async fn first_key(app: &App, given: Option<String>) -> anyhow::Result<First
         );
         (given, FirstKey::Given)
     } else {
+        anyhow::ensure!(
+            !app.store().is_shared(),
+            "the database has no key yet: set TOMBOLA_BOOTSTRAP_KEY, or TOMBOLA_BOOTSTRAP_KEY_FILE, to {} and at least 32 letters or digits; \
+             every process of the first start takes the same one",
+            auth::KEY_PREFIX
+        );
         let path = app.directory().admin_key();
         (written_key(&path)?, FirstKey::Written(path))
     };
@@ -174,9 +182,13 @@ pub async fn first_key(app: &App, given: Option<String>) -> anyhow::Result<First
         reason: Some("first start".to_owned()),
         request: None,
     };
-    app.store().put_key(key, by).await?;
+    let put = app.store().put_key(key, by).await;
     app.refresh_keys().await?;
-    Ok(first)
+    match put {
+        // Another process of the same start was first.
+        Err(_) if !app.store().keys().await?.is_empty() => Ok(FirstKey::NotNeeded),
+        put => put.map(|_| first).map_err(Into::into),
+    }
 }
 
 /// A new key, written to `path`; or the one that a start left there which died

@@ -123,6 +123,11 @@ impl Store {
         sqlite::schema(path)
     }
 
+    /// The names of what opening the file at `path` would apply to its schema, in order.
+    pub fn migrations_missing(path: &Path) -> StoreResult<Vec<String>> {
+        sqlite::migrations_missing(path)
+    }
+
     pub(crate) fn on_sqlite(sqlite: Sqlite) -> Arc<Self> {
         Arc::new(Self {
             shared: sqlite.shared(),
@@ -133,6 +138,36 @@ impl Store {
     /// The database's own uuid: `origin` of every message.
     pub fn origin(&self) -> &str {
         &self.shared.origin
+    }
+
+    /// Whether other processes may have the same database open.
+    pub fn is_shared(&self) -> bool {
+        match &self.database {
+            Database::Sqlite(_) => false,
+            Database::Postgres(_) => true,
+        }
+    }
+
+    /// The time of the database's server; `None` where the database is a file of this
+    /// machine.
+    pub async fn time(&self) -> StoreResult<Option<Timestamp>> {
+        match &self.database {
+            Database::Sqlite(_) => Ok(None),
+            Database::Postgres(postgres) => postgres.time().await.map(Some),
+        }
+    }
+
+    /// One step of what PostgreSQL's partitions need: those to come are made, and those
+    /// that ended before `before` are dropped. Nothing where there are none.
+    pub async fn keep_partitions(&self, now: Timestamp, before: Timestamp) -> StoreResult<()> {
+        match &self.database {
+            Database::Sqlite(_) => Ok(()),
+            Database::Postgres(postgres) => postgres
+                .database()
+                .keep_partitions(now, before)
+                .await
+                .map(drop),
+        }
     }
 
     /// Puts a line into the operator log that a backup was taken, and by whom.

@@ -56,6 +56,21 @@ impl Guard {
         Ok(())
     }
 
+    /// Where PostgreSQL is, be it started here or named by whoever called.
+    pub(crate) fn postgres(&self) -> Option<String> {
+        let started = self.variables.iter().find(|(name, _)| *name == POSTGRES);
+        started
+            .map(|(_, url)| url.clone())
+            .or_else(|| env::var(POSTGRES).ok())
+    }
+
+    /// Ends PostgreSQL without a word to its clients, as a crash does, and starts it again.
+    pub(crate) fn restart_postgres(&self) -> Result<()> {
+        let mut command = Command::new(env::current_exe()?);
+        self.name_to(&mut command);
+        crate::shell::run(command.args(["services", "postgres", "restart", "--mode", "immediate"]))
+    }
+
     /// Tells a program of the tests where the services are.
     pub(crate) fn name_to(&self, command: &mut Command) {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));

@@ -1,9 +1,9 @@
 //! The settings of the clients, and librdkafka's log lines as ours.
 
 use super::KafkaOptions;
-use crate::WHOLE_BYTES_MAX;
+use super::settings::{self, Ours};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::Duration;
 use tombola_core::limits;
 use tombola_core::ports::TopicError;
@@ -21,66 +21,104 @@ pub(super) const COMMITS_WAITING_MAX: usize = 4;
 pub(super) const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a question to the cluster may take.
 pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A member whose thread has not polled for so long does not do its work: longer
+/// than a revocation waits for the worker.
+pub(super) const POLLED_AGE_MAX: Duration = TOLD_WAIT.saturating_add(Duration::from_secs(5));
+/// A worker that has not asked for so long does not do its work: longer than it
+/// waits after an error.
+pub(super) const ASKED_AGE_MAX: Duration = Duration::from_mins(1);
+/// Between two questions whether what was made shows.
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// Messages of one partition that wait for the worker; beyond it fetching stops.
 pub(super) const WAITING_MAX: usize = 2 * limits::WORKER_POLL_MAX;
 /// The same in bytes.
 pub(super) const WAITING_BYTES_MAX: usize = 4 << 20;
 
-const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
+pub(super) const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
 const _: () = assert!(TOLD_WAIT.as_secs() < MAX_POLL_INTERVAL.as_secs());
+
+/// How long others wait for a member.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// A revocation, for the worker to be told.
+    pub(super) told: Duration,
+    /// The group, for the thread to poll.
+    pub(super) polled: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            told: TOLD_WAIT,
+            polled: MAX_POLL_INTERVAL,
+        }
+    }
+}
 
 /// librdkafka looks for messages that are too old once a second at worst, and its
 /// word is better than our time-out.
-const MESSAGE_TIMEOUT: Duration = Duration::from_millis(2_500);
+pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_millis(2_500);
 const _: () = assert!(MESSAGE_TIMEOUT.as_millis() + 1_000 < limits::PUBLISH_TIMEOUT.as_millis());
 
-fn common(options: &KafkaOptions) -> ClientConfig {
+fn common(options: &KafkaOptions, fixed: Vec<Ours>) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
-        .set("client.id", "tombola")
+        .set("client.id", CLIENT_ID)
         .set("reconnect.backoff.max.ms", "1000")
-        .set("socket.keepalive.enable", "true");
+        .set("socket.keepalive.enable", "true")
+        // OpenSSL is built along and knows no machine's certificates by itself.
+        .set("ssl.ca.location", "probe");
     config.extend(options.settings.iter().cloned());
+    for ours in fixed {
+        // An operator's equal setting under another name would be set a second time.
+        for name in ours.names {
+            config.remove(name);
+        }
+        config.set(ours.names[0], ours.value);
+    }
     config
         .set("bootstrap.servers", &options.brokers)
         .set_log_level(RDKafkaLogLevel::Notice);
     config
 }
 
+/// What clients of ours are called, unless the operator calls them otherwise.
+const CLIENT_ID: &str = "tombola";
+
+/// The name that our members show in the group.
+pub(super) fn client_id(options: &KafkaOptions) -> &str {
+    let mut set = options.settings.iter().rev();
+    set.find(|(name, _)| name == "client.id")
+        .map_or(CLIENT_ID, |(_, value)| value)
+}
+
+/// Measured on Apache Kafka 4: with librdkafka's own 5 ms a batch of a thousand waits
+/// longer than it takes, and lz4 costs less than the bytes that it saves.
+const PRODUCER_DEFAULTS: &[(&[&str], &str)] = &[
+    (&["linger.ms", "queue.buffering.max.ms"], "1"),
+    (&["compression.type", "compression.codec"], "lz4"),
+];
+
 pub(super) fn producer(options: &KafkaOptions) -> ClientConfig {
-    let mut config = common(options);
-    config
-        .set("enable.idempotence", "true")
-        .set("acks", "all")
-        .set("partitioner", "murmur2_random") // as `placing` computes it
-        .set("message.max.bytes", (WHOLE_BYTES_MAX + 4096).to_string())
-        .set(
-            "message.timeout.ms",
-            MESSAGE_TIMEOUT.as_millis().to_string(),
-        );
+    let mut config = common(options, settings::of_producer());
+    for (names, value) in PRODUCER_DEFAULTS {
+        // Two names of one setting would be set in no order.
+        if !names.iter().any(|name| config.get(name).is_some()) {
+            config.set(names[0], *value);
+        }
+    }
     config
 }
 
 pub(super) fn consumer(options: &KafkaOptions, group: &str) -> ClientConfig {
-    let mut config = common(options);
+    let mut config = common(options, settings::of_consumer());
+    config.set("group.id", group);
     config
-        .set("group.id", group)
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "earliest")
-        .set("allow.auto.create.topics", "false")
-        .set(
-            "max.poll.interval.ms",
-            MAX_POLL_INTERVAL.as_millis().to_string(),
-        )
-        // What waits here is fetched again after a pause, so it stays small.
-        .set("queued.min.messages", WAITING_MAX.to_string())
-        .set(
-            "queued.max.messages.kbytes",
-            (WAITING_BYTES_MAX >> 10).to_string(),
-        );
-    config
+}
+
+/// For questions about the topic, and for making it.
+pub(super) fn administrator(options: &KafkaOptions) -> ClientConfig {
+    common(options, Vec::new())
 }
 
 /// A failure of the cluster, or of the way to it.
@@ -90,6 +128,11 @@ pub(super) fn unavailable(error: &KafkaError) -> TopicError {
 
 /// Writes what librdkafka has to say where our own log lines go.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
+    if facility == "CONFWARN" {
+        // That a setting of members is none of a producer's, said of each client.
+        tracing::debug!(target: "librdkafka", facility, text, "librdkafka says");
+        return;
+    }
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
@@ -108,5 +151,10 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
 
 /// A connection that breaks is mended by librdkafka; who waits hears of it.
 pub(super) fn log_error(error: &KafkaError, reason: &str) {
-    tracing::warn!(target: "librdkafka", %error, reason, "the broker gives trouble");
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+        // Said again and again; why they are was said before.
+        tracing::debug!(target: "librdkafka", %error, reason, "the broker gives trouble");
+    } else {
+        tracing::warn!(target: "librdkafka", %error, reason, "the broker gives trouble");
+    }
 }

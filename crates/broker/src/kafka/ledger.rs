@@ -10,9 +10,10 @@
 mod tests;
 
 use super::config::{WAITING_BYTES_MAX, WAITING_MAX};
+use super::health::Pulse;
 use crate::turns::turns;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tombola_core::ports::{Incoming, Polled, TopicError};
@@ -20,6 +21,7 @@ use tombola_core::ports::{Incoming, Polled, TopicError};
 pub(super) struct Ledger {
     /// How long a revocation waits for the worker.
     told_wait: Duration,
+    pulse: Arc<Pulse>,
     books: Mutex<Books>,
     /// The worker was told, or a commit ended.
     progress: Condvar,
@@ -77,10 +79,11 @@ pub(super) struct CommitOf {
 }
 
 impl Ledger {
-    pub(super) fn new(told_wait: Duration) -> Self {
+    pub(super) fn new(told_wait: Duration, pulse: Arc<Pulse>) -> Self {
         let (books, progress, wake) = (Mutex::default(), Condvar::new(), Notify::new());
         Self {
             told_wait,
+            pulse,
             books,
             progress,
             wake,
@@ -93,6 +96,7 @@ impl Ledger {
 
     /// The worker has left or was dropped; the thread ends, and waits for nobody.
     pub(super) fn go(&self) {
+        self.pulse.go();
         self.lock().is_gone = true;
         self.progress.notify_all();
     }
@@ -103,8 +107,20 @@ impl Ledger {
 
     /// The thread has ended, for whatever reason: nobody may wait for it.
     pub(super) fn end(&self) {
+        self.pulse.end();
         self.lock().is_over = true;
         self.wake.notify_one();
+    }
+
+    /// The thread polls the broker.
+    pub(super) fn poll(&self) {
+        self.pulse.poll();
+    }
+
+    /// The group went on without us: we did not poll in time. librdkafka joins again
+    /// by itself, and the next assignment says so.
+    pub(super) fn out(&self) {
+        self.pulse.out();
     }
 
     pub(super) fn fail(&self, failure: TopicError) {
@@ -113,6 +129,7 @@ impl Ledger {
     }
 
     pub(super) fn assigned(&self, partitions: &[i32]) {
+        self.pulse.back();
         if partitions.is_empty() {
             return;
         }
@@ -195,6 +212,7 @@ impl Ledger {
     /// Waits for the next thing to see. Cancel-safe: it is taken and returned
     /// without a wait between.
     pub(super) async fn next(&self, max: usize) -> Result<Polled, TopicError> {
+        let _asking = self.pulse.ask();
         loop {
             if let Some(next) = self.take(max) {
                 return next;
@@ -319,6 +337,6 @@ impl Books {
 }
 
 fn bytes(message: &Incoming) -> usize {
-    let of = |part: &Option<std::sync::Arc<[u8]>>| part.as_ref().map_or(0, |part| part.len());
+    let of = |part: &Option<Arc<[u8]>>| part.as_ref().map_or(0, |part| part.len());
     of(&message.key) + of(&message.value)
 }

@@ -1,8 +1,9 @@
 //! A member of a group on Kafka: one thread that polls, one that commits.
 
 use super::config::{
-    self, COMMIT_TIMEOUT, COMMITS_WAITING_MAX, LEAVE_TIMEOUT, POLL_WAIT, TOLD_WAIT,
+    self, COMMIT_TIMEOUT, COMMITS_WAITING_MAX, LEAVE_TIMEOUT, POLL_WAIT, Patience,
 };
+use super::health::Pulse;
 use super::ledger::CommitOf;
 use super::{KafkaOptions, Ledger};
 use async_trait::async_trait;
@@ -42,12 +43,21 @@ struct Held {
 }
 
 impl KafkaMember {
-    pub(super) fn join(options: &KafkaOptions, group: &str) -> Result<Self, TopicError> {
-        let ledger = Arc::new(Ledger::new(TOLD_WAIT));
+    pub(super) fn join(
+        options: &KafkaOptions,
+        group: &str,
+        patience: Patience,
+        pulse: Arc<Pulse>,
+    ) -> Result<Self, TopicError> {
+        let ledger = Arc::new(Ledger::new(patience.told, pulse));
         let context = GroupContext {
             ledger: Arc::clone(&ledger),
         };
         let consumer: BaseConsumer<GroupContext> = config::consumer(options, group)
+            .set(
+                "max.poll.interval.ms",
+                patience.polled.as_millis().to_string(),
+            )
             .create_with_context(context)
             .and_then(|consumer: BaseConsumer<GroupContext>| {
                 consumer.subscribe(&[&options.topic])?;
@@ -152,6 +162,7 @@ impl Drop for KafkaMember {
 
 fn poll_until_gone(held: &Arc<Held>, ledger: &Ledger) {
     while !ledger.is_gone() {
+        ledger.poll();
         let (stop, go_on) = ledger.flow();
         if let Err(error) = held.steer(&stop, &go_on) {
             tracing::warn!(%error, "fetching cannot be steered");
@@ -174,7 +185,13 @@ fn note_failure(ledger: &Ledger, error: &KafkaError) {
     if matches!(error, KafkaError::PartitionEOF(_)) {
         return;
     }
-    tracing::warn!(%error, "reading from the topic failed");
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PollExceeded) {
+        // Otherwise a line of librdkafka's log, and a worker that looks well.
+        tracing::error!("this member did not poll in time: the group goes on without it");
+        ledger.out();
+    } else {
+        tracing::warn!(%error, "reading from the topic failed");
+    }
     let missing = [
         RDKafkaErrorCode::UnknownTopicOrPartition,
         RDKafkaErrorCode::UnknownTopic,

@@ -1,9 +1,10 @@
 //! Publishing: an idempotent producer, a report for each message.
 
 use super::KafkaOptions;
-use super::config;
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use super::config::{self, ASK_TIMEOUT};
+use super::epoch::Life;
+use super::settings::SettingsError;
+use super::trouble::{LogContext, Trouble};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::OwnedDeliveryResult;
@@ -14,32 +15,43 @@ use tokio::time::{Instant, timeout_at};
 use tombola_core::limits;
 use tombola_core::ports::{Outgoing, Report, TopicError};
 
-/// The clients that have no callbacks but those of the log.
-#[derive(Clone, Default)]
-pub(super) struct LogContext;
-
-impl ClientContext for LogContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        config::log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        config::log_error(&error, reason);
-    }
-}
-
 type Producer = FutureProducer<LogContext>;
 
 pub(super) struct Publisher {
     options: Arc<KafkaOptions>,
+    life: Arc<Life>,
+    trouble: Arc<Trouble>,
     /// Replaced when it has failed for good.
     producer: RwLock<Producer>,
 }
 
 impl Publisher {
-    pub(super) fn new(options: Arc<KafkaOptions>) -> Result<Self, TopicError> {
-        let producer = RwLock::new(create(&options)?);
-        Ok(Self { options, producer })
+    pub(super) fn new(
+        options: Arc<KafkaOptions>,
+        life: Arc<Life>,
+        trouble: Arc<Trouble>,
+    ) -> Result<Self, SettingsError> {
+        let producer = RwLock::new(create(&options, &trouble)?);
+        Ok(Self {
+            options,
+            life,
+            trouble,
+            producer,
+        })
+    }
+
+    /// Connects and learns where the partitions are, so that the first publish does
+    /// not wait for it. Publishes nothing.
+    pub(super) async fn warm_up(&self) -> Result<(), TopicError> {
+        let (producer, topic) = (self.producer(), self.options.topic.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let client = producer.client();
+            client.fetch_metadata(Some(&topic), ASK_TIMEOUT).map(drop)
+        });
+        let asked = asked.await;
+        let asked = asked.map_err(|error| TopicError::Unavailable(error.to_string()))?;
+        let asked = asked.map_err(|error| config::unavailable(&error));
+        self.trouble.explain(asked)
     }
 
     fn producer(&self) -> Producer {
@@ -49,24 +61,74 @@ impl Publisher {
             .clone()
     }
 
+    /// Everything is handed over before the first wait, so of batches side by side the
+    /// one that was polled first lies first.
     pub(super) async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Report> {
         let producer = self.producer();
+        let before = self.life.taken();
         let deadline = Instant::now() + limits::PUBLISH_TIMEOUT;
-        let handed: Vec<Result<DeliveryFuture, Report>> = messages
-            .iter()
-            .map(|message| self.hand_over(&producer, message))
-            .collect();
-        let mut reports = Vec::with_capacity(handed.len());
-        for handed in handed {
-            reports.push(match handed {
-                Ok(delivery) => read_report(timeout_at(deadline, delivery).await.ok()),
-                Err(report) => report,
-            });
+        let all: Vec<&Outgoing> = messages.iter().collect();
+        let mut answers = self.ask(&producer, &all, deadline).await;
+        if answers.contains(&Answer::BatchRefused) {
+            self.ask_alone(&all, &mut answers, deadline).await;
         }
+        let reports: Vec<Report> = answers.into_iter().map(Answer::report).collect();
+        self.life.note(&before, &reports);
         if let Some((_, reason)) = producer.client().fatal_error() {
             self.renew(producer, &reason);
         }
         reports
+    }
+
+    async fn ask(
+        &self,
+        producer: &Producer,
+        messages: &[&Outgoing],
+        deadline: Instant,
+    ) -> Vec<Answer> {
+        let handed: Vec<Result<DeliveryFuture, Report>> = messages
+            .iter()
+            .map(|message| self.hand_over(producer, message))
+            .collect();
+        let mut answers = Vec::with_capacity(handed.len());
+        for handed in handed {
+            answers.push(match handed {
+                Ok(delivery) => read_answer(timeout_at(deadline, delivery).await.ok()),
+                Err(report) => Answer::Said(report),
+            });
+        }
+        answers
+    }
+
+    /// Kafka refuses batches, and one of ours may have come into a batch with others:
+    /// a producer that makes batches of one says whose fault it was.
+    async fn ask_alone(&self, messages: &[&Outgoing], answers: &mut [Answer], deadline: Instant) {
+        let refused = |answer: &Answer| *answer == Answer::BatchRefused;
+        let again: Vec<usize> = (0..answers.len())
+            .filter(|at| refused(&answers[*at]))
+            .collect();
+        tracing::warn!(
+            messages = again.len(),
+            "a batch was refused: its messages are published one by one"
+        );
+        let alone = config::producer(&self.options)
+            .set("batch.num.messages", "1")
+            .create_with_context(LogContext(Arc::clone(&self.trouble)));
+        let producer: Producer = match alone {
+            Ok(producer) => producer,
+            Err(error) => {
+                for at in again {
+                    answers[at] = Answer::Said(Report::NotTaken(error.to_string()));
+                }
+                return;
+            }
+        };
+        let messages: Vec<&Outgoing> = again.iter().map(|at| messages[*at]).collect();
+        let said = self.ask(&producer, &messages, deadline).await;
+        for (at, answer) in again.into_iter().zip(said) {
+            answers[at] = answer;
+        }
+        put_away(producer);
     }
 
     /// An error here means that the producer never had it.
@@ -106,7 +168,7 @@ impl Publisher {
         if producer.client().fatal_error().is_none() {
             return; // another batch was first
         }
-        match create(&self.options) {
+        match create(&self.options, &self.trouble) {
             Ok(new) => {
                 tracing::error!(reason, "the producer failed for good and was replaced");
                 *producer = new;
@@ -147,23 +209,46 @@ fn put_away(producer: Producer) {
     }
 }
 
-fn create(options: &KafkaOptions) -> Result<Producer, TopicError> {
+fn create(options: &KafkaOptions, trouble: &Arc<Trouble>) -> Result<Producer, SettingsError> {
     config::producer(options)
-        .create_with_context(LogContext)
-        .map_err(|error| config::unavailable(&error))
+        .create_with_context(LogContext(Arc::clone(trouble)))
+        .map_err(|error| SettingsError::of(&error))
+}
+
+/// What came of one message.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Said(Report),
+    /// The batch that it was in was refused, by its own fault or another's.
+    BatchRefused,
+}
+
+impl Answer {
+    /// Of a batch of one it was its own fault.
+    fn report(self) -> Report {
+        match self {
+            Self::Said(report) => report,
+            Self::BatchRefused => Report::Refused("the broker refuses it".to_owned()),
+        }
+    }
 }
 
 /// `None`: nothing came in time.
-fn read_report<E>(delivered: Option<Result<OwnedDeliveryResult, E>>) -> Report {
-    match delivered {
+fn read_answer<E>(delivered: Option<Result<OwnedDeliveryResult, E>>) -> Answer {
+    Answer::Said(match delivered {
+        Some(Ok(Err((error, _)))) if is_batch_refusal(&error) => return Answer::BatchRefused,
+        Some(Ok(Err((error, _)))) => judge(&error),
+        // A repeat that the broker had long taken in: it does not say where.
+        Some(Ok(Ok(place))) if place.offset < 0 => {
+            Report::Unknown("it is on the topic, nobody knows where".to_owned())
+        }
         Some(Ok(Ok(place))) => Report::Taken {
             partition: place.partition,
             offset: place.offset,
         },
-        Some(Ok(Err((error, _)))) => judge(&error),
         Some(Err(_)) => Report::Unknown("the producer was dropped".to_owned()),
         None => Report::Unknown("no report within the publish time-out".to_owned()),
-    }
+    })
 }
 
 /// What a failed report proves. Whatever is not surely absent may be there: an
@@ -179,27 +264,36 @@ fn judge(error: &KafkaError) -> Report {
         RDKafkaErrorCode::ClusterAuthorizationFailed,
     ];
     let why = error.to_string();
-    if is_refusal(error) {
-        Report::Refused(why)
-    } else if error
-        .rdkafka_error_code()
-        .is_some_and(|code| ABSENT.contains(&code))
-    {
+    if has_code(error, ABSENT) {
         Report::NotTaken(why)
     } else {
         Report::Unknown(why)
     }
 }
 
+/// The producer itself does not take it.
 fn is_refusal(error: &KafkaError) -> bool {
     const REFUSED: &[RDKafkaErrorCode] = &[
         RDKafkaErrorCode::MessageSizeTooLarge,
         RDKafkaErrorCode::InvalidMessageSize,
-        RDKafkaErrorCode::InvalidRecord,
     ];
-    error
-        .rdkafka_error_code()
-        .is_some_and(|code| REFUSED.contains(&code))
+    has_code(error, REFUSED)
+}
+
+fn is_batch_refusal(error: &KafkaError) -> bool {
+    const REFUSED: &[RDKafkaErrorCode] = &[
+        RDKafkaErrorCode::MessageSizeTooLarge,
+        RDKafkaErrorCode::InvalidMessageSize,
+        RDKafkaErrorCode::MessageBatchTooLarge,
+        RDKafkaErrorCode::InvalidRecord,
+        RDKafkaErrorCode::InvalidDifferentRecord,
+    ];
+    has_code(error, REFUSED)
+}
+
+fn has_code(error: &KafkaError, codes: &[RDKafkaErrorCode]) -> bool {
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|code| codes.contains(&code))
 }
 
 #[cfg(test)]
@@ -222,7 +316,8 @@ mod tests {
             assert!(matches!(of(code), Report::NotTaken(_)), "{code}");
         }
         for code in [Code::MessageSizeTooLarge, Code::InvalidRecord] {
-            assert!(matches!(of(code), Report::Refused(_)), "{code}");
+            let error = KafkaError::MessageProduction(code);
+            assert!(is_batch_refusal(&error), "{code}");
         }
     }
 }

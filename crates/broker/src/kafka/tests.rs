@@ -1,7 +1,7 @@
 //! The suite on librdkafka's mock cluster, and what only Kafka does: brokers that
 //! go away, errors of a broker, a producer that fails for good.
 
-use super::{KafkaOptions, KafkaTopic};
+use super::{KafkaOptions, KafkaTopic, Renewal, Why};
 use crate::suite::{PARTITIONS, Reader, World, in_time, outgoing, publish, taken};
 use async_trait::async_trait;
 use rdkafka::ClientConfig;
@@ -43,7 +43,7 @@ fn start_cluster() -> (String, Sender<Order>) {
     (brokers.recv().unwrap(), orders)
 }
 
-fn connect(brokers: &str, topic: &str, session_ms: u32) -> KafkaTopic {
+pub(super) fn connect(brokers: &str, topic: &str, session_ms: u32) -> KafkaTopic {
     // Heartbeats carry the news of a rebalance: the shorter, the sooner.
     let heartbeat = ("heartbeat.interval.ms".to_owned(), "100".to_owned());
     let settings = vec![
@@ -158,6 +158,22 @@ async fn producer_that_failed_for_good_is_replaced() {
 }
 
 #[tokio::test]
+async fn batch_that_is_refused_costs_its_innocent_members_nothing() {
+    let world = KafkaWorld::open().await;
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    world.fail_next(RDKafkaApiKey::Produce, error, 1);
+    let mut offsets = publish(&world, 0, &["a", "b", "c"]).await;
+    offsets.sort_unstable();
+    assert_eq!(offsets, [0, 1, 2]);
+    world.fail_next(RDKafkaApiKey::Produce, error, 2);
+    let batch = ["d", "e", "f"].map(|text| outgoing(0, text));
+    let reports = world.topic.publish_batch(batch.to_vec()).await;
+    let refused = reports.iter().filter(|it| matches!(it, Report::Refused(_)));
+    assert_eq!(refused.count(), 1, "{reports:?}");
+    assert_eq!(publish(&world, 0, &["g"]).await, [5], "the relay goes on");
+}
+
+#[tokio::test]
 async fn commit_of_a_generation_that_the_broker_ended_is_lost() {
     let world = KafkaWorld::open().await;
     publish(&world, 0, &["a"]).await;
@@ -215,6 +231,97 @@ async fn topic_that_is_not_there_is_said_so() {
         replication: 1,
     };
     assert!(other.create(&spec).await.is_err());
+}
+
+#[tokio::test]
+async fn life_is_begun_grows_and_is_renewed_when_a_partition_went_back() {
+    let world = KafkaWorld::open().await;
+    let topic = &world.topic;
+    let Renewal::Renewed(first, Why::First) = topic.look(None, 11).await.unwrap() else {
+        panic!("no life was kept");
+    };
+    assert_eq!((first.epoch, first.topic.as_str()), (11, TOPIC));
+    assert_eq!(first.highest, [(0, 0), (1, 0), (2, 0), (3, 0)]);
+    assert_eq!(topic.look(Some(&first), 12).await, Ok(Renewal::Same));
+    publish(&world, 2, &["a", "b"]).await;
+    let Renewal::Grown(grown) = topic.look(Some(&first), 12).await.unwrap() else {
+        panic!("two messages came");
+    };
+    assert_eq!((grown.epoch, grown.highest[2]), (11, (2, 2)));
+    let mut further = grown;
+    further.highest[2] = (2, 3);
+    let Renewal::Renewed(second, why) = topic.look(Some(&further), 12).await.unwrap() else {
+        panic!("a message is gone");
+    };
+    let (partition, was, is) = (2, 3, 2);
+    assert_eq!(
+        (second.epoch, why),
+        (12, Why::WentBack { partition, was, is })
+    );
+    assert_eq!(topic.epoch(), 7, "a look changes nothing");
+    topic.enter(&second);
+    assert_eq!(topic.epoch(), 12);
+    assert_eq!(topic.group_position("g").await.unwrap().epoch, 12);
+}
+
+#[tokio::test]
+async fn life_on_another_cluster_is_another() {
+    let (one, other) = (KafkaWorld::open().await, KafkaWorld::open().await);
+    let Renewal::Renewed(kept, _) = one.topic.look(None, 11).await.unwrap() else {
+        panic!("no life was kept");
+    };
+    let there = other.topic.look(Some(&kept), 12).await.unwrap();
+    assert!(
+        matches!(there, Renewal::Renewed(_, Why::OtherCluster)),
+        "{there:?}"
+    );
+}
+
+#[tokio::test]
+async fn warm_up_publishes_nothing_and_says_when_the_broker_is_away() {
+    let world = KafkaWorld::open().await;
+    assert_eq!(world.topic.warm_up().await, Ok(()));
+    let position = world.topic.group_position("g").await.unwrap();
+    assert!(position.partitions.iter().all(|it| it.high_watermark == 0));
+    world.order(|cluster| cluster.broker_down(-1).unwrap());
+    let away = world.topic.warm_up().await;
+    assert!(matches!(away, Err(TopicError::Unavailable(_))), "{away:?}");
+}
+
+#[tokio::test]
+async fn cluster_that_is_not_reached_is_said_with_the_cause() {
+    let nobody = connect("127.0.0.1:1", TOPIC, SESSION_MS);
+    for said in [nobody.warm_up().await, nobody.describe().await.map(drop)] {
+        let said = said.unwrap_err().to_string();
+        assert!(said.contains("127.0.0.1:1"), "{said}");
+        assert!(said.contains("refused"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn setting_that_librdkafka_does_not_know_is_refused_and_its_words_are_passed_on() {
+    let world = KafkaWorld::open().await;
+    let of = |name: &str, value: &str| KafkaOptions {
+        brokers: world.brokers.clone(),
+        topic: TOPIC.to_owned(),
+        epoch: 7,
+        settings: vec![(name.to_owned(), value.to_owned())],
+    };
+    let said = of("sasl.mechanics", "PLAIN")
+        .check()
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("sasl.mechanics"), "{said}");
+    let said = of("linger.ms", "soon").check().unwrap_err().to_string();
+    assert!(said.contains("linger.ms"), "{said}");
+    // What TLS, SASL and zstd need was built along.
+    for (name, value) in [
+        ("security.protocol", "sasl_ssl"),
+        ("sasl.mechanism", "SCRAM-SHA-512"),
+        ("compression.type", "zstd"),
+    ] {
+        assert_eq!(of(name, value).check(), Ok(()), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,22 @@ pub async fn same_key_is_read_in_the_order_of_publishing(world: &dyn World) {
     assert_eq!(read, expected);
 }
 
+/// Several batches may be on their way: what was begun first lies first.
+pub async fn batches_side_by_side_keep_the_order_of_a_key(world: &dyn World) {
+    let batch = |numbers: std::ops::Range<i32>| {
+        let texts = numbers.map(|number| number.to_string());
+        let messages = texts.map(|text| outgoing(1, &text)).collect();
+        world.topic().publish_batch(messages)
+    };
+    let (one, two, three) = tokio::join!(batch(0..50), batch(50..100), batch(100..150));
+    let offsets = [one, two, three].concat();
+    let offsets: Vec<i64> = offsets.iter().map(|report| taken(report).1).collect();
+    assert_eq!(offsets, (0..150).collect::<Vec<i64>>());
+    let mut reader = Reader::alone(world, "g").await;
+    let expected: Vec<_> = (0..150).map(|number| (1, number.to_string())).collect();
+    assert_eq!(reader.read_texts(150).await, expected);
+}
+
 /// The same key has the same partition in memory, on Kafka, and for Kafka's own
 /// clients: murmur2.
 pub async fn key_has_the_place_that_kafkas_clients_give_it(world: &dyn World) {

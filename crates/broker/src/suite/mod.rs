@@ -10,10 +10,11 @@ mod groups;
 mod messages;
 mod ownership;
 mod positions;
-mod reader;
+pub(crate) mod reader;
 
 use async_trait::async_trait;
 pub use reader::{Reader, Seen, Trace, until_both};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tombola_core::ports::{Outgoing, Report, Topic};
@@ -27,6 +28,14 @@ pub const CASE_TIMEOUT: Duration = Duration::from_mins(1);
 /// One empty topic, and what a case needs beside the port.
 #[async_trait(?Send)]
 pub trait World {
+    /// Why there is no such topic on this machine, if it is so.
+    fn absent() -> Option<&'static str>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// Opens an empty topic with [`PARTITIONS`] partitions of one replica.
     async fn open() -> Self
     where
@@ -40,9 +49,20 @@ pub trait World {
 }
 
 /// Runs a case; used by [`topic_suite!`](crate::topic_suite).
-pub async fn run<W: World>(case: impl AsyncFnOnce(&dyn World)) {
+pub async fn run<W: World>(name: &str, case: impl AsyncFnOnce(&dyn World)) {
+    if let Some(why) = W::absent() {
+        skip(name, why);
+        return;
+    }
     let world = W::open().await;
     in_time(case(&world)).await;
+}
+
+/// Says that a test could not run, past the harness, which knows no such thing.
+pub fn skip(name: &str, why: &str) {
+    let line = format!("tombola-skip: {name}: {why}\n");
+    let written = std::io::stdout().write_all(line.as_bytes());
+    written.expect("standard output is open");
 }
 
 /// Ends a case that waits for what never comes.
@@ -63,7 +83,8 @@ macro_rules! cases {
                 $($(
                     #[tokio::test]
                     async fn $case() {
-                        $d crate::suite::run::<$d world>($d crate::suite::$case).await;
+                        let name = concat!(module_path!(), "::", stringify!($case));
+                        $d crate::suite::run::<$d world>(name, $d crate::suite::$case).await;
                     }
                 )+)+
             };
@@ -74,6 +95,7 @@ macro_rules! cases {
 cases! { $
     messages {
         same_key_is_read_in_the_order_of_publishing,
+        batches_side_by_side_keep_the_order_of_a_key,
         key_has_the_place_that_kafkas_clients_give_it,
         report_names_the_place_where_the_message_is_read,
         headers_and_empty_values_are_kept,

@@ -183,7 +183,7 @@ pub async fn until_both(one: &mut Reader, owns: i32, other: &mut Reader, other_o
 }
 
 /// A message's value as text.
-pub(super) fn text(message: &Incoming) -> String {
+pub(crate) fn text(message: &Incoming) -> String {
     let value = message.value.as_deref().unwrap_or_default();
     String::from_utf8_lossy(value).into_owned()
 }

@@ -5,8 +5,10 @@
 
 use super::{App, ServeRole, ServeRoles};
 use crate::import;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
+use tombola_core::limits::CLOCK_INTERVAL;
 use tombola_core::ports::{Catalog, Operate, OperationState};
 
 /// Time between two cleanups.
@@ -14,14 +16,26 @@ const CLEANUP_INTERVAL: Duration = Duration::from_mins(1);
 /// Time between two steps of one cleanup, so that draws go first.
 const CLEANUP_STEP_PAUSE: Duration = Duration::from_millis(50);
 
+/// Time between two looks at the keys that other processes may have changed: a revoked
+/// one is good elsewhere for so long.
+const KEYS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time between two looks for bulk actions that nobody goes on with.
+const OPERATIONS_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Time between two steps of a bulk action, so that draws go first.
 const OPERATION_STEP_PAUSE: Duration = Duration::from_millis(10);
 
 impl App {
     pub(super) fn start_chores(&self, roles: &ServeRoles) {
-        // The database is a file of this machine, so its time is the machine's.
-        let clock = Arc::clone(&self.0.clock);
-        self.tasks().spawn(clock.follow_wall(self.tasks().clone()));
+        if self.store().is_shared() {
+            self.tasks().spawn(follow_database(self.clone()));
+            self.tasks().spawn(refresh_keys(self.clone()));
+        } else {
+            // The database is a file of this machine, so its time is the machine's.
+            let clock = Arc::clone(&self.0.clock);
+            self.tasks().spawn(clock.follow_wall(self.tasks().clone()));
+        }
         if roles.has(ServeRole::Rescue) {
             self.tasks().spawn(import::remove_leftovers(self.clone()));
             self.tasks().spawn(clean_up(self.clone()));
@@ -32,7 +46,18 @@ impl App {
 
     /// Goes on with a bulk action, step by step, until it is over.
     pub(crate) fn go_on_with(&self, operation: i64) {
-        self.tasks().spawn(step_operation(self.clone(), operation));
+        let app = self.clone();
+        if self.operations().insert(operation) {
+            self.tasks().spawn(async move {
+                step_operation(&app, operation).await;
+                app.operations().remove(&operation);
+            });
+        }
+    }
+
+    fn operations(&self) -> MutexGuard<'_, HashSet<i64>> {
+        let operations = self.0.operations.lock();
+        operations.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits; `false` when it is time to stop.
@@ -44,15 +69,56 @@ impl App {
     }
 }
 
-/// What the process before left half done.
-async fn go_on_with_operations(app: App) {
-    match app.store().running_operations().await {
-        Ok(running) => running.into_iter().for_each(|id| app.go_on_with(id)),
-        Err(error) => tracing::warn!(%error, "bulk actions wait for the next start"),
+/// Follows the time of the database's server, from which the time that the question
+/// took is not known by more than its half.
+async fn follow_database(app: App) {
+    loop {
+        let asked = app.monotonic();
+        match app.store().time().await {
+            Ok(Some(time)) => {
+                let on_its_way = app.monotonic().saturating_sub(asked) / 2;
+                app.0.clock.follow(time.plus(on_its_way));
+                if !app.0.clock.is_trusted() {
+                    let off_ms = app.clock_off().as_millis();
+                    tracing::warn!(
+                        clock.off_ms = off_ms,
+                        "the clock is off the database's time and follows slowly"
+                    );
+                }
+            }
+            Ok(None) => return,
+            Err(error) => tracing::warn!(%error, "the database's time is not known"),
+        }
+        if !app.waits(CLOCK_INTERVAL).await {
+            return;
+        }
     }
 }
 
-async fn step_operation(app: App, id: i64) {
+/// Keys are made and revoked by other processes as well.
+async fn refresh_keys(app: App) {
+    while app.waits(KEYS_INTERVAL).await {
+        if let Err(error) = app.refresh_keys().await {
+            tracing::warn!(%error, "keys are as they were at the last look");
+        }
+    }
+}
+
+/// What a process left half done that is gone. Where others may serve as well, it is
+/// looked for again and again: nobody has to start for it.
+async fn go_on_with_operations(app: App) {
+    loop {
+        match app.store().running_operations().await {
+            Ok(running) => running.into_iter().for_each(|id| app.go_on_with(id)),
+            Err(error) => tracing::warn!(%error, "bulk actions wait for the next look"),
+        }
+        if !app.store().is_shared() || !app.waits(OPERATIONS_INTERVAL).await {
+            return;
+        }
+    }
+}
+
+async fn step_operation(app: &App, id: i64) {
     while !app.tasks().is_stopped() {
         let is_running = match app.store().step_operation(id, app.now()).await {
             Ok(stepped) => stepped.is_some_and(|it| it.state == OperationState::Running),
@@ -71,6 +137,10 @@ async fn step_operation(app: App, id: i64) {
 async fn clean_up(app: App) {
     while app.waits(CLEANUP_INTERVAL).await {
         end_secrets(&app).await;
+        let before = app.now().minus(app.config().retention.finished.0);
+        if let Err(error) = app.store().keep_partitions(app.now(), before).await {
+            tracing::warn!(%error, "partitions are made and dropped later");
+        }
         loop {
             let before = app.now().minus(app.config().retention.finished.0);
             match app.store().cleanup(before).await {

@@ -18,6 +18,7 @@ use tombola_broker::{MemoryOptions, MemoryTopic};
 use tombola_core::limits::EXPORTS_MAX;
 use tombola_core::ports::{Catalog, StoreError};
 use tombola_engine::{SystemClock, Tasks};
+use tombola_store::postgres::{self, PostgresOptions, UrlError};
 use tombola_store::{Store, StoreOptions};
 
 /// Why a data directory could not be opened.
@@ -48,30 +49,45 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+/// What a process opens the database for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// One command. On PostgreSQL it works beside whoever serves.
+    Command,
+    /// Serving; on PostgreSQL a schema that is behind is brought up to date only where
+    /// somebody said so.
+    Serve { migrate: bool },
+}
+
 impl App {
     /// Takes the directory's lock, opens the database and reads the keys. Nothing
     /// moves yet: [`App::start`] starts the roles.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        let not_ours = || ConfigError(vec!["`database.url`: use sqlite://PATH".to_owned()]);
-        let file = config.database.file().ok_or_else(not_ours)?;
-        let directory = Directory::new(config.database.directory().ok_or_else(not_ours)?);
+        Self::open_for(config, Purpose::Command).await
+    }
+
+    /// The same for a purpose.
+    pub async fn open_for(config: Config, purpose: Purpose) -> Result<Self, OpenError> {
+        let bad_url = |error: UrlError| ConfigError(vec![format!("`database.url`: {error}")]);
+        let postgres = config.database.postgres().map_err(bad_url)?;
+        let directory = Directory::of(&config.database);
         directory.create()?;
-        let Some(lock) = directory.try_lock()? else {
-            return Err(OpenError::Locked(directory));
+        let lock = match (&postgres, purpose) {
+            (Some(_), Purpose::Command) => None,
+            (None, _) | (Some(_), Purpose::Serve { .. }) => {
+                let Some(lock) = directory.try_lock()? else {
+                    return Err(OpenError::Locked(directory));
+                };
+                Some(lock)
+            }
         };
-        remove_leftovers(&directory, &file)?;
-        if let Some(old) = Place::new(&file).finish()? {
-            tracing::warn!(old = %old.display(), "a restore that was broken off is done now");
-        }
-        let secrets = secrets(&directory, &file)?;
-        let options = StoreOptions {
-            schedule: config.delivery.schedule(),
-            seal_keys: Some(secrets.seal_keys()),
-            ..StoreOptions::default()
+        let (store, secrets) = match postgres {
+            Some(options) => {
+                let migrate = purpose == Purpose::Serve { migrate: true };
+                connect(&config, &directory, &PostgresOptions { migrate, ..options }).await?
+            }
+            None => open_file(&config, &directory).await?,
         };
-        let store = tokio::task::spawn_blocking(move || Store::open(&file, options))
-            .await
-            .map_err(io::Error::other)??;
         let keys = KeyRing::default();
         keys.replace(store.keys().await?);
         let topic = MemoryTopic::new(MemoryOptions {
@@ -86,13 +102,14 @@ impl App {
             room: Room::new(&config.http),
             config,
             directory,
-            lock: Mutex::new(Some(lock)),
+            lock: Mutex::new(lock),
             store,
             topic: Arc::new(topic),
             clock: Arc::new(SystemClock::new()),
             claims: RwLock::new(Arc::new(ClaimKeys::of(&secrets))),
             secrets: tokio::sync::Mutex::new(secrets),
             reseal_turn: tokio::sync::Mutex::new(()),
+            operations: Mutex::default(),
             keys,
             http_counts: HttpCounts::default(),
             tasks: Tasks::new(),
@@ -110,13 +127,53 @@ impl App {
     }
 }
 
+async fn open_file(
+    config: &Config,
+    directory: &Directory,
+) -> Result<(Arc<Store>, Secrets), OpenError> {
+    let not_ours = || ConfigError(vec!["`database.url`: use sqlite://PATH".to_owned()]);
+    let file = config.database.file().ok_or_else(not_ours)?;
+    remove_leftovers(directory, &file)?;
+    if let Some(old) = Place::new(&file).finish()? {
+        tracing::warn!(old = %old.display(), "a restore that was broken off is done now");
+    }
+    let secrets = secrets(directory, || Ok(Store::sealed_under(&file)?))?;
+    let options = store_options(config, &secrets);
+    let store = tokio::task::spawn_blocking(move || Store::open(&file, options))
+        .await
+        .map_err(io::Error::other)??;
+    Ok((store, secrets))
+}
+
+async fn connect(
+    config: &Config,
+    directory: &Directory,
+    postgres: &PostgresOptions,
+) -> Result<(Arc<Store>, Secrets), OpenError> {
+    let sealed = postgres::sealed_under(postgres).await?;
+    let secrets = secrets(directory, || Ok(sealed))?;
+    let store = Store::connect(postgres, store_options(config, &secrets)).await?;
+    Ok((store, secrets))
+}
+
+fn store_options(config: &Config, secrets: &Secrets) -> StoreOptions {
+    StoreOptions {
+        schedule: config.delivery.schedule(),
+        seal_keys: Some(secrets.seal_keys()),
+        ..StoreOptions::default()
+    }
+}
+
 /// The secrets of the directory, made at the first start. A new file beside a database
 /// that another one sealed would hide the loss and split the rows between two.
-fn secrets(directory: &Directory, file: &Path) -> Result<Secrets, OpenError> {
+fn secrets(
+    directory: &Directory,
+    sealed_under: impl FnOnce() -> Result<Vec<i32>, OpenError>,
+) -> Result<Secrets, OpenError> {
     if let Some(secrets) = Secrets::read(directory)? {
         return Ok(secrets);
     }
-    match Store::sealed_under(file)?.last() {
+    match sealed_under()?.last() {
         None => Ok(Secrets::create(directory)?),
         Some(version) => Err(OpenError::SecretsMissing {
             path: directory.secret_key().display().to_string(),

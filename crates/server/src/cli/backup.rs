@@ -4,7 +4,7 @@
 //! nobody serves, the file is read as it is: a backup before an upgrade must not be
 //! of the upgraded database.
 
-use super::context::{Context, Holder, Usage, data_directory, exists, holder};
+use super::context::{Context, Holder, Usage, data_directory, exists, holder, on_sqlite};
 use crate::client::Api;
 use crate::config::Config;
 use crate::directory::sync_directory;
@@ -79,6 +79,7 @@ async fn write(part: &Path, context: &Context) -> anyhow::Result<Vec<PathBuf>> {
         return Ok(vec![PathBuf::from("secret.key")]);
     }
     let config = context.load_local()?.config;
+    on_sqlite(&config, "backup")?;
     exists(&config)?;
     match holder(&config).await? {
         Holder::Server(api) => fetch(&api, part, context.out).await?,

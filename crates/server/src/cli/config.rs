@@ -20,7 +20,8 @@ pub enum ConfigCommand {
 }
 
 pub(super) fn run(command: ConfigCommand, context: &Context) -> anyhow::Result<ExitCode> {
-    let loaded = context.load_config(Vec::new())?;
+    let mut loaded = context.load_config(Vec::new())?;
+    loaded.config.database.url = loaded.config.database.url_shown();
     let out = context.out;
     match command {
         ConfigCommand::Check => {

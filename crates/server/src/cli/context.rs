@@ -191,6 +191,13 @@ fn log_of_a_command(loaded: &Loaded) {
 /// Opens the directory, or reaches whoever has it open. A server that begins, or
 /// another command, is waited for.
 async fn reach(config: &Config, directory: Directory) -> anyhow::Result<(Api, Option<App>)> {
+    // A command beside a server of this machine is a client of it; on PostgreSQL it may
+    // work by itself as well.
+    if config.database.is_postgres()
+        && let Some(api) = server_of(&data_directory(config)).await
+    {
+        return Ok((api, None));
+    }
     wait_for(config, async || {
         if directory == Directory::Existing {
             exists(config)?;
@@ -232,7 +239,19 @@ pub(super) async fn holder(config: &Config) -> anyhow::Result<Holder> {
 
 /// The data directory of that config.
 pub(super) fn data_directory(config: &Config) -> crate::directory::Directory {
-    crate::directory::Directory::new(config.database.directory().unwrap_or_default())
+    crate::directory::Directory::of(&config.database)
+}
+
+/// A refusal for what is done to the file of a database.
+pub(super) fn on_sqlite(config: &Config, what: &str) -> anyhow::Result<()> {
+    if config.database.is_postgres() {
+        let own = "PostgreSQL has tools of its own for that";
+        return Err(Usage(format!(
+            "{what} is for databases on SQLite; {own}: docs/guides/many-processes.md"
+        ))
+        .into());
+    }
+    Ok(())
 }
 
 /// The server that has the directory open, if one answers.
@@ -264,6 +283,9 @@ async fn wait_for<T>(
 
 /// An error where there is no database; one that a restore decided on is as good.
 pub(super) fn exists(config: &Config) -> anyhow::Result<()> {
+    if config.database.is_postgres() {
+        return Ok(()); // the server says so itself
+    }
     let file = config.database.file().unwrap_or_default();
     let decided = Place::new(&file).decided();
     if file.try_exists().unwrap_or(false) || decided.try_exists().unwrap_or(false) {

@@ -34,6 +34,7 @@ pub(super) async fn run(args: DemoArgs, context: &mut Context) -> anyhow::Result
         return Err(Usage("--serve: name a directory to keep with --data DIR".to_owned()).into());
     }
     begin_logging("error", false);
+    let database = context.load_config(Vec::new())?.config.database;
     let options = Options {
         draws: args.draws,
         users: args.users,
@@ -41,6 +42,7 @@ pub(super) async fn run(args: DemoArgs, context: &mut Context) -> anyhow::Result
             .seed
             .unwrap_or_else(|| u64::from_be_bytes(crate::random::bytes())),
         data,
+        postgres: database.is_postgres().then_some(database.url),
         crash: args.crash,
     };
     let out = context.out;

@@ -1,5 +1,6 @@
-//! `tombola migrate …`: of the database of this machine. Opening a database brings
-//! it to this version's schema by itself; these commands say so, or do only that.
+//! `tombola migrate …`: which schema the database has, and the newest one. With
+//! PostgreSQL `serve` refuses a database that is behind, so that a new version on one
+//! machine does not change it under the old version on the others.
 
 use super::context::{Context, Usage};
 use crate::app::{App, OpenError};
@@ -8,6 +9,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 use std::process::ExitCode;
+use tombola_store::postgres::{PostgresOptions, migrate};
 use tombola_store::{Schema, Store};
 
 /// The schema of the database.
@@ -15,6 +17,8 @@ use tombola_store::{Schema, Store};
 pub enum MigrateCommand {
     /// Say which schema the database has: exit code 1 if it is not this version's
     Status,
+    /// Name what `up` would apply, in order
+    Plan,
     /// Bring the database to the schema of this version
     Up,
 }
@@ -30,15 +34,27 @@ pub(super) async fn run(
         .into());
     }
     let config = context.load_config(Vec::new())?.config;
-    if command == MigrateCommand::Up {
-        match App::open(config.clone()).await {
-            Ok(app) => app.stop().await,
-            // Whoever has it open has brought it up to date before.
-            Err(OpenError::Locked(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
+    let postgres = config.database.postgres()?;
+    if command == MigrateCommand::Plan {
+        let plan = match &postgres {
+            Some(options) => migrate::plan(options).await?,
+            None => Store::migrations_missing(&config.database.file().unwrap_or_default())?,
+        };
+        context
+            .out
+            .either(&json!({ "plan": plan }), || match plan.as_slice() {
+                [] => "nothing to apply".to_owned(),
+                plan => plan.join("\n"),
+            })?;
+        return Ok(ExitCode::SUCCESS);
     }
-    let schema = schema(&config)?;
+    if command == MigrateCommand::Up {
+        up(&config, postgres.as_ref()).await?;
+    }
+    let schema = match &postgres {
+        Some(options) => migrate::schema(options).await?,
+        None => schema(&config)?,
+    };
     let is_newest = schema.present == schema.newest;
     let document =
         json!({ "present": schema.present, "newest": schema.newest, "is_newest": is_newest });
@@ -55,6 +71,20 @@ pub(super) async fn run(
     } else {
         ExitCode::FAILURE
     })
+}
+
+async fn up(config: &Config, postgres: Option<&PostgresOptions>) -> anyhow::Result<()> {
+    if let Some(options) = postgres {
+        migrate::up(options).await?;
+        return Ok(());
+    }
+    match App::open(config.clone()).await {
+        Ok(app) => app.stop().await,
+        // Whoever has it open has brought it up to date before.
+        Err(OpenError::Locked(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 fn schema(config: &Config) -> anyhow::Result<Schema> {

@@ -2,7 +2,7 @@
 //! serves. Nothing is delivered until a person says so, and nothing that was there
 //! before is removed.
 
-use super::context::{Context, Usage, data_directory};
+use super::context::{Context, Usage, data_directory, on_sqlite};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::doctor::{Difference, difference};
@@ -75,6 +75,7 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<
         return Err(Usage(what.to_owned()).into());
     }
     let config = context.load_local()?.config;
+    on_sqlite(&config, "restore")?;
     let out = context.out;
     let done = tokio::task::spawn_blocking(move || restore(&args, &config, out)).await?;
     say(&done?, out)?;

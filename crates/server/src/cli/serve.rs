@@ -1,7 +1,7 @@
 //! `tombola serve`: from the start to the last word of a graceful stop.
 
 use super::context::{Context, Usage};
-use crate::app::{App, OpenError, ServeRoles};
+use crate::app::{App, OpenError, Purpose, ServeRoles};
 use crate::config::{Flag, Http};
 use crate::print::begin_logging;
 use crate::serve::{FirstKey, Listening, first_key};
@@ -22,6 +22,9 @@ pub struct ServeArgs {
     /// Address and port of the API
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// With PostgreSQL: bring a database that is behind to the schema of this version
+    #[arg(long)]
+    migrate: bool,
 }
 
 pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Result<ExitCode> {
@@ -44,7 +47,10 @@ pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Resul
     raise_files_max(&config.http);
     // Before anything is opened: a signal from here on is a graceful stop.
     let mut signals = Signals::listen(config.http.has_tls())?;
-    let app = match App::open(config).await {
+    let purpose = Purpose::Serve {
+        migrate: args.migrate,
+    };
+    let app = match App::open_for(config, purpose).await {
         Err(OpenError::Locked(directory)) => {
             return Err(anyhow!(
                 "another process has {} open",

@@ -242,10 +242,12 @@ impl Reading {
         if !self.problems.is_empty() {
             return Err(ConfigError(self.problems));
         }
-        let config: Config = self
+        let mut config: Config = self
             .values
             .try_into()
             .map_err(|error| ConfigError(vec![error.to_string()]))?;
+        let read = config.database.read_url_file();
+        read.map_err(|problem| ConfigError(vec![problem]))?;
         let problems: Vec<String> = config
             .complaints()
             .into_iter()

@@ -8,14 +8,30 @@ use std::time::Duration;
 use tombola_core::campaign::Approval;
 use tombola_core::limits;
 use tombola_core::retry::Schedule;
+use tombola_store::postgres::{PostgresOptions, UrlError};
 
 section! {
     /// Where draws, awards and everything else are kept.
     Database ["database"] {
-        /// `sqlite://PATH`. The keys, the lock and the socket of the server lie in
-        /// the same directory as the file. `--data DIR` is short for
-        /// `sqlite://DIR/tombola.db`.
+        /// `sqlite://PATH`, or `postgres://USER:PASSWORD@HOST/DATABASE` for as many
+        /// processes as you like; of its parameters `sslmode` and `sslrootcert` say how
+        /// the server is believed (`verify-full` unless said, none on this machine). With
+        /// SQLite the keys, the lock and the socket of the server lie in the same
+        /// directory as the file. `--data DIR` is short for `sqlite://DIR/tombola.db`.
         url: String = "sqlite://./tombola-data/tombola.db".to_owned(),
+        /// A file that holds the url instead: with PostgreSQL it has a password in it.
+        url_file: String = String::new(),
+        /// With PostgreSQL: where this process keeps its lock, its socket and
+        /// `secret.key`. Each process has one of its own.
+        directory: String = "./tombola-data".to_owned(),
+        /// With PostgreSQL: the file of the secrets instead of `secret.key` of the
+        /// directory. All processes need the same secrets.
+        secret_key_file: String = String::new(),
+        /// With PostgreSQL: connections of this process for draws, deliveries and all
+        /// else that writes.
+        connections_max: u32 = 16,
+        /// With PostgreSQL: connections of this process for reads for people.
+        read_connections_max: u32 = 4,
     }
 }
 
@@ -93,6 +109,50 @@ section! {
 }
 
 impl Database {
+    /// Puts what `url_file` holds in the place of the url.
+    pub(super) fn read_url_file(&mut self) -> Result<(), String> {
+        if self.url_file.is_empty() {
+            return Ok(());
+        }
+        let text = std::fs::read_to_string(&self.url_file)
+            .map_err(|error| format!("`database.url_file`: {}: {error}", self.url_file))?;
+        text.trim().clone_into(&mut self.url);
+        Ok(())
+    }
+
+    /// The url without its password.
+    pub fn url_shown(&self) -> String {
+        let Some((scheme, rest)) = self.url.split_once("://") else {
+            return self.url.clone();
+        };
+        let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        match place.rsplit_once('@') {
+            Some((user, host)) if user.contains(':') => {
+                let user = user.split(':').next().unwrap_or_default();
+                format!("{scheme}://{user}:…@{host}{path}")
+            }
+            Some(_) | None => self.url.clone(),
+        }
+    }
+
+    /// Whether the database is on a server that other processes use as well.
+    pub fn is_postgres(&self) -> bool {
+        self.url.starts_with("postgres://") || self.url.starts_with("postgresql://")
+    }
+
+    /// How to reach PostgreSQL, if the database is there.
+    pub fn postgres(&self) -> Result<Option<PostgresOptions>, UrlError> {
+        if !self.is_postgres() {
+            return Ok(None);
+        }
+        let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        Ok(Some(PostgresOptions {
+            pool_max: size(self.connections_max),
+            reads_max: size(self.read_connections_max),
+            ..PostgresOptions::parse(&self.url)?
+        }))
+    }
+
     /// The file of the database; `None` where the url is of another database.
     pub fn file(&self) -> Option<PathBuf> {
         let path = self.url.strip_prefix("sqlite://")?;
@@ -101,6 +161,9 @@ impl Database {
 
     /// The data directory: where the file, the keys, the lock and the socket are.
     pub fn directory(&self) -> Option<PathBuf> {
+        if self.is_postgres() {
+            return Some(PathBuf::from(&self.directory));
+        }
         let file = self.file()?;
         let parent = file.parent().unwrap_or(Path::new(""));
         Some(if parent.as_os_str().is_empty() {
@@ -111,14 +174,27 @@ impl Database {
     }
 
     pub(super) fn validate(&self) -> Vec<Complaint> {
-        let what = if self.url.starts_with("postgres://") || self.url.starts_with("postgresql://") {
-            "this build has no PostgreSQL yet; use sqlite://PATH"
-        } else if self.file().is_none() {
-            "use sqlite://PATH"
-        } else {
-            return Vec::new();
-        };
-        vec![Complaint::new("database.url", what)]
+        let mut found = Vec::new();
+        match self.postgres() {
+            Ok(None) if self.file().is_none() => found.push(Complaint::new(
+                "database.url",
+                "use sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE",
+            )),
+            Ok(_) => {}
+            Err(error) => found.push(Complaint::new("database.url", error.to_string())),
+        }
+        if self.is_postgres() && self.directory.is_empty() {
+            found.push(Complaint::new("database.directory", "name a directory"));
+        }
+        for (key, count) in [
+            ("database.connections_max", self.connections_max),
+            ("database.read_connections_max", self.read_connections_max),
+        ] {
+            if !(1..=1000).contains(&count) {
+                found.push(Complaint::new(key, "use 1 to 1000"));
+            }
+        }
+        found
     }
 }
 

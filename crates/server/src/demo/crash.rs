@@ -3,6 +3,8 @@
 //! deliveries under way, which the next start says in its log.
 
 use super::callers::Pace;
+use super::ground::Ground;
+use crate::http::auth;
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -24,23 +26,28 @@ const LOG: &str = "serve.log";
 /// What a start says of the awards that the process before left on their way.
 const LEFT: &str = "awards of the process before are due at once";
 const LOOK: Duration = Duration::from_millis(1);
+/// Between two starts of a server that cannot start yet.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// A `tombola serve` that can be killed and started again.
-pub(crate) struct Server {
-    data: PathBuf,
+pub(crate) struct Server<'a> {
+    ground: &'a Ground,
     config: PathBuf,
     child: Child,
+    /// Awards that were on their way when it was killed last.
+    left: u64,
 }
 
-impl Server {
-    /// Starts it on `data`, and waits until it is ready.
-    pub(crate) async fn start(data: &Path) -> Result<Self> {
-        let config = super::write_config(data)?;
-        let child = spawn(data, &config)?;
+impl<'a> Server<'a> {
+    /// Starts it there, and waits until it is ready.
+    pub(crate) async fn start(ground: &'a Ground) -> Result<Self> {
+        let config = ground.write_config()?;
+        let child = spawn(ground, &config)?;
         let mut server = Self {
-            data: data.to_owned(),
+            ground,
             config,
             child,
+            left: 0,
         };
         server.until_ready().await?;
         Ok(server)
@@ -52,8 +59,14 @@ impl Server {
             .kill()
             .await
             .context("the child cannot be killed")?;
-        self.child = spawn(&self.data, &self.config)?;
-        self.until_ready().await
+        let left = self.ground.on_their_way().await;
+        self.child = spawn(self.ground, &self.config)?;
+        self.until_ready().await?;
+        self.left = match left {
+            Some(left) => left,
+            None => self.left_as_logged()?,
+        };
+        Ok(())
     }
 
     /// Ends it for good, gracefully.
@@ -70,8 +83,8 @@ impl Server {
     }
 
     /// Awards that the process before left on their way, as this one says in its log.
-    fn left_under_way(&self) -> Result<u64> {
-        let log = std::fs::read_to_string(self.data.join(LOG))?;
+    fn left_as_logged(&self) -> Result<u64> {
+        let log = std::fs::read_to_string(self.ground.data.join(LOG))?;
         let line = log
             .lines()
             .rev()
@@ -85,9 +98,16 @@ impl Server {
         let ready = tokio::time::timeout(START_PATIENCE, async {
             loop {
                 if let Some(status) = self.child.try_wait()? {
-                    anyhow::bail!("the server ended with {status} instead of starting");
+                    // While PostgreSQL itself restarts nobody starts; whoever looks after
+                    // a server starts it again.
+                    ensure!(
+                        self.ground.is_on_postgres(),
+                        "the server ended with {status} instead of starting"
+                    );
+                    tokio::time::sleep(AGAIN).await;
+                    self.child = spawn(self.ground, &self.config)?;
                 }
-                if tokio::net::UnixStream::connect(self.data.join("tombola.sock"))
+                if tokio::net::UnixStream::connect(self.ground.data.join("tombola.sock"))
                     .await
                     .is_ok()
                 {
@@ -100,18 +120,20 @@ impl Server {
     }
 }
 
-fn spawn(data: &Path, config: &Path) -> Result<Child> {
+fn spawn(ground: &Ground, config: &Path) -> Result<Child> {
     let program = std::env::current_exe().context("the path of this program is not known")?;
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
-        .open(data.join(LOG))?;
+        .open(ground.data.join(LOG))?;
     Command::new(program)
-        .arg("--data")
-        .arg(data)
         .arg("--config")
         .arg(config)
-        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(["serve", "--migrate", "--listen", "127.0.0.1:0"])
+        // Nobody comes from outside; PostgreSQL's first start wants a key all the same.
+        .env("TOMBOLA_BOOTSTRAP_KEY", auth::new_key())
+        .envs(ground.environment())
+        .env_remove("TOMBOLA_DATA")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
@@ -123,7 +145,7 @@ fn spawn(data: &Path, config: &Path) -> Result<Child> {
 /// Kills the server while `pace` says that callers wait for answers: at even parts
 /// of the plan, so that draws and deliveries are under way each time.
 pub(crate) async fn kill_while_drawing(
-    server: &mut Server,
+    server: &mut Server<'_>,
     pace: &Arc<Pace>,
     draws: u64,
     tell: &(dyn Fn(u64) + Sync),
@@ -145,7 +167,7 @@ pub(crate) async fn kill_while_drawing(
         server.kill_and_restart().await?;
         // Somebody was cut off, and awards were on their way: the server was at work.
         let is_cut_off = pace.again.load(Ordering::Relaxed) > again;
-        if is_cut_off && server.left_under_way()? > 0 {
+        if is_cut_off && server.left > 0 {
             kills += 1;
             tell(kills);
         }

@@ -6,6 +6,7 @@
 mod callers;
 mod check;
 mod crash;
+mod ground;
 mod people;
 mod plan;
 mod receiver;
@@ -15,16 +16,16 @@ mod wire;
 
 pub(crate) use report::Report;
 
-use crate::app::{App, ServeRoles};
+use crate::app::{App, Purpose, ServeRoles};
 use crate::client::Api;
-use crate::config::{self, Config, Flag, Sources};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use callers::{History, Pace, draw_all};
 use check::{Found, check};
+use ground::Ground;
 use receiver::Receiver;
 use serde_json::Value;
 use stage::Stage;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     /// Where the data goes; a fresh temporary directory otherwise.
     pub(crate) data: Option<PathBuf>,
+    /// The url of a database on the server of PostgreSQL to play on.
+    pub(crate) postgres: Option<String>,
     /// Kill the server in mid-run.
     pub(crate) crash: bool,
 }
@@ -53,40 +56,39 @@ pub(crate) trait Progress: Sync {
 pub(crate) async fn run(options: &Options, progress: &dyn Progress) -> Result<Report> {
     #[expect(clippy::disallowed_methods, reason = "the demo reports real time")]
     let begun = Instant::now();
-    let fresh = tempfile::Builder::new().prefix("tombola-demo-").tempdir()?;
-    let data = options
-        .data
-        .clone()
-        .unwrap_or_else(|| fresh.path().to_owned());
-    anyhow::ensure!(
-        !data.join("tombola.db").exists(),
-        "{} holds a database already; the demo plays in a fresh directory, so name another with --data",
-        data.display()
-    );
-    std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
-    let data = data.canonicalize()?;
+    let ground = Ground::make(options.data.as_deref(), options.postgres.as_deref()).await?;
+    let played = play_on(&ground, options, progress).await;
+    ground.remove().await?;
+    let mut report = played?;
+    report.seconds = begun.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+async fn play_on(ground: &Ground, options: &Options, progress: &dyn Progress) -> Result<Report> {
     let stage = Stage::read()?;
     let secret = receiver_secret();
     let receiver = Receiver::start(&secret).await?;
     progress.say(&format!(
-        "data in {}; a webhook receiver listens on loopback",
-        data.display()
+        "{}; a webhook receiver listens on loopback",
+        ground.about()
     ));
     let run = Play {
+        ground,
         options,
         progress,
         stage,
         receiver: &receiver,
         secret,
     };
-    let mut report = if options.crash {
-        let mut server = crash::Server::start(&data).await?;
-        let wire: Arc<dyn Wire> = Arc::new(Api::socket(data.join("tombola.sock")));
+    let report = if options.crash {
+        let mut server = crash::Server::start(ground).await?;
+        let wire: Arc<dyn Wire> = Arc::new(Api::socket(ground.data.join("tombola.sock")));
         let played = play(&run, wire, Some(&mut server)).await;
         server.stop().await?;
         played?
     } else {
-        let app = App::open(config(&data)?).await?;
+        let purpose = Purpose::Serve { migrate: true };
+        let app = App::open_for(ground.config()?, purpose).await?;
         app.start(ServeRoles::all()).await?;
         let wire: Arc<dyn Wire> = Arc::new(Api::InProcess(app.router()));
         let played = play(&run, wire, None).await;
@@ -94,7 +96,6 @@ pub(crate) async fn run(options: &Options, progress: &dyn Progress) -> Result<Re
         played?
     };
     receiver.close();
-    report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)
 }
 
@@ -110,6 +111,7 @@ fn receiver_secret() -> String {
 
 /// What a run is played with.
 struct Play<'a> {
+    ground: &'a Ground,
     options: &'a Options,
     progress: &'a dyn Progress,
     stage: Stage,
@@ -120,9 +122,10 @@ struct Play<'a> {
 async fn play(
     play: &Play<'_>,
     wire: Arc<dyn Wire>,
-    server: Option<&mut crash::Server>,
+    server: Option<&mut crash::Server<'_>>,
 ) -> Result<Report> {
     let Play {
+        ground,
         options,
         progress,
         stage,
@@ -140,7 +143,7 @@ async fn play(
     let history = &drawn.history;
     let tokens = people::claim_tokens(history)?;
     let most = std::sync::atomic::AtomicU64::new(1);
-    people::deliver_all(&wire, &campaign, &tokens, &|left| {
+    people::deliver_all(&wire, &campaign, (&tokens, ground.patience()), &|left| {
         let all = most.fetch_max(left, Ordering::Relaxed).max(left);
         progress.at("delivered", all - left, all);
     })
@@ -163,7 +166,7 @@ async fn draw(
     campaign: &str,
     plan: Vec<plan::Ask>,
     progress: &dyn Progress,
-    server: Option<&mut crash::Server>,
+    server: Option<&mut crash::Server<'_>>,
 ) -> Result<Drawing> {
     let all = u64::try_from(plan.len())?;
     let pace = Arc::new(Pace::default());
@@ -268,28 +271,4 @@ fn report(play: &Play<'_>, drawn: &Drawing, mut found: Found, audit: Value) -> R
         audit,
         problems: found.problems,
     }
-}
-
-/// Settings that make the demo short: an outage of the receiver is retried soon.
-const CONFIG: &str = "[delivery]\nretry_first = \"200ms\"\n";
-
-fn config(data: &Path) -> Result<Config> {
-    let url = format!("sqlite://{}/tombola.db", data.display());
-    let sources = Sources {
-        file: Some((PathBuf::from("demo.toml"), CONFIG.to_owned())),
-        env: Vec::new(),
-        flags: vec![Flag {
-            flag: "--data",
-            key: "database.url",
-            value: url,
-        }],
-    };
-    Ok(config::load(&sources)?.config)
-}
-
-/// The same settings as a file, for a server in a process of its own.
-fn write_config(data: &Path) -> Result<PathBuf> {
-    let path = data.join("demo.toml");
-    std::fs::write(&path, CONFIG)?;
-    Ok(path)
 }

@@ -18,9 +18,6 @@ const PAGE: usize = 500;
 /// How long people wait before they look again when nothing was to do.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// How long the whole delivery may take before the demo fails.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
-
 /// Claim tokens that the winners kept, by award.
 pub(crate) fn claim_tokens(history: &History) -> Result<HashMap<i64, String>> {
     let mut tokens = HashMap::new();
@@ -41,7 +38,7 @@ pub(crate) fn claim_tokens(history: &History) -> Result<HashMap<i64, String>> {
 pub(crate) async fn deliver_all(
     wire: &Arc<dyn Wire>,
     campaign: &str,
-    tokens: &HashMap<i64, String>,
+    (tokens, patience): (&HashMap<i64, String>, Duration),
     tell: &(dyn Fn(u64) + Sync),
 ) -> Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the demo waits in real time")]
@@ -61,9 +58,9 @@ pub(crate) async fn deliver_all(
             return Ok(());
         }
         anyhow::ensure!(
-            begun.elapsed() < PATIENCE,
+            begun.elapsed() < patience,
             "{left} awards were not delivered within {} s; look at `tombola award list`",
-            PATIENCE.as_secs()
+            patience.as_secs()
         );
         if acted == 0 {
             tokio::time::sleep(LOOK_AGAIN).await;

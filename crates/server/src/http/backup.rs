@@ -37,11 +37,14 @@ pub(super) fn routes() -> Vec<Route> {
                  One at a time.",
             )
             .answers_raw(200, "application/vnd.sqlite3")
-            .errors(&[Code::BackupInProgress, Code::NoSpace]),
+            .errors(&[Code::BackupInProgress, Code::NoSpace, Code::SqliteOnly]),
     ]
 }
 
 async fn fetch(State(app): State<App>, caller: Caller) -> Result<Response, ApiError> {
+    if app.store().is_shared() {
+        return Err(Code::SqliteOnly.into());
+    }
     let turn = app.backup_turn().ok_or(Code::BackupInProgress)?;
     let by = caller.actor(None);
     app.store().note_backup(by, app.now()).await?;

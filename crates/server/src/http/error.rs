@@ -73,6 +73,10 @@ codes! {
     UserNotFound = "user_not_found", NOT_FOUND, "No such user";
     /// The user is not blocked.
     UserNotBlocked = "user_not_blocked", NOT_FOUND, "The user is not blocked";
+    /// This is for databases on SQLite. On PostgreSQL backups are taken by PostgreSQL's
+    /// own tools, and a new version of the secret is put into every process's file by
+    /// hand: docs/guides/many-processes.md says how.
+    SqliteOnly = "sqlite_only", CONFLICT, "Not with PostgreSQL";
     /// No bulk action has that id.
     OperationNotFound = "operation_not_found", NOT_FOUND, "No such operation";
     /// The prize has no finished import of codes with that id.

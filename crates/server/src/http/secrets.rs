@@ -3,7 +3,7 @@
 
 use super::Route;
 use super::auth::{Access, Caller};
-use super::error::ApiError;
+use super::error::{ApiError, Code};
 use super::input::{self, JsonBody};
 use crate::api::{SealFact, SecretRotateBody, SecretRotatedDoc};
 use crate::app::App;
@@ -24,7 +24,8 @@ pub(super) fn routes() -> Vec<Route> {
                 "Makes a new version, which signs and seals from now on; older rows are sealed anew \
                  behind the answer.",
             )
-            .example(json!({ "reason": "once a year" })),
+            .example(json!({ "reason": "once a year" }))
+            .errors(&[Code::SqliteOnly]),
     ]
 }
 
@@ -37,6 +38,10 @@ async fn rotate(
     caller: Caller,
     JsonBody(body): JsonBody<SecretRotateBody>,
 ) -> Result<Json<SecretRotatedDoc>, ApiError> {
+    // The other processes would not have it, and could not open what it sealed.
+    if app.store().is_shared() {
+        return Err(Code::SqliteOnly.into());
+    }
     let by = caller.actor(input::reason(body.reason)?);
     let version = app.rotate_secret(body.after_loss, by).await?;
     Ok(Json(SecretRotatedDoc { version }))

@@ -3,19 +3,20 @@
 //! whole database, and looks behind it at what is there. A database from a newer version
 //! is refused and left as it is: the older code would read it wrongly.
 
-use super::error::{failed, get, inconsistent};
+use super::error::failed;
 use super::options::PostgresOptions;
 use super::partitions;
 use super::session::Opener;
 use crate::sqlite::Schema;
 use std::time::Duration;
-use tokio_postgres::{Client, GenericClient, Transaction};
+use tokio_postgres::types::FromSql;
+use tokio_postgres::{Client, Error, GenericClient, Transaction};
 use tombola_core::ports::{StoreError, StoreResult};
 
 /// Names the lock under which one process of many migrates ("tombola" in ASCII).
 const MIGRATION_LOCK: i64 = 0x0074_6f6d_626f_6c61;
 /// How long one process waits for another that migrates.
-const MIGRATION_WAIT_MAX: Duration = Duration::from_secs(600);
+const MIGRATION_WAIT_MAX: Duration = Duration::from_mins(10);
 
 /// One step of the schema. Released ones are never edited.
 struct Migration {
@@ -35,13 +36,13 @@ const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 /// Makes sure that the schema is the one of this program; gives the database's own uuid.
 pub(super) async fn ready(opener: &Opener, may_migrate: bool) -> StoreResult<String> {
     let (mut client, _alive) = opener.connect().await?;
-    let found = schema_of(&client).await?;
+    let found = opener.deadline.within(schema_of(&client)).await?;
     if may_migrate && found.present < found.newest {
         apply(&mut client).await?;
     } else {
         check(found)?;
     }
-    origin(&client).await
+    opener.deadline.within(origin(&client)).await
 }
 
 fn check(found: Schema) -> StoreResult<()> {
@@ -65,14 +66,14 @@ fn newer(present: i64) -> StoreError {
 
 /// Reads the schema of a database without changing it.
 pub async fn schema(options: &PostgresOptions) -> StoreResult<Schema> {
-    let (client, _alive) = opener(options)?.connect().await?;
-    schema_of(&client).await
+    let opener = Opener::new(options, false)?;
+    let (client, _alive) = opener.connect().await?;
+    opener.deadline.within(schema_of(&client)).await
 }
 
 /// The names of what [`up`] would apply, in order.
 pub async fn plan(options: &PostgresOptions) -> StoreResult<Vec<String>> {
-    let (client, _alive) = opener(options)?.connect().await?;
-    let present = present(&client).await?;
+    let present = schema(options).await?.present;
     if present > NEWEST {
         return Err(newer(present));
     }
@@ -84,16 +85,12 @@ pub async fn plan(options: &PostgresOptions) -> StoreResult<Vec<String>> {
 
 /// Applies what is missing; gives the versions applied now.
 pub async fn up(options: &PostgresOptions) -> StoreResult<Vec<i64>> {
-    let (mut client, _alive) = opener(options)?.connect().await?;
+    let (mut client, _alive) = Opener::new(options, false)?.connect().await?;
     apply(&mut client).await
 }
 
-fn opener(options: &PostgresOptions) -> StoreResult<Opener> {
-    Opener::new(options, false)
-}
-
 /// The schema of an open database.
-pub(super) async fn schema_of(client: &Client) -> StoreResult<Schema> {
+pub(super) async fn schema_of(client: &Client) -> Result<Schema, Error> {
     Ok(Schema {
         present: present(client).await?,
         newest: NEWEST,
@@ -128,7 +125,7 @@ async fn next(client: &mut Client) -> StoreResult<Option<i64>> {
     .map_err(failed)?;
     if it.version == NEWEST {
         // So that the lines of the first months are in them and not in the rest.
-        partitions::make_ahead(&tx).await?;
+        partitions::make_ahead(&tx).await.map_err(failed)?;
     }
     tx.commit().await.map_err(failed)?;
     tracing::info!(
@@ -153,8 +150,8 @@ async fn lock(tx: &Transaction<'_>) -> StoreResult<()> {
 
 /// Makes the table of migrations where there is none, and gives the version.
 async fn prepare(tx: &Transaction<'_>) -> StoreResult<i64> {
-    if !has_migrations(tx).await? {
-        if has_tables(tx).await? {
+    if !has_migrations(tx).await.map_err(failed)? {
+        if has_tables(tx).await.map_err(failed)? {
             return Err(StoreError::Schema(
                 "the database has tables of another program: give tombola a database of its own"
                     .to_owned(),
@@ -171,23 +168,27 @@ async fn prepare(tx: &Transaction<'_>) -> StoreResult<i64> {
         .await
         .map_err(failed)?;
     }
-    present(tx).await
+    present(tx).await.map_err(failed)
 }
 
 /// The version of the database, 0 if it has none.
-async fn present(client: &impl GenericClient) -> StoreResult<i64> {
+async fn present(client: &impl GenericClient) -> Result<i64, Error> {
     if !has_migrations(client).await? {
         return Ok(0);
     }
     one(client, "SELECT coalesce(max(version), 0) FROM migration").await
 }
 
-async fn has_migrations(client: &impl GenericClient) -> StoreResult<bool> {
-    one(client, "SELECT to_regclass('migration') IS NOT NULL").await
+/// By a look into the catalog and not by `to_regclass`: that may answer from what the
+/// session remembers of before it waited for the lock.
+async fn has_migrations(client: &impl GenericClient) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM pg_class
+               WHERE relname = 'migration' AND relnamespace = to_regnamespace(current_schema()))";
+    one(client, sql).await
 }
 
 /// Whether there are tables that no extension made.
-async fn has_tables(client: &impl GenericClient) -> StoreResult<bool> {
+async fn has_tables(client: &impl GenericClient) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (
         SELECT 1 FROM pg_class c
         WHERE c.relnamespace = to_regnamespace(current_schema()) AND c.relkind IN ('r', 'p')
@@ -196,26 +197,20 @@ async fn has_tables(client: &impl GenericClient) -> StoreResult<bool> {
 }
 
 /// The database's own uuid, made when it was first opened.
-async fn origin(client: &Client) -> StoreResult<String> {
+async fn origin(client: &Client) -> Result<String, Error> {
     let read = "SELECT value FROM meta WHERE name = 'origin'";
-    if let Some(row) = client.query_opt(read, &[]).await.map_err(failed)? {
-        return get(&row, 0);
+    if let Some(row) = client.query_opt(read, &[]).await? {
+        return row.try_get(0);
     }
-    client
-        .execute(
-            "INSERT INTO meta (name, value) VALUES ('origin', gen_random_uuid()::text)
-             ON CONFLICT DO NOTHING",
-            &[],
-        )
-        .await
-        .map_err(failed)?;
+    let make = "INSERT INTO meta (name, value) VALUES ('origin', gen_random_uuid()::text)
+                ON CONFLICT DO NOTHING";
+    client.execute(make, &[]).await?;
     one(client, read).await
 }
 
-async fn one<T>(client: &impl GenericClient, sql: &str) -> StoreResult<T>
+async fn one<T>(client: &impl GenericClient, sql: &str) -> Result<T, Error>
 where
-    T: for<'a> tokio_postgres::types::FromSql<'a>,
+    T: for<'a> FromSql<'a>,
 {
-    let row = client.query_opt(sql, &[]).await.map_err(failed)?;
-    get(&row.ok_or_else(|| inconsistent("no row"))?, 0)
+    client.query_one(sql, &[]).await?.try_get(0)
 }

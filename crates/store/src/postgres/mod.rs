@@ -20,6 +20,8 @@
 //! - The server keeps the connection and answers nothing: see [`Session::within`].
 
 mod error;
+mod facts;
+pub mod fresh;
 mod jobs;
 pub mod migrate;
 mod options;
@@ -31,6 +33,7 @@ mod session;
 mod sql;
 mod tls;
 
+pub use facts::{LostSetting, ServerFacts};
 pub use options::{
     ANSWER_MARGIN, Bounds, CONNECT_MAX, IDLE_IN_TRANSACTION_MAX, LOCK_WAIT_MAX, POOL_MAX,
     POOL_WAIT_MAX, PostgresOptions, READ_MAX, READS_MAX, STATEMENT_MAX, UrlError,
@@ -48,6 +51,7 @@ use crate::store::{StoreOptions, answer_of};
 pub(crate) use error::failed;
 pub(crate) use sql::Statements;
 use std::sync::Arc;
+use tombola_core::Timestamp;
 use tombola_core::ports::StoreResult;
 
 /// The store's database, and what its calls may know.
@@ -82,7 +86,30 @@ impl PostgresStore {
         &self.database
     }
 
+    /// The server's time.
+    pub(crate) async fn time(&self) -> StoreResult<Timestamp> {
+        let session = self.database.take().await?;
+        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+        let row = session.within(session.client().query_one(sql, &[])).await;
+        let row = session.end(row)?;
+        error::get(&row, 0).map(Timestamp)
+    }
+
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
     }
+}
+
+/// The versions of the secrets that sealed something in a database, which is not
+/// changed; none where it has no tables yet.
+pub async fn sealed_under(options: &PostgresOptions) -> StoreResult<Vec<i32>> {
+    let (client, _alive) = session::Opener::new(options, true)?.connect().await?;
+    let has_table = "SELECT to_regclass('seal_key') IS NOT NULL";
+    let row = client.query_one(has_table, &[]).await.map_err(failed)?;
+    if !error::get(&row, 0)? {
+        return Ok(Vec::new());
+    }
+    let versions = "SELECT version FROM seal_key ORDER BY version";
+    let rows = client.query(versions, &[]).await.map_err(failed)?;
+    rows.iter().map(|row| error::get(row, 0)).collect()
 }

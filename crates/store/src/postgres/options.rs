@@ -128,6 +128,9 @@ impl PostgresOptions {
             rest => format!("{place}?{}", rest.join("&")),
         };
         let config: Config = place.parse().map_err(|error| part(&error))?;
+        if config.get_hosts().is_empty() {
+            return Err(UrlError::Scheme);
+        }
         let mut options = Self::new(config);
         options.tls = match mode {
             // A file of certificates is named to be used.
@@ -231,6 +234,10 @@ mod tests {
     #[test]
     fn a_url_that_is_not_understood_says_what_to_write() {
         for (url, expected) in [
+            (
+                "postgres:///tombola",
+                "use postgres://USER:PASSWORD@HOST/DATABASE",
+            ),
             (
                 "sqlite://t.db",
                 "use postgres://USER:PASSWORD@HOST/DATABASE",

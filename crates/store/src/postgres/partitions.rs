@@ -14,27 +14,31 @@
 //! - Somebody holds the lock that a change of the partitions needs: the change is given
 //!   up within [`LOCK_MAX`], because whoever comes after it waits as well, and is tried
 //!   at the next step.
+//! - Two processes do it at once: the second leaves it to the first.
 //! - The process dies: all of a step is one transaction.
 
-use super::error::failed;
 use super::pool::Postgres;
 use super::session::Session;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Error, Transaction};
+use tokio_postgres::{Client, Error, Transaction};
 use tombola_core::Timestamp;
 use tombola_core::limits::STEP_ROWS_MAX;
 use tombola_core::ports::StoreResult;
 
+/// Names the lock under which one process of many keeps the partitions ("months" in ASCII).
+const KEEP_LOCK: i64 = 0x6d6f_6e74_6873;
 /// How long a change of the partitions waits for its lock; draws may be waiting behind it.
 const LOCK_MAX: Duration = Duration::from_secs(1);
 /// How long looking for the lines that must be kept may take; nobody waits for it.
-const LOOK_MAX: Duration = Duration::from_secs(60);
+const LOOK_MAX: Duration = Duration::from_mins(1);
+/// After that long a step that has not ended is given up: nothing answers any more.
+const STEP_MAX: Duration = Duration::from_mins(5);
 /// Months made ahead, this one not counted.
 const AHEAD: i32 = 2;
 /// Lines moved out of a month at most, ten steps of the cleanup. A month with more of
 /// them stays whole until the cleanup of single rows has left fewer.
-const MOVED_MAX: i64 = 10 * STEP_ROWS_MAX as i64;
+const MOVED_MAX: usize = 10 * STEP_ROWS_MAX;
 
 /// What one step did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,8 +65,10 @@ impl Postgres {
 }
 
 async fn keep(session: &mut Session, now: Timestamp, before: Timestamp) -> StoreResult<Kept> {
-    let made = make_step(session, now).await?;
-    let dropped = drop_step(session, before).await?;
+    let deadline = session.deadline.of_max(STEP_MAX);
+    let client = &mut session.client;
+    let made = deadline.within(make_step(client, now)).await?;
+    let dropped = deadline.within(drop_step(client, before)).await?;
     Ok(Kept {
         is_waiting: made.is_none() || dropped.is_none(),
         made: made.unwrap_or_default(),
@@ -71,25 +77,29 @@ async fn keep(session: &mut Session, now: Timestamp, before: Timestamp) -> Store
 }
 
 /// `None` if a lock was not free.
-async fn make_step(session: &mut Session, now: Timestamp) -> StoreResult<Option<Vec<String>>> {
-    let tx = begin(session).await?;
+async fn make_step(client: &mut Client, now: Timestamp) -> Result<Option<Vec<String>>, Error> {
+    let Some(tx) = begin(client).await? else {
+        return Ok(None);
+    };
     match make(&tx, now).await {
         Ok(made) => {
-            tx.commit().await.map_err(failed)?;
+            tx.commit().await?;
             Ok(Some(made))
         }
         Err(error) if is_taken(&error) => Ok(None),
-        Err(error) => Err(failed(error)),
+        Err(error) => Err(error),
     }
 }
 
 /// The same.
-async fn drop_step(session: &mut Session, before: Timestamp) -> StoreResult<Option<Kept>> {
-    let tx = begin(session).await?;
+async fn drop_step(client: &mut Client, before: Timestamp) -> Result<Option<Kept>, Error> {
+    let Some(tx) = begin(client).await? else {
+        return Ok(None);
+    };
     match drop_oldest(&tx, before).await {
         Ok(None) => Ok(Some(Kept::default())),
         Ok(Some((name, moved))) => {
-            tx.commit().await.map_err(failed)?;
+            tx.commit().await?;
             Ok(Some(Kept {
                 dropped: vec![name],
                 moved,
@@ -97,19 +107,27 @@ async fn drop_step(session: &mut Session, before: Timestamp) -> StoreResult<Opti
             }))
         }
         Err(error) if is_taken(&error) => Ok(None),
-        Err(error) => Err(failed(error)),
+        Err(error) => Err(error),
     }
 }
 
-async fn begin(session: &mut Session) -> StoreResult<Transaction<'_>> {
-    let tx = session.client.transaction().await.map_err(failed)?;
+/// As many lines as are looked at to know whether there are too many.
+fn more_than_moved() -> i64 {
+    i64::try_from(MOVED_MAX + 1).unwrap_or(i64::MAX)
+}
+
+/// `None` if another process is at it.
+async fn begin(client: &mut Client) -> Result<Option<Transaction<'_>>, Error> {
+    let tx = client.transaction().await?;
     let bounds = format!(
         "SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}",
         LOCK_MAX.as_millis(),
         LOOK_MAX.as_millis()
     );
-    tx.batch_execute(&bounds).await.map_err(failed)?;
-    Ok(tx)
+    tx.batch_execute(&bounds).await?;
+    let lock = "SELECT pg_try_advisory_xact_lock($1)";
+    let is_ours = tx.query_one(lock, &[&KEEP_LOCK]).await?.try_get(0)?;
+    if is_ours { Ok(Some(tx)) } else { Ok(None) }
 }
 
 /// Whether somebody else had what was needed, or needed what we had.
@@ -119,10 +137,10 @@ fn is_taken(error: &Error) -> bool {
 }
 
 /// Makes the first months of a new database, by the server's clock.
-pub(super) async fn make_ahead(tx: &Transaction<'_>) -> StoreResult<()> {
+pub(super) async fn make_ahead(tx: &Transaction<'_>) -> Result<(), Error> {
     let now = "SELECT (extract(epoch FROM now()) * 1000000)::bigint";
-    let now = tx.query_one(now, &[]).await.map_err(failed)?.get(0);
-    make(tx, Timestamp(now)).await.map(drop).map_err(failed)
+    let now = tx.query_one(now, &[]).await?.get(0);
+    make(tx, Timestamp(now)).await.map(drop)
 }
 
 /// Makes this month and those ahead, if they are missing.
@@ -133,7 +151,9 @@ async fn make(tx: &Transaction<'_>, now: Timestamp) -> Result<Vec<String>, Error
              FROM (SELECT date_trunc('month', to_timestamp($1::bigint / 1000000) AT TIME ZONE 'UTC')
                      + make_interval(months => ahead) AS month
                    FROM generate_series(0, $2) AS ahead) AS months
-             WHERE to_regclass('attempt_' || to_char(month, 'YYYY_MM')) IS NULL
+             WHERE NOT EXISTS (SELECT 1 FROM pg_class
+               WHERE relname = 'attempt_' || to_char(month, 'YYYY_MM')
+                 AND relnamespace = to_regnamespace(current_schema()))
              ORDER BY 1";
     let mut made = Vec::new();
     for row in tx.query(months, &[&now.0, &AHEAD]).await? {
@@ -153,8 +173,10 @@ async fn make_month(tx: &Transaction<'_>, name: &str, from: i64, to: i64) -> Res
         .await?;
     let count = "SELECT count(*) FROM (
         SELECT FROM attempt_rest WHERE at >= $1 AND at < $2 LIMIT $3) AS found";
-    let count = tx.query_one(count, &[&from, &to, &(MOVED_MAX + 1)]).await?;
-    if count.get::<_, i64>(0) > MOVED_MAX {
+    let count = tx
+        .query_one(count, &[&from, &to, &more_than_moved()])
+        .await?;
+    if count.get::<_, i64>(0) >= more_than_moved() {
         return Ok(false);
     }
     let sql = format!(
@@ -203,8 +225,8 @@ async fn drop_month(
         "SELECT a.award_id, a.n FROM {name} a LEFT JOIN delivery d ON d.award_id = a.award_id
          WHERE (d.state IN ('delivered', 'cancelled') AND d.ended_at < $1) IS NOT TRUE LIMIT $2"
     );
-    let rows = tx.query(&needed, &[&before.0, &(MOVED_MAX + 1)]).await?;
-    if rows.len() as i64 > MOVED_MAX {
+    let rows = tx.query(&needed, &[&before.0, &more_than_moved()]).await?;
+    if rows.len() > MOVED_MAX {
         return Ok(None);
     }
     let awards: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();

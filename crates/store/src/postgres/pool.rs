@@ -5,7 +5,7 @@
 //! A [`Postgres`] is opened once and cloned freely. A call takes a [`Session`] for one
 //! transaction, and says how that went:
 //!
-//! ```ignore
+//! ```text
 //! let mut session = postgres.take().await?;      // or take_read
 //! let answer = work_on(&mut session).await;      // Deref and DerefMut to Session
 //! session.end(answer)                            // gives it back, if it is still good
@@ -162,16 +162,17 @@ impl Manager for Opener {
     type Error = StoreError;
 
     async fn create(&self) -> StoreResult<Session> {
-        self.open().await
+        // Large, and seldom needed: apart from the future of who takes a session.
+        Box::pin(self.open()).await
     }
 
     /// Gives up a session whose connection has ended.
     async fn recycle(&self, session: &mut Session, seen: &Metrics) -> RecycleResult<StoreError> {
-        if session.client.is_closed() {
+        if !session.is_good() {
             return Err(RecycleError::message("the connection ended"));
         }
         if seen.last_used() > TRUSTED_IDLE_MAX {
-            session.within(session.client.batch_execute("")).await?;
+            session.ask(self.connect_max()).await?;
         }
         Ok(())
     }
@@ -183,7 +184,8 @@ fn pool(opener: Opener, max: usize, wait_max: Duration) -> StoreResult<Pool<Open
         timeouts: Timeouts {
             wait: Some(wait_max),
             create: Some(connect_max),
-            recycle: Some(connect_max),
+            // It has a bound of its own.
+            recycle: None,
         },
         ..PoolConfig::new(max.max(1))
     };

@@ -7,15 +7,16 @@
 //!   unacknowledged bytes.
 //! - The peer keeps the connection and says nothing, as a stopped server or a pooler
 //!   that lost its own server does: no answer comes by the time by which the server
-//!   would have ended the statement, and a margin. The call is `Unavailable`.
+//!   would have ended the statement, and a margin. The call is `Unavailable`, and the
+//!   idle connections of the same pool are not used again: they fell silent with it.
 
 use super::error::{failed, is_conflict};
 use super::options::{Bounds, PostgresOptions};
 use super::prepared::Prepared;
 use super::sql::Statements;
 use super::tls;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
@@ -49,6 +50,7 @@ pub(super) struct Opener {
     tls: Option<MakeRustlsConnect>,
     bounds: Bounds,
     is_read_only: bool,
+    pub(super) deadline: Deadline,
 }
 
 /// One connection.
@@ -56,9 +58,11 @@ pub struct Session {
     pub(super) client: Client,
     pub(super) sql: Statements,
     prepared: Mutex<Prepared>,
-    answer_max: Duration,
     /// Whether the last transaction ended by meeting another one.
     has_met: AtomicBool,
+    pub(super) deadline: Deadline,
+    /// How many connections had fallen silent when this one came about.
+    silent_before: u64,
     /// Dropped with the session, which tells the connection's task to end.
     _alive: oneshot::Sender<()>,
 }
@@ -67,23 +71,28 @@ impl Opener {
     pub(super) fn new(options: &PostgresOptions, is_read_only: bool) -> StoreResult<Self> {
         let mut config = options.config.clone();
         let tls = tls::connector(options.tls, options.root_cert.as_deref(), &mut config)?;
+        let bounds = options.bounds;
+        let statement_max = statement_max(&bounds, is_read_only);
         Ok(Self {
             config,
             tls,
-            bounds: options.bounds,
+            bounds,
             is_read_only,
+            deadline: Deadline::of(statement_max + bounds.answer_margin),
         })
     }
 
     pub(super) async fn open(&self) -> StoreResult<Session> {
+        let silent_before = self.deadline.silent();
         let (client, alive) = self.connect().await?;
         let sql = Statements::prepare(&client).await?;
         Ok(Session {
             client,
             sql,
             prepared: Mutex::default(),
-            answer_max: self.answer_max(),
             has_met: AtomicBool::new(false),
+            deadline: self.deadline.clone(),
+            silent_before,
             _alive: alive,
         })
     }
@@ -101,13 +110,14 @@ impl Opener {
         if config.get_application_name().is_none() {
             config.application_name("tombola");
         }
+        let connecting = self.deadline.of_max(self.connect_max());
         let (alive, gone) = oneshot::channel();
         let client = if let Some(tls) = self.tls.clone() {
-            let (client, connection) = within(self.connect_max(), config.connect(tls)).await?;
+            let (client, connection) = connecting.within(config.connect(tls)).await?;
             drive(connection, gone);
             client
         } else {
-            let (client, connection) = within(self.connect_max(), config.connect(NoTls)).await?;
+            let (client, connection) = connecting.within(config.connect(NoTls)).await?;
             drive(connection, gone);
             client
         };
@@ -116,11 +126,10 @@ impl Opener {
             .iter()
             .map(|(name, value)| format!("SET {name} = '{value}'"))
             .collect();
-        within(
-            self.answer_max(),
-            client.batch_execute(&settings.join("; ")),
-        )
-        .await?;
+        let settings = settings.join("; ");
+        self.deadline
+            .within(client.batch_execute(&settings))
+            .await?;
         Ok((client, alive))
     }
 
@@ -130,7 +139,10 @@ impl Opener {
         let millis = |span: Duration| span.as_millis().to_string();
         let bounds = &self.bounds;
         vec![
-            ("statement_timeout", millis(self.statement_max())),
+            (
+                "statement_timeout",
+                millis(statement_max(bounds, self.is_read_only)),
+            ),
             ("lock_timeout", millis(bounds.lock_wait_max)),
             (
                 "idle_in_transaction_session_timeout",
@@ -149,17 +161,13 @@ impl Opener {
         let hosts = self.config.get_hosts().len().max(1);
         self.bounds.connect_max * u32::try_from(hosts).unwrap_or(1)
     }
+}
 
-    fn statement_max(&self) -> Duration {
-        if self.is_read_only {
-            self.bounds.read_max
-        } else {
-            self.bounds.statement_max
-        }
-    }
-
-    fn answer_max(&self) -> Duration {
-        self.statement_max() + self.bounds.answer_margin
+const fn statement_max(bounds: &Bounds, is_read_only: bool) -> Duration {
+    if is_read_only {
+        bounds.read_max
+    } else {
+        bounds.statement_max
     }
 }
 
@@ -176,8 +184,22 @@ impl Session {
 
     /// Runs a call on the connection, and ends it where no answer comes. The session is
     /// then not to be used again: the answer may come yet.
-    pub async fn within<T>(&self, call: impl Future<Output = Result<T, Error>>) -> StoreResult<T> {
-        within(self.answer_max, call).await
+    pub fn within<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = StoreResult<T>> {
+        self.deadline.within(call)
+    }
+
+    /// Whether it may be used again, as far as can be told without asking.
+    pub(super) fn is_good(&self) -> bool {
+        !self.client.is_closed() && self.silent_before == self.deadline.silent()
+    }
+
+    /// Asks the server whether it is there.
+    pub(super) async fn ask(&self, max: Duration) -> StoreResult<()> {
+        let deadline = self.deadline.of_max(max);
+        deadline.within(self.client.batch_execute("")).await
     }
 
     /// The statement, prepared at its first use.
@@ -201,12 +223,12 @@ impl Session {
             .build_transaction()
             .isolation_level(IsolationLevel::ReadCommitted)
             .start();
-        let tx = within(self.answer_max, start).await?;
+        let tx = self.deadline.within(start).await?;
         Ok(Work {
             tx,
             sql: &self.sql,
-            answer_max: self.answer_max,
             has_met: &self.has_met,
+            deadline: &self.deadline,
         })
     }
 
@@ -217,17 +239,52 @@ impl Session {
     }
 }
 
-/// A connection's answer, or `Unavailable` if there is none by then.
-async fn within<T>(
-    answer_max: Duration,
-    call: impl Future<Output = Result<T, Error>>,
-) -> StoreResult<T> {
-    match tokio::time::timeout(answer_max, call).await {
-        Ok(answer) => answer.map_err(failed),
-        Err(_) => Err(StoreError::Unavailable(format!(
-            "the server did not answer within {} ms",
-            answer_max.as_millis()
-        ))),
+/// By when an answer has to come, on the connections of one pool.
+#[derive(Debug, Clone)]
+pub(super) struct Deadline {
+    max: Duration,
+    /// Counts the connections that fell silent. What fell silent once is rarely one
+    /// connection alone: those from before are not used again.
+    silent: Arc<AtomicU64>,
+}
+
+impl Deadline {
+    fn of(max: Duration) -> Self {
+        Self {
+            max,
+            silent: Arc::default(),
+        }
+    }
+
+    /// The same with another span.
+    pub(super) fn of_max(&self, max: Duration) -> Self {
+        Self {
+            max,
+            silent: Arc::clone(&self.silent),
+        }
+    }
+
+    fn silent(&self) -> u64 {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// A connection's answer, or `Unavailable` if there is none by then. No `async fn`:
+    /// it would keep the call twice, and there are many in one batch.
+    pub(super) fn within<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = StoreResult<T>> {
+        let answer = tokio::time::timeout(self.max, call);
+        async move {
+            if let Ok(answer) = answer.await {
+                return answer.map_err(failed);
+            }
+            self.silent.fetch_add(1, Ordering::Relaxed);
+            Err(StoreError::Unavailable(format!(
+                "the server did not answer within {} ms",
+                self.max.as_millis()
+            )))
+        }
     }
 }
 
@@ -260,22 +317,22 @@ where
 /// Statements whose futures are polled together (`try_join!`, `biased`) go to the
 /// server in one trip and run there in that order. `biased` also makes the error
 /// of the statement that failed come first, and not the one that says of every
-/// later statement that the transaction is over.
+/// later statement that the transaction is over. Each is boxed: a batch joins many.
 pub(super) struct Work<'a> {
     tx: Transaction<'a>,
     pub(super) sql: &'a Statements,
-    answer_max: Duration,
     has_met: &'a AtomicBool,
+    deadline: &'a Deadline,
 }
 
 impl Work<'_> {
     pub(super) async fn query(&self, sql: &Statement, params: Params<'_>) -> StoreResult<Vec<Row>> {
-        let rows = self.within(self.tx.query(sql, params)).await?;
-        Ok(rows)
+        self.within(Box::pin(self.tx.query(sql, params))).await
     }
 
     pub(super) async fn execute(&self, sql: &Statement, params: Params<'_>) -> StoreResult<()> {
-        self.within(self.tx.execute(sql, params)).await.map(drop)
+        let changed = self.within(Box::pin(self.tx.execute(sql, params))).await;
+        changed.map(drop)
     }
 
     /// Runs what has no parameters and no answer: savepoints.
@@ -298,11 +355,11 @@ impl Work<'_> {
                 }
             })
         };
-        within(self.answer_max, seen).await
+        self.deadline.within(seen).await
     }
 
     pub(super) async fn commit(self) -> StoreResult<()> {
-        within(self.answer_max, self.tx.commit()).await
+        self.deadline.within(self.tx.commit()).await
     }
 
     /// Commits what was written. Locks alone are not worth the wait for the disk.
@@ -315,6 +372,6 @@ impl Work<'_> {
     }
 
     pub(super) async fn roll_back(self) -> StoreResult<()> {
-        within(self.answer_max, self.tx.rollback()).await
+        self.deadline.within(self.tx.rollback()).await
     }
 }

@@ -5,7 +5,8 @@
 //! Row locks are `FOR NO KEY UPDATE`, which is what an update takes; the stronger
 //! `FOR UPDATE` would also stop inserts that refer to the row.
 
-use super::error::failed;
+use super::error::{failed, inconsistent};
+use futures_util::future::try_join_all;
 use tokio_postgres::{Client, Statement};
 use tombola_core::ports::StoreResult;
 
@@ -15,8 +16,12 @@ macro_rules! statements {
         pub(crate) struct Statements { $($(#[$doc])* pub(crate) $name: Statement),+ }
 
         impl Statements {
+            /// All in one trip, or a connection would take as many as there are statements.
             pub(super) async fn prepare(client: &Client) -> StoreResult<Self> {
-                Ok(Self { $($name: client.prepare($sql).await.map_err(failed)?),+ })
+                let all = [$($sql),+].into_iter().map(|sql| client.prepare(sql));
+                let mut made = try_join_all(all).await.map_err(failed)?.into_iter();
+                let mut next = || made.next().ok_or_else(|| inconsistent("a statement is missing"));
+                Ok(Self { $($name: next()?),+ })
             }
         }
     };
@@ -178,8 +183,8 @@ statements! {
              ORDER BY id LIMIT n.needed FOR NO KEY UPDATE) AS c
            LIMIT n.needed) AS f";
     /// The first few of each import: what a secret that is lost sealed is nearly always
-    /// an import as a whole. `$3` of each import beside those that are needed, and of no
-    /// more than `$4` imports.
+    /// an import as a whole. `$3` of each import beside those that are needed, of no more
+    /// than `$4` imports, and none of those that were tried.
     take_few_of_each_import =
         "SELECT n.prize_id, f.id, f.campaign_id, f.digest, f.key_version, f.sealed
          FROM unnest($1::bigint[], $2::bigint[]) AS n (prize_id, needed) CROSS JOIN LATERAL (
@@ -187,7 +192,7 @@ statements! {
              SELECT id FROM code_import WHERE prize_id = n.prize_id AND ready = 1 ORDER BY id) AS i
            CROSS JOIN LATERAL (
              SELECT id, campaign_id, digest, key_version, sealed FROM code
-             WHERE import_id = i.id AND award_id IS NULL AND voided_at IS NULL
+             WHERE import_id = i.id AND award_id IS NULL AND voided_at IS NULL AND id <> ALL ($5)
              ORDER BY id LIMIT n.needed + $3::bigint FOR NO KEY UPDATE SKIP LOCKED) AS c
            LIMIT (n.needed + $3::bigint) * $4::bigint) AS f";
     /// Of these prizes those that have free codes, be they in somebody's hand: who waits

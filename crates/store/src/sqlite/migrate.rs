@@ -67,6 +67,15 @@ pub(crate) fn schema(path: &Path) -> StoreResult<Schema> {
     schema_of(&conn)
 }
 
+/// The names of what the file at `path` has not got, in order.
+pub(crate) fn migrations_missing(path: &Path) -> StoreResult<Vec<String>> {
+    let present = schema(path)?.present;
+    let missing = MIGRATIONS.iter().filter(|it| it.version > present);
+    Ok(missing
+        .map(|it| format!("{:04}_{}", it.version, it.name))
+        .collect())
+}
+
 /// The same of an open database.
 pub(crate) fn schema_of(conn: &Connection) -> StoreResult<Schema> {
     let has_table: bool = conn

@@ -199,7 +199,7 @@ async fn a_change_of_stock_that_has_not_ended_is_waited_for() {
         return;
     };
     let store = world.store().await;
-    let admin = tombola_store::conformance::server::connect(&world.config).await;
+    let admin = crate::server::connect(&world.config).await;
     let operator = std::mem::replace(&mut world.admin, admin);
     operator
         .batch_execute("BEGIN; UPDATE prize SET stock = 0")

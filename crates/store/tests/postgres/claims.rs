@@ -8,7 +8,7 @@ use tombola_core::ports::{AwardPath as _, Claim, Copy, CopyAnswer};
 use tombola_core::reason::{HoldReason, KeptReason};
 use tombola_core::retry::Schedule;
 
-const COUPONS: &str = r#"
+pub(crate) const COUPONS: &str = r#"
 [campaign]
 slug = "fair"
 name = "Fair"
@@ -20,7 +20,7 @@ endpoint = "coupons"
 odds = "100%"
 "#;
 
-fn claimed(answer: &CopyAnswer) -> Option<&Claim> {
+pub(crate) fn claimed(answer: &CopyAnswer) -> Option<&Claim> {
     match answer {
         CopyAnswer::Claimed(claim) => Some(claim),
         CopyAnswer::Delivered { .. }
@@ -154,7 +154,7 @@ async fn a_copy_whose_row_is_being_marked_is_claimed_after_the_mark() {
     };
     let store = world.store().await;
     let copies = world.win(&store, 2).await;
-    let admin = tombola_store::conformance::server::connect(&world.config).await;
+    let admin = crate::server::connect(&world.config).await;
     let marking = std::mem::replace(&mut world.admin, admin);
     let mark = "BEGIN; UPDATE delivery SET mq_state = 1, due_at = due_at + 1";
     marking.batch_execute(mark).await.unwrap();
@@ -208,7 +208,7 @@ async fn a_claim_that_meets_a_resume_waits_for_it_and_is_not_held() {
     world
         .change("INSERT INTO pause VALUES ('fair', '', '', 0)", &[])
         .await;
-    let admin = tombola_store::conformance::server::connect(&world.config).await;
+    let admin = crate::server::connect(&world.config).await;
     let resuming = std::mem::replace(&mut world.admin, admin);
     resuming
         .batch_execute("BEGIN; DELETE FROM pause")

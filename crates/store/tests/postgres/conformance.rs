@@ -1,9 +1,9 @@
 //! Aim: the store on PostgreSQL is a store. It runs the same list of names as every
 //! other.
 
+use crate::server::Database;
 use std::sync::Arc;
 use tombola_store::StoreOptions;
-use tombola_store::conformance::server::Database;
 use tombola_store::conformance::{Bench, PostgresBench};
 
 async fn postgres() -> Option<Arc<dyn Bench>> {

@@ -1,6 +1,7 @@
 //! Ids and draws, one call after the other.
 
 use crate::proxy::Proxy;
+use crate::server::options;
 use crate::world::{NOON, World, batch};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -9,7 +10,6 @@ use tombola_core::draw::{DrawFact, DrawLimit, DrawRefusal};
 use tombola_core::ports::{AwardPath as _, DrawAnswer, DrawBatch, StoreError};
 use tombola_core::retry::Schedule;
 use tombola_store::StoreOptions;
-use tombola_store::conformance::server::options;
 use tombola_store::postgres::PostgresStore;
 
 pub(crate) const ALWAYS: &str = r#"

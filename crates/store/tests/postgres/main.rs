@@ -9,8 +9,21 @@
 )]
 
 mod at_once;
+mod both;
 mod claims;
+mod codes;
 mod conformance;
+mod crowd;
+mod deliver;
 mod draws;
+mod facts;
+mod migrations;
+mod partitions;
+mod poison;
+mod pool;
 mod proxy;
+mod rescue;
+mod tls;
 mod world;
+
+use tombola_store::conformance::{cluster, server};

@@ -1,5 +1,6 @@
 //! A database with one started campaign, and what tests do to it.
 
+use crate::server::Database;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -11,7 +12,6 @@ use tombola_core::draw::{DrawRequest, Ticket};
 use tombola_core::ports::{AwardPath as _, Copy, DrawAnswer, DrawBatch};
 use tombola_core::{DrawId, Timestamp};
 use tombola_store::StoreOptions;
-use tombola_store::conformance::server::Database;
 use tombola_store::postgres::PostgresStore;
 
 /// Noon of a day in February, UTC.
@@ -82,6 +82,31 @@ impl World {
             self.change(sql, &[&prize.slug, &prize.kind().name(), &stock])
                 .await;
         }
+    }
+
+    /// Codes of a prize, in an import that is ready or not. `version` is of the secret
+    /// that sealed them; 0 is plain.
+    pub(crate) async fn codes(&self, prize: i64, count: i64, is_ready: bool, version: i32) {
+        let import = "INSERT INTO code_import (campaign_id, prize_id, ready, created_at)
+                      VALUES (1, $1, $2, 0) RETURNING id";
+        let ready = i16::from(is_ready);
+        let import = self.admin.query_one(import, &[&prize, &ready]).await;
+        let import: i64 = import.unwrap().get(0);
+        let codes = "INSERT INTO code (import_id, campaign_id, digest, key_version, sealed)
+                     SELECT $1::bigint, 1, decode(md5($1::bigint || '-' || n), 'hex'), $3::integer, convert_to('code-' || n, 'UTF8')
+                     FROM generate_series(1, $2::bigint) AS n";
+        self.change(codes, &[&import, &count, &version]).await;
+    }
+
+    /// Deadlocks that this database has seen.
+    pub(crate) async fn deadlocks(&self) -> i64 {
+        self.number("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+            .await
+    }
+
+    /// Another connection, for what is done beside the store.
+    pub(crate) async fn shell(&self) -> Client {
+        crate::server::connect(&self.config).await
     }
 
     /// One statement on the operator's connection.

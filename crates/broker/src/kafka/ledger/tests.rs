@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// A ledger whose partitions 0 and 1 were assigned, and the worker told so.
 fn ledger(told_wait: Duration) -> Arc<Ledger> {
-    let ledger = Ledger::new(told_wait);
+    let ledger = Ledger::new(told_wait, Pulse::new("g"));
     ledger.assigned(&[0, 1]);
     assert_eq!(ledger.take(1), Some(Ok(Polled::Assigned(vec![0, 1]))));
     Arc::new(ledger)

@@ -5,7 +5,7 @@
 
 use super::super::session::Work;
 use super::hand::{Hand, Turn};
-use super::staged::UNDO;
+use super::staged::{Staged, UNDO};
 use tombola_core::ports::{StoreError, StoreResult};
 
 /// What a method does with one member, in memory.
@@ -57,8 +57,12 @@ pub(super) async fn each<M: Method>(
     let mut answers = Vec::with_capacity(members.len());
     let mut parts = vec![members];
     while let Some(part) = parts.pop() {
-        match together(work, hand, method, part).await {
-            Ok(done) => answers.extend(done),
+        let (staged, done) = decide(hand, method, part)?;
+        match staged.write(work, &hand.locked, hand.now).await {
+            Ok(()) => {
+                hand.settle(staged);
+                answers.extend(done);
+            }
             Err(error) if is_own(&error) => {
                 work.run(UNDO).await?;
                 if let [member] = part {
@@ -74,29 +78,34 @@ pub(super) async fn each<M: Method>(
     Ok(answers)
 }
 
-/// Decides and writes these members. An error that comes up in memory is of one
-/// member and is answered there; one that the database finds is of any of them.
-async fn together<M: Method>(
-    work: &Work<'_>,
-    hand: &mut Hand<'_>,
+/// Decides these members in memory. An error that comes up here is of one member and
+/// answered at once; one that the database finds in what is written is of any of them.
+fn decide<M: Method>(
+    hand: &Hand<'_>,
     method: &M,
     members: &[M::Member],
-) -> StoreResult<Vec<M::Answer>> {
+) -> StoreResult<(Staged, Vec<M::Answer>)> {
     let mut turn = Turn::new(hand);
     let mut answers = Vec::with_capacity(members.len());
     for member in members {
         answers.push(match method.one(&mut turn, member) {
-            Err(error) if is_own(&error) => match method.failed(&mut turn, member, &error) {
-                Err(second) if is_own(&second) => method.unwritten(hand, member, &second),
-                answer => answer,
-            },
-            answer => answer,
-        }?);
+            Err(error) if is_own(&error) => failed(&mut turn, method, member, &error)?,
+            answer => answer?,
+        });
     }
-    let staged = turn.staged;
-    staged.write(work, &hand.locked, hand.now).await?;
-    hand.settle(staged);
-    Ok(answers)
+    Ok((turn.staged, answers))
+}
+
+fn failed<M: Method>(
+    turn: &mut Turn<'_>,
+    method: &M,
+    member: &M::Member,
+    error: &StoreError,
+) -> StoreResult<M::Answer> {
+    match method.failed(turn, member, error) {
+        Err(second) if is_own(&second) => method.unwritten(turn.hand, member, &second),
+        answer => answer,
+    }
 }
 
 /// Counts the failure of one member.
@@ -107,10 +116,7 @@ async fn alone<M: Method>(
     (member, error): (&M::Member, &StoreError),
 ) -> StoreResult<M::Answer> {
     let mut turn = Turn::new(hand);
-    let answer = match method.failed(&mut turn, member, error) {
-        Err(second) if is_own(&second) => return method.unwritten(hand, member, &second),
-        answer => answer?,
-    };
+    let answer = failed(&mut turn, method, member, error)?;
     let staged = turn.staged;
     match staged.write(work, &hand.locked, hand.now).await {
         Ok(()) => {

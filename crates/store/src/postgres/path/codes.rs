@@ -113,7 +113,7 @@ pub(super) async fn take(work: &Work<'_>, sealer: &Sealer, needed: Needed) -> St
         .filter(|(prize, lacking)| *lacking > 0 && codes.sealed.contains_key(prize))
         .collect();
     if !lacking.is_empty() {
-        let rows = few_of_each_import(work, &lacking).await?;
+        let rows = few_of_each_import(work, &lacking, &codes.tried).await?;
         codes.open(&rows, sealer)?;
     }
     Ok(codes)
@@ -138,11 +138,17 @@ async fn found(work: &Work<'_>, sql: &Statement, needed: &Needed) -> StoreResult
     work.query(sql, &[&prizes, &counts]).await
 }
 
-async fn few_of_each_import(work: &Work<'_>, lacking: &Needed) -> StoreResult<Vec<Row>> {
+async fn few_of_each_import(
+    work: &Work<'_>,
+    lacking: &Needed,
+    tried: &HashSet<i64>,
+) -> StoreResult<Vec<Row>> {
     let (prizes, counts) = columns(lacking);
+    let tried: Vec<i64> = tried.iter().copied().collect();
     let imports = CODES_TRIED_MAX / FEW;
     let sql = &work.sql.take_few_of_each_import;
-    work.query(sql, &[&prizes, &counts, &FEW, &imports]).await
+    work.query(sql, &[&prizes, &counts, &FEW, &imports, &tried])
+        .await
 }
 
 fn columns(needed: &Needed) -> (Vec<i64>, Vec<i64>) {

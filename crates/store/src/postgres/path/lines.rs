@@ -86,15 +86,15 @@ pub(super) struct Lines {
     state: Vec<&'static str>,
     due_at: Vec<Option<i64>>,
     detail: Vec<Option<String>>,
-    /// Lines so far, by award.
-    lines: HashMap<i64, i32>,
+    /// How many so far, by award.
+    count: HashMap<i64, i32>,
 }
 
 impl Lines {
     /// Adds a line; `row` is the award's row as it stands after it.
     pub(super) fn push(&mut self, row: &Row, line: Line) {
         let AwardId(award) = row.award;
-        let nth = self.lines.entry(award).or_default();
+        let nth = self.count.entry(award).or_default();
         *nth += 1;
         self.award.push(award);
         self.nth.push(*nth);

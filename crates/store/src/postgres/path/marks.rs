@@ -25,8 +25,8 @@ pub(in crate::postgres) async fn mark_published(
     marks: &[MarkOf],
     now: Timestamp,
 ) -> StoreResult<Vec<Written>> {
-    let award = |mark: &MarkOf| mark.award;
-    with_rows(session, shared, &Marks, (marks, now, award)).await
+    let awards = marks.iter().map(|mark| mark.award).collect();
+    with_rows(session, shared, &Marks, awards, (marks, now)).await
 }
 
 /// Gives claims back whose call can no longer begin.
@@ -36,8 +36,8 @@ pub(in crate::postgres) async fn give_back(
     claims: &[(AwardId, i64)],
     now: Timestamp,
 ) -> StoreResult<Vec<Written>> {
-    let award = |claim: &(AwardId, i64)| claim.0;
-    with_rows(session, shared, &GiveBack, (claims, now, award)).await
+    let awards = claims.iter().map(|(award, _)| *award).collect();
+    with_rows(session, shared, &GiveBack, awards, (claims, now)).await
 }
 
 /// Records what came of outside calls.
@@ -77,13 +77,14 @@ async fn with_rows<M: Method>(
     session: &mut Session,
     shared: &Shared,
     method: &M,
-    (members, now, award): (&[M::Member], Timestamp, fn(&M::Member) -> AwardId),
+    awards: Vec<AwardId>,
+    (members, now): (&[M::Member], Timestamp),
 ) -> StoreResult<Vec<M::Answer>> {
     if members.is_empty() {
         return Ok(Vec::new());
     }
     let work = session.begin().await?;
-    let locked = lock(&work, members.iter().map(award)).await?;
+    let locked = lock(&work, awards.into_iter()).await?;
     let mut hand = Hand::new(shared, now, locked);
     let answers = apart::each(&work, &mut hand, method, members).await?;
     work.end(hand.has_written).await?;

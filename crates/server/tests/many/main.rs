@@ -1,0 +1,13 @@
+//! Aim: several processes of the real binary on one PostgreSQL database, with no leader
+//! among them: stock, limits and request keys are exact whoever is asked, and what one
+//! of them leaves when it stops or dies the others finish. The server is the one that
+//! `TOMBOLA_TEST_POSTGRES` names; where there is none the tests say so and claim nothing.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test may stop where it stands, as the test itself may"
+)]
+
+mod draws;
+mod lives;
+mod town;

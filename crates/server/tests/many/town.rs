@@ -1,0 +1,260 @@
+//! A town: a database of its own and the processes on it, each with a directory, all
+//! with one file of secrets.
+
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Duration;
+use tempfile::TempDir;
+use tombola_store::postgres::{PostgresOptions, fresh};
+
+/// Nothing here takes longer, or it has failed.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// The admin key of every town.
+pub(crate) const ADMIN: &str = "tmb_a_key_of_the_tests_0123456789abcdef";
+
+/// An answer as it came over the wire.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// The database and its processes.
+pub(crate) struct Town {
+    temp: TempDir,
+    server: PostgresOptions,
+    name: String,
+    url: String,
+    processes: Vec<Mutex<Process>>,
+}
+
+struct Process {
+    child: Child,
+    address: String,
+}
+
+impl Town {
+    /// With so many processes, which all start at once on an empty database; `None` where
+    /// there is no PostgreSQL.
+    pub(crate) fn new(processes: usize) -> Option<Self> {
+        let Ok(url) = std::env::var("TOMBOLA_TEST_POSTGRES") else {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                let line = "tombola-skip: many: TOMBOLA_TEST_POSTGRES names no server";
+                writeln!(std::io::stdout(), "{line}").unwrap();
+            });
+            return None;
+        };
+        let temp = tempfile::tempdir().unwrap();
+        let tail = temp.path().file_name().unwrap().to_str().unwrap();
+        let name = format!(
+            "tombola_many_{}",
+            tail.trim_start_matches('.').to_lowercase()
+        );
+        let server = PostgresOptions::parse(&url).unwrap();
+        block_on(fresh::create(&server, &name)).unwrap();
+        let (place, _) = url.rsplit_once('/').unwrap();
+        let mut town = Self {
+            url: format!("{place}/{name}"),
+            temp,
+            server,
+            name,
+            processes: Vec::new(),
+        };
+        let starting: Vec<_> = (0..processes).map(|number| town.spawn(number)).collect();
+        town.processes = starting
+            .into_iter()
+            .enumerate()
+            .map(|(number, child)| Mutex::new(town.begun(number, child)))
+            .collect();
+        Some(town)
+    }
+
+    fn spawn(&self, number: usize) -> Child {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log(number))
+            .unwrap();
+        self.command(number)
+            .args(["serve", "--migrate", "--listen", "127.0.0.1:0", "--json"])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    fn begun(&self, number: usize, mut child: Child) -> Process {
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap_or_default();
+        let address = said["address"].as_str().map(str::to_owned);
+        let log = || std::fs::read_to_string(self.log(number)).unwrap_or_default();
+        Process {
+            address: address.unwrap_or_else(|| panic!("no start of {number}: {}", log())),
+            child,
+        }
+    }
+
+    fn command(&self, number: usize) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tombola"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("TOMBOLA_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .current_dir(self.temp.path())
+            .stdin(Stdio::null())
+            .env("TOMBOLA_DATABASE__URL", &self.url)
+            .env("TOMBOLA_DATABASE__DIRECTORY", format!("data-{number}"))
+            .env("TOMBOLA_DATABASE__SECRET_KEY_FILE", "secret.key")
+            .env("TOMBOLA_BOOTSTRAP_KEY", ADMIN);
+        command
+    }
+
+    fn log(&self, number: usize) -> PathBuf {
+        self.temp.path().join(format!("{number}.log"))
+    }
+
+    pub(crate) fn processes(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// A request to that process; `None` if no whole answer came.
+    pub(crate) fn ask(
+        &self,
+        process: usize,
+        (method, path): (&str, &str),
+        (key, request_key): (&str, &str),
+        body: &Value,
+    ) -> Option<Answer> {
+        let address = self.lock(process).address.clone();
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\nidempotency-key: {request_key}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        Some(Answer {
+            status: head.split(' ').nth(1)?.parse().ok()?,
+            body: body.to_owned(),
+        })
+    }
+
+    /// What an admin asks of that process; it has to go well.
+    pub(crate) fn admin(&self, process: usize, method: &str, path: &str, body: &Value) -> Value {
+        let key = format!("admin-{method}-{path}-{body}")
+            .replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let key: String = key.chars().rev().take(100).collect();
+        let answer = self
+            .ask(process, (method, path), (ADMIN, &key), body)
+            .unwrap();
+        assert!(answer.status < 300, "{method} {path}: {answer:?}");
+        answer.json()
+    }
+
+    /// Starts a campaign, each step at another process.
+    pub(crate) fn start(&self, slug: &str, campaign: &Value) {
+        let path = format!("/v1/campaigns/{slug}");
+        self.admin(0, "PUT", &path, campaign);
+        for (step, to) in ["submit", "approve", "start"].into_iter().enumerate() {
+            let at = (step + 1) % self.processes();
+            let transitions = format!("{path}/transitions");
+            self.admin(at, "POST", &transitions, &json!({ "to": to }));
+        }
+    }
+
+    /// Ends that process by a signal and waits for its end.
+    pub(crate) fn end(&self, process: usize, signal: &str) {
+        let mut it = self.lock(process);
+        let id = it.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success());
+        it.child.wait().unwrap();
+    }
+
+    /// Starts it again.
+    pub(crate) fn restart(&self, process: usize) {
+        let begun = self.begun(process, self.spawn(process));
+        *self.lock(process) = begun;
+    }
+
+    fn lock(&self, process: usize) -> std::sync::MutexGuard<'_, Process> {
+        self.processes[process]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nothing of the campaign is unfinished, and audits.
+    pub(crate) fn all_delivered(&self, process: usize, slug: &str) -> Value {
+        let path = format!("/v1/campaigns/{slug}");
+        let unfinished = |shown: &Value| -> u64 {
+            let prizes = shown["prizes"].as_array().unwrap();
+            prizes
+                .iter()
+                .map(|it| it["unfinished"].as_u64().unwrap())
+                .sum()
+        };
+        let mut looks = 0;
+        let shown = loop {
+            let shown = self.admin(process, "GET", &path, &Value::Null);
+            looks += 1;
+            assert!(looks < 50_000, "awards stay unfinished: {shown}");
+            if unfinished(&shown) == 0 {
+                break shown;
+            }
+        };
+        let audit = self.admin(process, "GET", "/v1/audit?full=true", &Value::Null);
+        assert_eq!(audit["ok"], true, "{audit:#}");
+        shown
+    }
+}
+
+impl Drop for Town {
+    fn drop(&mut self) {
+        for process in &self.processes {
+            let mut process = process.lock().unwrap_or_else(PoisonError::into_inner);
+            // It may have ended already.
+            process.child.kill().ok();
+            process.child.wait().ok();
+        }
+        block_on(fresh::remove(&self.server, &self.name)).unwrap();
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
+}

@@ -1,0 +1,209 @@
+//! Rescue by several instances at once.
+
+use crate::deliver::POINTS;
+use crate::world::{NOON, World};
+use std::collections::BTreeSet;
+use tombola_core::Timestamp;
+use tombola_core::award::State;
+use tombola_core::ports::{AwardPath as _, DrawBatch, DueCursor, DuePage, DueQuery};
+use tombola_core::retry::Schedule;
+
+const MUGS: &str = r#"
+[campaign]
+slug = "fair"
+name = "Fair"
+[[prize]]
+slug = "blue"
+name = "A blue mug"
+kind = "physical"
+odds = "50%"
+stock = 1000
+return_stock = true
+claim_within = "1d"
+ship_within = "30d"
+[[prize]]
+slug = "red"
+name = "A red mug"
+kind = "physical"
+odds = "50%"
+return_stock = true
+claim_within = "1d"
+ship_within = "30d"
+"#;
+
+fn due() -> Timestamp {
+    NOON.plus(Schedule::default().grace(0))
+}
+
+fn query(after: Option<DueCursor>, limit: usize) -> DueQuery {
+    DueQuery {
+        lane: 0,
+        after,
+        limit,
+        now: due(),
+        group: None,
+        is_breaker_open: false,
+    }
+}
+
+fn handed(page: &DuePage) -> Vec<i64> {
+    page.handoffs.iter().map(|it| it.award.0).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_rescuers_on_one_lane_take_each_row_once_and_leave_none() {
+    let Some(world) = World::open(POINTS).await else {
+        return;
+    };
+    let (one, two) = (world.store().await, world.store().await);
+    world.win(&one, 600).await;
+    let walk = async |store: &tombola_store::postgres::PostgresStore| {
+        let (mut taken, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.claim_due(query(after, 50)).await.unwrap();
+            taken.extend(handed(&page));
+            after = page.next;
+            if after.is_none() {
+                return taken;
+            }
+        }
+    };
+    let (left, right) = tokio::join!(walk(&one), walk(&two));
+    let all: BTreeSet<i64> = left.iter().chain(&right).copied().collect();
+    assert_eq!((left.len() + right.len(), all.len()), (600, 600));
+    assert_eq!(
+        world.number("SELECT sum(publishes) FROM delivery").await,
+        600
+    );
+}
+
+#[tokio::test]
+async fn a_page_passes_by_what_somebody_has_in_hand_and_goes_on_behind_it() {
+    let Some(world) = World::open(POINTS).await else {
+        return;
+    };
+    let store = world.store().await;
+    world.win(&store, 9).await;
+    let shell = world.shell().await;
+    let lock = "BEGIN; SELECT 1 FROM delivery WHERE award_id IN (2, 3, 6) FOR UPDATE";
+    shell.batch_execute(lock).await.unwrap();
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.claim_due(query(after, 3)).await.unwrap();
+        pages.push((page.seen, handed(&page)));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let expected = [
+        (3, vec![1]),
+        (3, vec![4, 5]),
+        (3, vec![7, 8, 9]),
+        (0, vec![]),
+    ];
+    assert_eq!(pages, expected);
+    shell.batch_execute("ROLLBACK").await.unwrap();
+    let rest = store.claim_due(query(None, 3)).await.unwrap();
+    assert_eq!(handed(&rest), [2, 3, 6]);
+}
+
+/// Units go back while draws take others: the prizes are locked in one order.
+#[tokio::test(flavor = "multi_thread")]
+async fn awards_that_nobody_claimed_give_their_units_back_beside_draws() {
+    let Some(world) = World::open(MUGS).await else {
+        return;
+    };
+    let (one, two) = (world.store().await, world.store().await);
+    let copies = world.win(&one, 200).await;
+    one.deliver_local(copies, NOON).await.unwrap();
+    let late = DueQuery {
+        now: NOON.plus(std::time::Duration::from_hours(48)),
+        ..query(None, 20)
+    };
+    let rescue = async {
+        let mut ended = 0;
+        for _ in 0..10 {
+            let page = one.claim_due(late.clone()).await.unwrap();
+            let is_over = |(_, state): &(_, State)| *state == State::Cancelled;
+            ended += page.ended.iter().filter(|it| is_over(it)).count();
+        }
+        ended
+    };
+    let draw = async {
+        for n in 0..10 {
+            let request = |i| world.request(&format!("v{i}"), &format!("draw-{n}-{i}"), 1);
+            let batch = DrawBatch {
+                now: NOON.plus(std::time::Duration::from_hours(72)),
+                ..crate::world::batch((0..20).map(request).collect())
+            };
+            two.commit_draws(batch).await.unwrap();
+        }
+    };
+    let (ended, ()) = tokio::join!(rescue, draw);
+    assert_eq!(ended, 200);
+    for (what, expected) in [
+        ("SELECT sum(spent) FROM prize", 200),
+        ("SELECT count(*) FROM delivery WHERE state = 'pending'", 200),
+        (
+            "SELECT sum(units) FROM operator_log WHERE action = 'stock_back'
+             AND actor = 'rescue' AND reason = 'cancelled' AND subject IN ('fair/red', 'fair/blue')",
+            200,
+        ),
+        (
+            "SELECT count(*) FROM prize p WHERE spent <> (SELECT count(*) FROM delivery d
+             WHERE d.prize_id = p.id AND d.state = 'pending')",
+            0,
+        ),
+    ] {
+        assert_eq!(world.number(what).await, expected, "{what}");
+    }
+    assert_eq!(world.deadlocks().await, 0);
+}
+
+#[tokio::test]
+async fn lanes_are_named_when_they_have_overdue_rows_and_the_next_date_is_told() {
+    let Some(world) = World::open(POINTS).await else {
+        return;
+    };
+    let store = world.store().await;
+    assert_eq!(store.due_lanes(NOON).await.unwrap().next, None);
+    world.win(&store, 4).await;
+    for (award, lane, due_at) in [(1, 0, 5), (2, 0, 40), (3, 7, 30), (4, 9, 20)] {
+        let set = "UPDATE delivery SET lane = $2, due_at = $3 WHERE award_id = $1";
+        let (award, lane, due_at) = (i64::from(award), i64::from(lane), i64::from(due_at));
+        world.change(set, &[&award, &lane, &due_at]).await;
+    }
+    for (now, due, next) in [
+        (4, vec![], Some(5)),
+        (5, vec![0], Some(20)),
+        (20, vec![0, 9], Some(30)),
+        (35, vec![0, 7, 9], Some(40)),
+        (40, vec![0, 7, 9], None),
+    ] {
+        let lanes = store.due_lanes(Timestamp(now)).await.unwrap();
+        assert_eq!((lanes.due, lanes.next), (due, next.map(Timestamp)), "{now}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_alone_makes_due_what_is_on_its_way_and_no_promised_date() {
+    let Some(world) = World::open(POINTS).await else {
+        return;
+    };
+    let store = world.store().await;
+    world.win(&store, 1200).await;
+    for set in [
+        "UPDATE delivery SET state = 'delivering' WHERE award_id % 2 = 0",
+        "UPDATE delivery SET state = 'retryable' WHERE award_id = 7",
+        "UPDATE delivery SET state = 'held', hold_reason = 'manual' WHERE award_id = 8",
+        "UPDATE delivery SET state = 'delivered', due_at = NULL WHERE award_id = 9",
+        "UPDATE delivery SET due_at = 1 WHERE award_id = 10",
+    ] {
+        world.change(set, &[]).await;
+    }
+    assert_eq!(store.begin_alone(NOON).await.unwrap(), 1196);
+    let now = format!("SELECT count(*) FROM delivery WHERE due_at = {}", NOON.0);
+    assert_eq!(world.number(&now).await, 1196);
+    assert_eq!(store.begin_alone(NOON).await.unwrap(), 0);
+}
