@@ -6,6 +6,12 @@
 //! Calls block: on SQLite they run on the threads of the file, on PostgreSQL on
 //! blocking threads, one connection each.
 //!
+//! # Trips
+//! On PostgreSQL each statement is a trip to the server. Where a step has many rows,
+//! [`Connection::is_far`] parts the code: one statement with an [`Array`] for each column
+//! there, and on SQLite, where a statement costs nothing but its rows, one after the
+//! other.
+//!
 //! # Locks
 //! On SQLite nobody else writes. On PostgreSQL each write of this code takes one lock
 //! of the whole database first, so these writes go one after the other there too;

@@ -91,12 +91,15 @@ impl Session {
         }
     }
 
-    /// A cursor: `FETCH` gives its rows in steps.
+    /// A cursor: `FETCH` gives its rows in steps. All of them are fetched, which the
+    /// planner would not expect.
     pub(super) fn declare(&self, sql: &str) -> Result<Prepared<'_>> {
         let number = self.cursors.replace(self.cursors.get() + 1);
         let name = format!("large_{number}");
         let text = dialect::postgres(sql);
-        self.execute_batch(&format!("DECLARE {name} NO SCROLL CURSOR FOR {text}"))?;
+        self.execute_batch(&format!(
+            "SET LOCAL cursor_tuple_fraction = 1; DECLARE {name} NO SCROLL CURSOR FOR {text}"
+        ))?;
         Ok(Prepared {
             session: self,
             what: What::Cursor(name),
