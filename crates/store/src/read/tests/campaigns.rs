@@ -157,7 +157,7 @@ async fn user_sees_the_limit_that_is_nearest_and_when_there_is_more(on: On) {
     );
     it.by_shell(|conn| {
         conn.execute_batch("INSERT INTO blocked_user VALUES ('ann', 'a bot', 1)")
-            .unwrap()
+            .unwrap();
     });
     let blocked = show(NOW).await;
     assert_eq!(
