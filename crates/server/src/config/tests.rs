@@ -93,19 +93,56 @@ fn bad_values_are_told_with_key_and_place() {
 }
 
 #[test]
-fn databases_and_brokers_that_this_build_has_not_got_are_refused_plainly() {
-    let ConfigError(problems) =
-        from_file("[database]\nurl = \"postgres://db\"\n[broker]\nurl = \"kafka://h:9092\"\n")
-            .unwrap_err();
+fn urls_that_name_no_database_are_refused_plainly() {
+    for (url, expected) in [
+        (
+            "mysql://db",
+            "use sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE",
+        ),
+        ("postgres://h/d?sslmode=allow", "sslmode=allow is not known"),
+    ] {
+        let text = format!("[database]\nurl = \"{url}\"\n");
+        let ConfigError(problems) = from_file(&text).unwrap_err();
+        assert!(problems[0].contains(expected), "{}", problems[0]);
+    }
+    let ConfigError(problems) = from_file("[broker]\nurl = \"kafka://h:9092\"\n").unwrap_err();
     assert!(
-        problems[0].contains("this build has no PostgreSQL yet"),
+        problems[0].contains("this build has no Kafka yet"),
         "{}",
         problems[0]
     );
+}
+
+#[test]
+fn password_of_the_database_is_not_shown() {
+    for (url, shown) in [
+        (
+            "postgres://u:geheim@h:5432/d?sslmode=disable",
+            "postgres://u:…@h:5432/d?sslmode=disable",
+        ),
+        ("postgres://u@h/d", "postgres://u@h/d"),
+        ("sqlite://./a@b:c/t.db", "sqlite://./a@b:c/t.db"),
+    ] {
+        let database = Database {
+            url: url.to_owned(),
+            ..Database::default()
+        };
+        assert_eq!(database.url_shown(), shown);
+    }
+}
+
+#[test]
+fn url_of_the_database_may_stand_in_a_file() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("url");
+    std::fs::write(&path, "postgres://u:p@h/d\n").unwrap();
+    let text = format!("[database]\nurl_file = \"{}\"\n", path.display());
+    let database = from_file(&text).unwrap().config.database;
+    assert_eq!(database.url, "postgres://u:p@h/d");
+    let ConfigError(problems) = from_file("[database]\nurl_file = \"no/such\"\n").unwrap_err();
     assert!(
-        problems[1].contains("this build has no Kafka yet"),
-        "{}",
-        problems[1]
+        problems[0].contains("`database.url_file`: no/such"),
+        "{problems:?}"
     );
 }
 

@@ -71,11 +71,13 @@ fn what_this_build_has_not_got_is_said_plainly() {
         command.env(name, value);
         said(command)
     };
-    let postgres = refused("TOMBOLA_DATABASE__URL", "postgres://db/tombola");
-    assert_eq!(postgres.code, Some(2));
+    let mysql = refused("TOMBOLA_DATABASE__URL", "mysql://db/tombola");
+    assert_eq!(mysql.code, Some(2));
     assert!(
-        postgres.stderr.contains("this build has no PostgreSQL yet"),
-        "{postgres:?}"
+        mysql
+            .stderr
+            .contains("use sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE"),
+        "{mysql:?}"
     );
     let kafka = refused("TOMBOLA_BROKER__URL", "kafka://h1:9092");
     assert!(
