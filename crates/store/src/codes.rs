@@ -9,7 +9,8 @@
 //! - A step finds a code that is in the campaign already: the step writes nothing,
 //!   and the caller removes the import.
 //! - The process dies, or the caller goes away without a word: the import stays at
-//!   0. It is removed when the next process starts, and until then it is in nobody's
+//!   0. It is removed when the next process starts, on PostgreSQL when one starts that
+//!   is a day younger than the import, and until then it is in nobody's
 //!   way: a code that meets one of an older unfinished import takes its place, and
 //!   the older one, which is no longer whole, is given up.
 //! - So of two imports that run at the same time with a code in common the newer
@@ -23,7 +24,8 @@ use crate::read::column::{as_column, count};
 use crate::seal::{CodeDigest, Place};
 use crate::seals::{self, Seal};
 use crate::sql::OrStoreError as _;
-use crate::sql::{self, Connection, OptionalExtension, params};
+use crate::sql::{self, Array, Connection, OptionalExtension, params};
+use std::collections::HashSet;
 use tombola_core::Timestamp;
 use tombola_core::limits::{CODE_BYTES_MAX, CODES_PER_IMPORT_MAX, STEP_ROWS_MAX};
 use tombola_core::ports::{Actor, CodesAdded, ImportBegun, ImportId, StoreError, StoreResult};
@@ -31,6 +33,15 @@ use tombola_core::ports::{Actor, CodesAdded, ImportBegun, ImportId, StoreError, 
 const RUNNING: i64 = 0;
 const READY: i64 = 1;
 const REMOVED: i64 = 2;
+
+/// Whether a row was never visible, or no longer is; ?2 to ?4 are the import that asks,
+/// and the two states.
+macro_rules! gives_way {
+    () => {
+        "award_id IS NULL AND voided_at IS NULL
+           AND import_id IN (SELECT id FROM code_import WHERE ready = ?3 OR ready = ?4 AND id < ?2)"
+    };
+}
 
 /// An import that runs, and what it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,62 +145,154 @@ struct Added {
     first_duplicate: Option<usize>,
 }
 
+/// A code on its way in.
+struct New {
+    digest: [u8; 16],
+    /// Its place in the step.
+    index: usize,
+    id: i64,
+    key_version: i32,
+    sealed: Vec<u8>,
+}
+
 fn add_rows(conn: &Connection, seal: &Seal, to: Running, codes: &[String]) -> StoreResult<Added> {
-    let digests = seal.digest()?;
-    let has_plain = seals::has_plain_digests(conn).or_store()?;
-    // In the order of their digests neighbours in the unique index go one after the
-    // other, so each of its pages is looked up once a step. Equal codes keep their
-    // order: the later one is the duplicate.
-    let mut members: Vec<([u8; 16], usize)> = codes
+    let members = members(conn, seal, to, codes)?;
+    let may_be_plain = if seals::has_plain_digests(conn).or_store()? {
+        plain_ones(conn, to, codes).or_store()?
+    } else {
+        HashSet::new()
+    };
+    let (apart, together): (Vec<&New>, Vec<&New>) = members
         .iter()
-        .enumerate()
-        .map(|(index, code)| (digests.of(code), index))
-        .collect();
-    members.sort_unstable();
+        .partition(|it| may_be_plain.contains(&it.index));
+    let mut inserted = insert(conn, to, &together).or_store()?;
+    let met = together.into_iter().filter(|it| !inserted.contains(&it.id));
+    let met: Vec<&New> = met.collect();
+    inserted.extend(insert_in_their_room(conn, to, &met).or_store()?);
+    for member in apart {
+        let plain = CodeDigest::PLAIN.of(&codes[member.index]);
+        let is_free =
+            make_room(conn, to, &plain).or_store()? || !is_there(conn, to, &plain).or_store()?;
+        if is_free && insert_in_its_room(conn, to, member).or_store()? {
+            inserted.insert(member.id);
+        }
+    }
+    let duplicates = members.iter().filter(|it| !inserted.contains(&it.id));
+    Ok(Added {
+        added: inserted.len(),
+        first_duplicate: duplicates.map(|it| it.index).min(),
+    })
+}
+
+/// In the order of their digests neighbours in the unique index go one after the
+/// other, so each of its pages is looked up once a step. Equal codes keep their order:
+/// the later one is the duplicate.
+fn members(conn: &Connection, seal: &Seal, to: Running, codes: &[String]) -> StoreResult<Vec<New>> {
+    let digests = seal.digest()?;
     // Ids in the order of the file: codes are given in that order.
     let first_id: i64 = conn
         .prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM code")
         .and_then(|mut it| it.query_row([], |row| row.get(0)))
         .or_store()?;
-    let mut insert = conn
-        .prepare_cached(
-            "INSERT INTO code (id, import_id, campaign_id, digest, key_version, sealed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (campaign_id, digest) DO NOTHING",
-        )
-        .or_store()?;
-    let mut done = Added {
-        added: 0,
-        first_duplicate: None,
-    };
-    for (digest, index) in members {
-        let id = first_id + as_column(index as u64);
+    let member = |(index, code): (usize, &String)| {
+        let digest = digests.of(code);
         let place = Place::Code {
             campaign: to.campaign,
             digest: &digest,
         };
-        let sealed = seal.sealer.seal(place, codes[index].as_bytes())?;
-        let row = params![
-            id,
-            to.import,
-            to.campaign,
+        let sealed = seal.sealer.seal(place, code.as_bytes())?;
+        Ok(New {
             digest,
-            sealed.key_version,
-            sealed.bytes
-        ];
-        let mut put = || -> sql::Result<bool> {
-            let is_free = !has_plain || is_free_of_plain(conn, to, &codes[index])?;
-            Ok(is_free
-                && (insert.execute(row)? == 1
-                    || make_room(conn, to, &digest)? && insert.execute(row)? == 1))
-        };
-        if put().or_store()? {
-            done.added += 1;
-        } else {
-            done.first_duplicate =
-                Some(done.first_duplicate.map_or(index, |first| first.min(index)));
+            index,
+            id: first_id + as_column(index as u64),
+            key_version: sealed.key_version,
+            sealed: sealed.bytes,
+        })
+    };
+    let members = codes.iter().enumerate().map(member);
+    let mut members: Vec<New> = members.collect::<StoreResult<_>>()?;
+    members.sort_unstable_by_key(|it| (it.digest, it.index));
+    Ok(members)
+}
+
+/// Inserts those whose digests are not there; gives the ids of those that went in.
+fn insert(conn: &Connection, to: Running, members: &[&New]) -> sql::Result<HashSet<i64>> {
+    if conn.is_far() {
+        return insert_far(conn, to, members);
+    }
+    let mut inserted = HashSet::with_capacity(members.len());
+    for member in members {
+        if insert_one(conn, to, member)? {
+            inserted.insert(member.id);
         }
     }
-    Ok(done)
+    Ok(inserted)
+}
+
+fn insert_far(conn: &Connection, to: Running, members: &[&New]) -> sql::Result<HashSet<i64>> {
+    let ids: Vec<i64> = members.iter().map(|it| it.id).collect();
+    let digests: Vec<&[u8]> = members.iter().map(|it| it.digest.as_slice()).collect();
+    let versions: Vec<i32> = members.iter().map(|it| it.key_version).collect();
+    let sealed: Vec<&[u8]> = members.iter().map(|it| it.sealed.as_slice()).collect();
+    conn.prepare_cached(
+        "INSERT INTO code (import_id, campaign_id, id, digest, key_version, sealed)
+         SELECT ?1::bigint, ?2::bigint, c.*
+         FROM unnest(?3::bigint[], ?4::bytea[], ?5::integer[], ?6::bytea[]) AS c
+         ON CONFLICT (campaign_id, digest) DO NOTHING RETURNING id",
+    )?
+    .query_map(
+        params![
+            to.import,
+            to.campaign,
+            Array(&ids),
+            Array(&digests),
+            Array(&versions),
+            Array(&sealed)
+        ],
+        |row| row.get(0),
+    )?
+    .collect()
+}
+
+fn insert_one(conn: &Connection, to: Running, member: &New) -> sql::Result<bool> {
+    let rows = conn
+        .prepare_cached(
+            "INSERT INTO code (id, import_id, campaign_id, digest, key_version, sealed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (campaign_id, digest) DO NOTHING",
+        )?
+        .execute(params![
+            member.id,
+            to.import,
+            to.campaign,
+            member.digest,
+            member.key_version,
+            member.sealed
+        ])?;
+    Ok(rows == 1)
+}
+
+/// Inserts those that met others, where these give way; gives the ids of those that went
+/// in. A file that is imported twice costs no trip for each of its codes.
+fn insert_in_their_room(conn: &Connection, to: Running, met: &[&New]) -> sql::Result<HashSet<i64>> {
+    if !conn.is_far() {
+        let mut inserted = HashSet::new();
+        for member in met {
+            if insert_in_its_room(conn, to, member)? {
+                inserted.insert(member.id);
+            }
+        }
+        return Ok(inserted);
+    }
+    if met.is_empty() || !make_room_far(conn, to, met)? {
+        return Ok(HashSet::new());
+    }
+    insert_far(conn, to, met)
+}
+
+/// Inserts one that may meet another, where that gives way.
+fn insert_in_its_room(conn: &Connection, to: Running, member: &New) -> sql::Result<bool> {
+    Ok(insert_one(conn, to, member)?
+        || make_room(conn, to, &member.digest)? && insert_one(conn, to, member)?)
 }
 
 /// Makes the import visible; gives the number of its codes. One that is ready
@@ -253,8 +356,8 @@ pub(super) fn withdraw(
 }
 
 /// Removes one step of an import, or, with `None`, of any that is not finished: only
-/// while no import runs. `true` when nothing is left. Of an import that was ready, the codes that were given stay: they are
-/// what their awards have.
+/// while no import runs here. `true` when nothing is left. Of an import that was ready,
+/// the codes that were given stay: they are what their awards have.
 pub(super) fn remove(conn: &Connection, import: Option<ImportId>) -> sql::Result<bool> {
     let Some(target) = import.map_or_else(|| next_removable(conn), |import| Ok(Some(import.0)))?
     else {
@@ -287,15 +390,23 @@ fn has_free_rows(conn: &Connection, import: i64) -> sql::Result<bool> {
 
 /// An import that is not finished, or that is being removed and still has something
 /// to remove.
+///
+/// On PostgreSQL an import that this process does not know of may run in another one:
+/// nobody but that process knows whether it does, so it is left alone for a day, longer
+/// than any import takes. Until then it is in nobody's way.
 fn next_removable(conn: &Connection) -> sql::Result<Option<i64>> {
-    conn.prepare_cached(
+    let is_given_up = conn.either(
+        "TRUE",
+        "i.created_at < CAST(extract(epoch FROM now() - interval '1 day') * 1000000 AS bigint)",
+    );
+    conn.prepare_cached(&format!(
         "SELECT i.id FROM code_import i
          WHERE i.ready = ?1 AND (i.ready_at IS NULL OR EXISTS (
                  SELECT 1 FROM code c INDEXED BY code_free
                  WHERE c.import_id = i.id AND c.award_id IS NULL AND c.voided_at IS NULL))
-            OR i.ready = ?2
-         LIMIT 1",
-    )?
+            OR i.ready = ?2 AND {is_given_up}
+         LIMIT 1"
+    ))?
     .query_row([REMOVED, RUNNING], |row| row.get(0))
     .optional()
 }
@@ -316,15 +427,33 @@ fn running(conn: &Connection, import: ImportId) -> sql::Result<Option<(Running, 
         .optional()
 }
 
-/// Whether no code of that text is there whose digest has no key.
-fn is_free_of_plain(conn: &Connection, to: Running, code: &str) -> sql::Result<bool> {
-    let digest = CodeDigest::PLAIN.of(code);
-    let is_there: bool = conn
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM code WHERE campaign_id = ?1 AND digest = ?2)",
-        )?
-        .query_row(params![to.campaign, digest], |row| row.get(0))?;
-    Ok(!is_there || make_room(conn, to, &digest)?)
+/// Which of the step, by place, are in the campaign under digests that have no key.
+fn plain_ones(conn: &Connection, to: Running, codes: &[String]) -> sql::Result<HashSet<usize>> {
+    let digests: Vec<[u8; 16]> = codes.iter().map(|it| CodeDigest::PLAIN.of(it)).collect();
+    let mut found = HashSet::new();
+    if conn.is_far() {
+        let all: Vec<&[u8]> = digests.iter().map(<[u8; 16]>::as_slice).collect();
+        let there: HashSet<[u8; 16]> = conn
+            .prepare_cached("SELECT digest FROM code WHERE campaign_id = ?1 AND digest = ANY (?2)")?
+            .query_map(params![to.campaign, Array(&all)], |row| row.get(0))?
+            .collect::<sql::Result<_>>()?;
+        let places = digests.iter().enumerate();
+        found.extend(places.filter_map(|(index, it)| there.contains(it).then_some(index)));
+        return Ok(found);
+    }
+    for (index, digest) in digests.iter().enumerate() {
+        if is_there(conn, to, digest)? {
+            found.insert(index);
+        }
+    }
+    Ok(found)
+}
+
+fn is_there(conn: &Connection, to: Running, digest: &[u8; 16]) -> sql::Result<bool> {
+    conn.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM code WHERE campaign_id = ?1 AND digest = ?2)",
+    )?
+    .query_row(params![to.campaign, digest], |row| row.get(0))
 }
 
 /// Takes away the row of that digest if it was never visible, or no longer is: it
@@ -332,16 +461,45 @@ fn is_free_of_plain(conn: &Connection, to: Running, code: &str) -> sql::Result<b
 /// removed.
 fn make_room(conn: &Connection, to: Running, digest: &[u8; 16]) -> sql::Result<bool> {
     let of: Option<i64> = conn
-        .prepare_cached(
-            "DELETE FROM code WHERE campaign_id = ?1 AND digest = ?2 AND award_id IS NULL AND voided_at IS NULL
-               AND import_id IN (SELECT id FROM code_import WHERE ready = ?4 OR ready = ?5 AND id < ?3)
-             RETURNING import_id",
-        )?
-        .query_row(params![to.campaign, digest, to.import, REMOVED, RUNNING], |row| row.get(0))
+        .prepare_cached(concat!(
+            "DELETE FROM code WHERE campaign_id = ?1 AND digest = ?5 AND ",
+            gives_way!(),
+            " RETURNING import_id"
+        ))?
+        .query_row(
+            params![to.campaign, to.import, REMOVED, RUNNING, digest],
+            |row| row.get(0),
+        )
         .optional()?;
     if let Some(import) = of {
         conn.prepare_cached("UPDATE code_import SET codes = codes - 1, ready = ?2 WHERE id = ?1")?
             .execute([import, REMOVED])?;
     }
     Ok(of.is_some())
+}
+
+/// The same for many, in two trips; whether any row gave way.
+fn make_room_far(conn: &Connection, to: Running, met: &[&New]) -> sql::Result<bool> {
+    let digests: Vec<&[u8]> = met.iter().map(|it| it.digest.as_slice()).collect();
+    let imports: Vec<i64> = conn
+        .prepare_cached(concat!(
+            "DELETE FROM code WHERE campaign_id = ?1 AND digest = ANY (?5) AND ",
+            gives_way!(),
+            " RETURNING import_id"
+        ))?
+        .query_map(
+            params![to.campaign, to.import, REMOVED, RUNNING, Array(&digests)],
+            |row| row.get(0),
+        )?
+        .collect::<sql::Result<_>>()?;
+    if imports.is_empty() {
+        return Ok(false);
+    }
+    conn.prepare_cached(
+        "UPDATE code_import i SET codes = i.codes - n.gone, ready = ?2
+         FROM (SELECT id, count(*) AS gone FROM unnest(?1::bigint[]) AS id GROUP BY id) AS n
+         WHERE i.id = n.id",
+    )?
+    .execute(params![Array(&imports), REMOVED])?;
+    Ok(true)
 }

@@ -4,8 +4,10 @@
 
 use crate::Shared;
 use crate::rows::Stored;
-use crate::sql::{Connection, OptionalExtension as _};
+use crate::sql::{Array, Connection, OptionalExtension as _};
 use crate::sql::{OrStoreError as _, inconsistent};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use tombola_core::AwardId;
 use tombola_core::award::{Context, Event, Row, Step, Terms};
@@ -87,6 +89,82 @@ pub(crate) fn ask(
         terms: &terms,
     };
     Ok((shared.step)(row, event, context))
+}
+
+/// The terms of many awards, read together where each statement is a trip.
+#[derive(Default)]
+pub(crate) struct Known(HashMap<AwardId, Terms>);
+
+impl Known {
+    pub(crate) fn load(conn: &Connection, shared: &Shared, rows: &[Stored]) -> StoreResult<Self> {
+        let terms = if conn.is_far() {
+            terms_far(conn, shared, rows)?
+        } else {
+            let terms = |it: &Stored| Ok((it.row.award, terms(conn, shared, &it.row)?));
+            rows.iter().map(terms).collect::<StoreResult<_>>()?
+        };
+        Ok(Self(terms))
+    }
+
+    /// The same as [`ask`].
+    pub(crate) fn ask(
+        &self,
+        shared: &Shared,
+        row: &Row,
+        event: &Event,
+        now: Timestamp,
+    ) -> StoreResult<Step> {
+        let none = Terms::default();
+        let missing = || inconsistent(format!("award {} has no draw that won", row.award));
+        let terms = if needs_terms(event) {
+            self.0.get(&row.award).ok_or_else(missing)?
+        } else {
+            &none
+        };
+        let context = Context {
+            now,
+            schedule: &shared.schedule,
+            terms,
+        };
+        Ok((shared.step)(row, event, context))
+    }
+}
+
+fn terms_far(
+    conn: &Connection,
+    shared: &Shared,
+    rows: &[Stored],
+) -> StoreResult<HashMap<AwardId, Terms>> {
+    let ids: Vec<i64> = rows.iter().map(|it| it.row.award.draw().0).collect();
+    let versions: HashMap<i64, (i64, i32)> = conn
+        .prepare_cached("SELECT id, campaign_id, version FROM draw WHERE id = ANY (?1)")
+        .and_then(|mut it| {
+            it.query_map([Array(&ids)], |row| {
+                Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))
+            })?
+            .collect()
+        })
+        .or_store()?;
+    let mut lanes = HashMap::new();
+    let mut terms = HashMap::with_capacity(rows.len());
+    for it in rows {
+        let (award, lane) = (it.row.award, it.row.lane);
+        let version = versions.get(&award.draw().0);
+        let (campaign, version) =
+            *version.ok_or_else(|| inconsistent(format!("award {award} has no draw that won")))?;
+        let rules = shared.rules.rules(conn, campaign, version)?;
+        let places = shared.rules.places(conn, campaign, version, &rules)?;
+        let index = places.index_of(it.prize_id).ok_or_else(|| {
+            inconsistent(format!("the prize of award {award} is not in its rules"))
+        })?;
+        let is_idempotent = it.row.is_outside()
+            && match lanes.entry(lane) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => *new.insert(is_idempotent(conn, lane)?),
+            };
+        terms.insert(award, Terms::of(&rules.prizes[index], is_idempotent));
+    }
+    Ok(terms)
 }
 
 /// Whether the table's answer depends on the terms. The others are the hot path,

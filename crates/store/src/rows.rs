@@ -2,6 +2,11 @@
 //!
 //! [`apply`] is guarded by lease and state, sets the instant of the end, gives
 //! stock back where the table says so and adds the line to the award's log.
+//!
+//! [`load_all`] and [`apply_all`] do the same for many rows, on PostgreSQL by a few
+//! statements for all of them.
+
+mod far;
 
 use crate::sql::{self, Connection, OptionalExtension as _, params};
 use crate::sql::{OrStoreError as _, inconsistent};
@@ -115,6 +120,16 @@ pub(crate) fn load(conn: &Connection, award: AwardId) -> StoreResult<Option<Stor
         })
         .or_store()?
         .transpose()
+}
+
+/// The rows of these awards, to be changed by this transaction; those that are not there
+/// are left out.
+pub(crate) fn load_all(conn: &Connection, awards: &[AwardId]) -> StoreResult<Vec<Stored>> {
+    if conn.is_far() {
+        return far::load(conn, awards);
+    }
+    let rows = awards.iter().map(|award| load(conn, *award));
+    rows.filter_map(Result::transpose).collect()
 }
 
 /// What a line of an award's log is about.
@@ -236,6 +251,23 @@ pub(crate) fn apply(conn: &Connection, write: Write<'_>) -> StoreResult<Written>
         line.write(conn, &write.change.row, write.now)?;
     }
     Ok(Written::Applied)
+}
+
+/// Writes what the table says of many rows that this transaction loaded, each of them
+/// once and all at one instant.
+pub(crate) fn apply_all(conn: &Connection, writes: &[Write<'_>]) -> StoreResult<()> {
+    if conn.is_far() {
+        return far::apply(conn, writes);
+    }
+    for write in writes {
+        if apply(conn, *write)? == Written::Late {
+            return Err(inconsistent(format!(
+                "award {} changed within one transaction",
+                write.before.row.award
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn update(conn: &Connection, write: Write<'_>) -> StoreResult<bool> {

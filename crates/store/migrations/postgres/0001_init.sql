@@ -309,7 +309,8 @@ CREATE TABLE points_entry (
   points   bigint NOT NULL,
   at       bigint NOT NULL
 );
-CREATE INDEX points_user ON points_entry (user_id);
+-- A user's balance, and its credits from the newest.
+CREATE INDEX points_user ON points_entry (user_id, award_id);
 
 -- Points that were taken back: at most once an award.
 CREATE TABLE points_reversal (
@@ -389,7 +390,8 @@ CREATE TABLE operator_log (
   units    bigint,                          -- stock given back or changed
   reason   text
 );
-CREATE INDEX operator_log_award ON operator_log (award_id) WHERE award_id IS NOT NULL;
+-- What was done to an award, from the newest.
+CREATE INDEX operator_log_award ON operator_log (award_id, id) WHERE award_id IS NOT NULL;
 
 -- Bulk actions: what was asked for, and how far they are.
 CREATE TABLE operation (

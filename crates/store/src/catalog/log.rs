@@ -2,7 +2,7 @@
 //! transaction that it tells of. Actions are the commands of the command line,
 //! noun then verb, so that a person finds them again.
 
-use crate::sql::{self, Connection, params};
+use crate::sql::{self, Array, Connection, params};
 use tombola_core::ports::Actor;
 use tombola_core::{AwardId, Timestamp};
 
@@ -23,6 +23,44 @@ pub(crate) struct Line<'a> {
     pub(crate) award: Option<AwardId>,
     /// Stock changed, or given back by this award.
     pub(crate) units: Option<i64>,
+}
+
+/// Writes a line of one action on each of these awards, with what it is about.
+pub(crate) fn write_each(
+    conn: &Connection,
+    by: &Actor,
+    now: Timestamp,
+    action: &str,
+    lines: &[(AwardId, String)],
+) -> sql::Result<()> {
+    if !conn.is_far() {
+        for (award, subject) in lines {
+            let line = Line {
+                action,
+                subject,
+                award: Some(*award),
+                units: None,
+            };
+            write(conn, by, now, line)?;
+        }
+        return Ok(());
+    }
+    let awards: Vec<i64> = lines.iter().map(|(award, _)| award.0).collect();
+    let subjects: Vec<&str> = lines.iter().map(|(_, it)| it.as_str()).collect();
+    conn.prepare_cached(
+        "INSERT INTO operator_log (at, actor, action, reason, award_id, subject)
+         SELECT ?1::bigint, ?2::text, ?3::text, ?4::text, l.*
+         FROM unnest(?5::bigint[], ?6::text[]) AS l",
+    )?
+    .execute(params![
+        now.0,
+        by.name,
+        action,
+        by.reason,
+        Array(&awards),
+        Array(&subjects)
+    ])
+    .map(drop)
 }
 
 /// Writes one line.

@@ -12,6 +12,8 @@
 //! `tombola_store::conformance_tests!(postgres);`
 
 mod bench;
+pub mod cluster;
+pub mod server;
 mod world;
 
 #[macro_use]

@@ -5,7 +5,7 @@ use crate::catalog::log;
 use crate::facts::ask;
 use crate::rows::{self, Line, Stored, What, Write};
 use crate::seal::Place;
-use crate::sql::{self, Connection, params};
+use crate::sql::{self, Array, Connection, params};
 use crate::sql::{OrStoreError as _, inconsistent};
 use tombola_core::award::{Change, Event, Refusal, Step};
 use tombola_core::campaign::Kind;
@@ -238,6 +238,21 @@ fn put_shipment(
                                               at = excluded.at",
     )?
     .execute(params![award.0, carrier, tracking, now.0])
+    .map(drop)
+}
+
+/// The same of many awards.
+pub(super) fn void_codes(conn: &Connection, awards: &[AwardId], now: Timestamp) -> sql::Result<()> {
+    if !conn.is_far() {
+        return awards
+            .iter()
+            .try_for_each(|award| void_code(conn, *award, now));
+    }
+    let awards: Vec<i64> = awards.iter().map(|award| award.0).collect();
+    conn.prepare_cached(
+        "UPDATE code SET voided_at = ?2 WHERE award_id = ANY (?1) AND voided_at IS NULL",
+    )?
+    .execute(params![Array(&awards), now.0])
     .map(drop)
 }
 

@@ -6,17 +6,17 @@
 use super::erase;
 use crate::Shared;
 use crate::catalog::log;
-use crate::facts::ask;
+use crate::facts::Known;
 use crate::read::column::{as_column, award_id, count, instant, odd, word};
-use crate::rows::{self, Line, What, Write};
+use crate::rows::{self, Line, Stored, What, Write};
 use crate::sql::OrStoreError as _;
 use crate::sql::{self, Connection, OptionalExtension, params};
 use std::time::Duration;
-use tombola_core::award::{Event, Refusal, State, Step};
+use tombola_core::award::{Change, Event, Refusal, State, Step};
 use tombola_core::campaign::Kind;
 use tombola_core::limits::{STEP_ROWS_MAX, STEP_ROWS_SEEN_MAX};
 use tombola_core::ports::{
-    Actor, BulkAction, BulkFilter, BulkSpec, Operation, OperationState, StoreResult, Written,
+    Actor, BulkAction, BulkFilter, BulkSpec, Operation, OperationState, StoreResult,
 };
 use tombola_core::reason::{DeadReason, HoldReason};
 use tombola_core::{AwardId, Timestamp};
@@ -205,13 +205,9 @@ fn step_awards(
         is_over &= end == seen.len();
         seen.truncate(end);
     }
-    for (award, _) in seen.iter().filter(|(_, fits)| *fits) {
-        match act_on(conn, shared, it, *award, &by, now)? {
-            Done::Changed => it.done += 1,
-            Done::InDoubt => it.in_doubt += 1,
-            Done::Refused => it.refused += 1,
-        }
-    }
+    let fitting = seen.iter().filter(|(_, fits)| *fits);
+    let fitting: Vec<AwardId> = fitting.map(|(award, _)| *award).collect();
+    act_on(conn, shared, it, &fitting, &by, now)?;
     it.after = seen.last().map(|(award, _)| *award).or(it.after);
     Ok(is_over)
 }
@@ -292,56 +288,71 @@ pub(crate) fn count_matching(conn: &Connection, spec: &BulkSpec) -> sql::Result<
     )
 }
 
-enum Done {
-    Changed,
-    InDoubt,
-    Refused,
-}
-
+/// Does to each of these awards what the table allows, and counts it.
 fn act_on(
     conn: &Connection,
     shared: &Shared,
-    it: &Operation,
-    award: AwardId,
+    it: &mut Operation,
+    awards: &[AwardId],
     by: &Actor,
     now: Timestamp,
-) -> StoreResult<Done> {
-    let Some(stored) = rows::load(conn, award)? else {
-        return Ok(Done::Refused);
+) -> StoreResult<()> {
+    let rows = rows::load_all(conn, awards)?;
+    it.refused += (awards.len() - rows.len()) as u64;
+    let known = match it.spec.action {
+        BulkAction::Release => Known::default(),
+        BulkAction::Requeue { .. } | BulkAction::Cancel { .. } | BulkAction::Erase { .. } => {
+            Known::load(conn, shared, &rows)?
+        }
     };
-    let Some(event) = event_of(it, stored.row.hold_reason, now) else {
-        return Ok(Done::Refused);
-    };
-    let change = match ask(conn, shared, &stored.row, &event, now)? {
-        Step::Changed(change) => change,
-        Step::Refused(Refusal::OutcomeUnknown) => return Ok(Done::InDoubt),
-        Step::Refused(Refusal::Delivering { .. } | Refusal::WrongState { .. })
-        | Step::Late
-        | Step::Same => return Ok(Done::Refused),
-    };
-    if matches!(event, Event::Cancel { .. }) {
-        super::act::void_code(conn, award, now).or_store()?;
+    let mut changes = Vec::with_capacity(rows.len());
+    for stored in &rows {
+        let Some(event) = event_of(it, stored.row.hold_reason, now) else {
+            it.refused += 1;
+            continue;
+        };
+        match known.ask(shared, &stored.row, &event, now)? {
+            Step::Changed(change) => {
+                it.done += 1;
+                changes.push((stored, change));
+            }
+            Step::Refused(Refusal::OutcomeUnknown) => it.in_doubt += 1,
+            Step::Refused(Refusal::Delivering { .. } | Refusal::WrongState { .. })
+            | Step::Late
+            | Step::Same => it.refused += 1,
+        }
     }
+    write(conn, it, &changes, by, now)
+}
+
+fn write(
+    conn: &Connection,
+    it: &Operation,
+    changes: &[(&Stored, Box<Change>)],
+    by: &Actor,
+    now: Timestamp,
+) -> StoreResult<()> {
     let name = it.spec.action.name();
-    let line = Line::new(What::Operator, stored.row.lease, name).with(by.reason.as_deref());
-    let write = Write {
-        before: &stored,
-        change: &change,
+    let write = |(before, change)| Write {
+        before,
+        change,
         now,
         by: &by.name,
-        line: Some(line),
+        line: Some(Line::new(What::Operator, before.row.lease, name).with(by.reason.as_deref())),
     };
-    if rows::apply(conn, write)? == Written::Late {
-        return Ok(Done::Refused);
+    let writes = changes.iter().map(|(before, change)| (*before, &**change));
+    let writes: Vec<Write<'_>> = writes.map(write).collect();
+    if matches!(it.spec.action, BulkAction::Cancel { .. }) {
+        let awards: Vec<AwardId> = changes.iter().map(|(it, _)| it.row.award).collect();
+        super::act::void_codes(conn, &awards, now).or_store()?;
     }
-    let line = log::Line {
-        action: &format!("award {name}"),
-        subject: &format!("award {award}, operation {}", it.id),
-        award: Some(award),
-        units: None,
+    rows::apply_all(conn, &writes)?;
+    let line = |(before, _): &(&Stored, Box<Change>)| {
+        let award = before.row.award;
+        (award, format!("award {award}, operation {}", it.id))
     };
-    log::write(conn, by, now, line).or_store()?;
-    Ok(Done::Changed)
+    let lines: Vec<(AwardId, String)> = changes.iter().map(line).collect();
+    log::write_each(conn, by, now, &format!("award {name}"), &lines).or_store()
 }
 
 fn event_of(it: &Operation, held: Option<HoldReason>, now: Timestamp) -> Option<Event> {

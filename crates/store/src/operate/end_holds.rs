@@ -4,13 +4,15 @@
 //! by the next look, or by rescue.
 
 use crate::Shared;
-use crate::facts::{ask, has_hold_ended};
+use crate::facts::{Known, has_hold_ended};
 use crate::read::column::{as_column, award_id};
 use crate::rows::{self, Line, What, Write};
 use crate::sql::{self, Connection, params};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use tombola_core::award::{Event, Step};
 use tombola_core::limits::STEP_ROWS_MAX;
-use tombola_core::ports::{StoreResult, Written};
+use tombola_core::ports::StoreResult;
 use tombola_core::reason::HoldReason;
 use tombola_core::{AwardId, Timestamp};
 
@@ -92,30 +94,37 @@ pub(super) fn end(
     reason: HoldReason,
     now: Timestamp,
 ) -> StoreResult<u64> {
-    let mut ended = 0;
-    for award in found {
-        let Some(stored) = rows::load(conn, *award)? else {
-            continue;
+    let rows = rows::load_all(conn, found)?;
+    let known = Known::default();
+    let mut has_ended = HashMap::new();
+    let mut changes = Vec::new();
+    for stored in rows.iter().filter(|it| it.row.hold_reason == Some(reason)) {
+        // All of one prize in one lane wait for the same.
+        let has_ended = match has_ended.entry((stored.prize_id, stored.row.lane)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(has_hold_ended(conn, shared, stored, reason)?),
         };
-        if stored.row.hold_reason != Some(reason) || !has_hold_ended(conn, shared, &stored, reason)?
-        {
+        if !has_ended {
             continue;
         }
-        let Step::Changed(change) = ask(conn, shared, &stored.row, &Event::End { reason }, now)?
-        else {
-            continue;
-        };
-        let line = Line::new(What::Operator, stored.row.lease, "release").with(Some(reason.name()));
-        let write = Write {
-            before: &stored,
-            change: &change,
-            now,
-            by: "store",
-            line: Some(line),
-        };
-        if rows::apply(conn, write)? == Written::Applied {
-            ended += 1;
+        if let Step::Changed(change) =
+            known.ask(shared, &stored.row, &Event::End { reason }, now)?
+        {
+            changes.push((stored, change));
         }
     }
-    Ok(ended)
+    let writes: Vec<Write<'_>> = changes
+        .iter()
+        .map(|(before, change)| Write {
+            before,
+            change,
+            now,
+            by: "store",
+            line: Some(
+                Line::new(What::Operator, before.row.lease, "release").with(Some(reason.name())),
+            ),
+        })
+        .collect();
+    rows::apply_all(conn, &writes)?;
+    Ok(writes.len() as u64)
 }

@@ -10,7 +10,7 @@ use crate::Shared;
 use crate::read::column::as_column;
 use crate::seal::{Place, Sealed};
 use crate::sql::OrStoreError as _;
-use crate::sql::{self, Connection, OptionalExtension, params};
+use crate::sql::{self, Array, Connection, OptionalExtension, Param, params, params_from_iter};
 use crate::{requests, rows};
 use tombola_core::AwardId;
 use tombola_core::limits::{STEP_ROWS_MAX, STEP_ROWS_SEEN_MAX};
@@ -56,12 +56,11 @@ pub(super) fn step(
     };
     let (until, is_last) = ahead(conn, after).or_store()?;
     let draws = draws_of(conn, &user, after, until).or_store()?;
-    for draw in &draws {
-        // What is written of it at the same time copies the user's name from the draw.
-        rows::load(conn, AwardId(*draw))?;
-        erase_draw(conn, *draw, pseudonym).or_store()?;
-        erase_code(conn, shared, *draw)?;
-    }
+    // What is written of them at the same time copies the user's name from the draw.
+    let awards: Vec<AwardId> = draws.iter().map(|draw| AwardId(*draw)).collect();
+    rows::load_all(conn, &awards)?;
+    erase_draws(conn, &draws, pseudonym).or_store()?;
+    erase_codes(conn, shared, &draws)?;
     let is_full = draws.len() == STEP_ROWS_MAX;
     let is_over = !is_full && is_last && requests::erase(conn, &user).or_store()? < STEP_ROWS_MAX;
     if is_over {
@@ -98,49 +97,78 @@ fn draws_of(conn: &Connection, user: &str, after: i64, until: i64) -> sql::Resul
 
 /// A code keeps its row and its digest, so that it is given to nobody else; an empty
 /// text takes its place, which is sealed like any other.
-fn erase_code(conn: &Connection, shared: &Shared, award: i64) -> StoreResult<()> {
-    let code: Option<(i64, [u8; 16])> = conn
-        .prepare_cached("SELECT campaign_id, digest FROM code WHERE award_id = ?1")
-        .and_then(|mut it| {
-            it.query_row([award], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()
-        })
-        .or_store()?;
-    let Some((campaign, digest)) = code else {
-        return Ok(());
-    };
-    let place = Place::Code {
-        campaign,
-        digest: &digest,
-    };
-    let Sealed { key_version, bytes } = shared.seals.now().sealer.seal(place, b"")?;
-    conn.prepare_cached("UPDATE code SET sealed = ?2, key_version = ?3 WHERE award_id = ?1")
-        .and_then(|mut it| it.execute(params![award, bytes, key_version]))
-        .map(drop)
-        .or_store()
+fn erase_codes(conn: &Connection, shared: &Shared, draws: &[i64]) -> StoreResult<()> {
+    let codes = codes_of(conn, draws).or_store()?;
+    let seal = shared.seals.now();
+    for (code, campaign, digest) in codes {
+        let place = Place::Code {
+            campaign,
+            digest: &digest,
+        };
+        let Sealed { key_version, bytes } = seal.sealer.seal(place, b"")?;
+        conn.prepare_cached("UPDATE code SET sealed = ?2, key_version = ?3 WHERE id = ?1")
+            .and_then(|mut it| it.execute(params![code, bytes, key_version]))
+            .or_store()?;
+    }
+    Ok(())
 }
 
-/// One draw and what came of it, but for its code.
-fn erase_draw(conn: &Connection, draw: i64, pseudonym: &str) -> sql::Result<()> {
-    let of_draw = [
+/// A code's id, its campaign and its digest.
+type Code = (i64, i64, [u8; 16]);
+
+fn codes_of(conn: &Connection, draws: &[i64]) -> sql::Result<Vec<Code>> {
+    let code = |row: &sql::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let sql = "SELECT id, campaign_id, digest FROM code WHERE award_id = ?1";
+    if conn.is_far() {
+        return conn
+            .prepare_cached(&of_all(sql))?
+            .query_map([Array(&draws)], code)?
+            .collect();
+    }
+    let mut of_one = conn.prepare_cached(sql)?;
+    let mut codes = Vec::new();
+    for draw in draws {
+        codes.extend(of_one.query_row([draw], code).optional()?);
+    }
+    Ok(codes)
+}
+
+/// Draws and what came of them, but for their codes.
+fn erase_draws(conn: &Connection, draws: &[i64], pseudonym: &str) -> sql::Result<()> {
+    for sql in [
         "UPDATE draw SET user = ?2, traceparent = NULL WHERE id = ?1",
         "UPDATE points_entry SET user = ?2 WHERE award_id = ?1",
         "UPDATE points_reversal SET user = ?2 WHERE award_id = ?1",
-    ];
-    for sql in of_draw {
-        conn.prepare_cached(sql)?
-            .execute(params![draw, pseudonym])?;
+    ] {
+        for_each(conn, sql, draws, &[&pseudonym])?;
     }
-    let of_content = [
+    for sql in [
         "DELETE FROM address WHERE award_id = ?1",
         "DELETE FROM shipment WHERE award_id = ?1",
         "UPDATE attempt SET detail = NULL WHERE award_id = ?1",
         "UPDATE operator_log SET reason = NULL WHERE award_id = ?1",
-    ];
-    for sql in of_content {
-        conn.prepare_cached(sql)?.execute([draw])?;
+    ] {
+        for_each(conn, sql, draws, &[])?;
     }
     Ok(())
+}
+
+/// Runs a statement for each of these draws, whose id is its first value.
+fn for_each(conn: &Connection, sql: &str, draws: &[i64], others: &[&dyn Param]) -> sql::Result<()> {
+    let run = |statement: &mut sql::Statement<'_>, draw: &dyn Param| {
+        let values = std::iter::once(draw).chain(others.iter().copied());
+        statement.execute(params_from_iter(values)).map(drop)
+    };
+    if conn.is_far() {
+        return run(&mut conn.prepare_cached(&of_all(sql))?, &Array(&draws));
+    }
+    let mut statement = conn.prepare_cached(sql)?;
+    draws.iter().try_for_each(|draw| run(&mut statement, draw))
+}
+
+/// The same statement for many draws at once.
+fn of_all(sql: &str) -> String {
+    sql.replace("= ?1", "= ANY (?1)")
 }
 
 /// What is kept once a campaign, a prize or a user.

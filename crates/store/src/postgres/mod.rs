@@ -39,6 +39,7 @@ pub use options::{
     POOL_WAIT_MAX, PostgresOptions, READ_MAX, READS_MAX, STATEMENT_MAX, UrlError,
 };
 pub use partitions::Kept;
+pub(crate) use path::Rows;
 pub use pool::{PoolState, Postgres, Taken};
 pub use session::Session;
 pub use tls::TlsMode;
@@ -48,6 +49,7 @@ use crate::rules::RulesCache;
 use crate::seals::{Seals, take_up};
 use crate::store::{StoreOptions, answer_of};
 pub(crate) use error::failed;
+pub(crate) use sql::Statements;
 use std::sync::Arc;
 use tombola_core::Timestamp;
 use tombola_core::ports::StoreResult;

@@ -177,6 +177,11 @@ impl Session {
         &self.client
     }
 
+    /// The statements of the hot path.
+    pub(crate) fn statements(&self) -> &Statements {
+        &self.sql
+    }
+
     /// Runs a call on the connection, and ends it where no answer comes. The session is
     /// then not to be used again: the answer may come yet.
     pub fn within<T>(

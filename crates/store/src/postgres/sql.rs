@@ -13,7 +13,7 @@ use tombola_core::ports::StoreResult;
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:literal;)+) => {
         /// The prepared statements of one connection.
-        pub(super) struct Statements { $($(#[$doc])* pub(super) $name: Statement),+ }
+        pub(crate) struct Statements { $($(#[$doc])* pub(crate) $name: Statement),+ }
 
         impl Statements {
             /// All in one trip, or a connection would take as many as there are statements.

@@ -99,6 +99,10 @@ pub(super) const COLUMNS: &str =
 pub(super) const JOINS: &str = "CROSS JOIN draw d ON d.id = v.award_id
   CROSS JOIN prize p ON p.id = v.prize_id CROSS JOIN campaign c ON c.id = p.campaign_id";
 
+/// The draws of a cut, said again: PostgreSQL infers no range of an equal column, and
+/// where it reads the draws first it would read all of them.
+pub(super) const SAME_DRAWS: &str = " AND d.id >= ?1 AND d.id < ?2";
+
 /// The same, found by the draw's row.
 const JOINS_OF_DRAW: &str = "CROSS JOIN delivery v ON v.award_id = d.id
   CROSS JOIN prize p ON p.id = v.prize_id CROSS JOIN campaign c ON c.id = p.campaign_id";
@@ -174,7 +178,7 @@ impl Way {
         };
         narrow(&mut fits, filter);
         let sql = format!(
-            "SELECT {COLUMNS} FROM {table} {joins} WHERE {id} >= ? AND {id} < ?{}
+            "SELECT {COLUMNS} FROM {table} {joins} WHERE {id} >= ? AND {id} < ?{SAME_DRAWS}{}
              ORDER BY {id} DESC LIMIT ?",
             fits.sql
         );

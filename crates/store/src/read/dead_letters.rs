@@ -1,6 +1,6 @@
 //! Dead letters: awards that were given up on, and messages that changed no award.
 
-use super::awards::JOINS;
+use super::awards::{JOINS, SAME_DRAWS};
 use super::column::{count, instant, odd, text, word, word_or_null};
 use super::page::{Cut, Page, PageQuery, Place};
 use super::walk::{Conditions, Index, Reach, dense, page_of};
@@ -244,7 +244,7 @@ fn awards(
     let sql = format!(
         "SELECT v.award_id, v.dead_reason, v.ended_at, c.slug, d.user, p.slug, v.kind, v.in_doubt, v.attempts,
            d.drawn_at, (SELECT detail FROM attempt a WHERE a.award_id = v.award_id ORDER BY n DESC LIMIT 1)
-         FROM {table} {JOINS} WHERE v.award_id >= ? AND v.award_id < ?{}
+         FROM {table} {JOINS} WHERE v.award_id >= ? AND v.award_id < ?{SAME_DRAWS}{}
          ORDER BY v.award_id DESC LIMIT ?",
         fits.sql
     );

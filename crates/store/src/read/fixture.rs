@@ -1,13 +1,19 @@
-//! The world of this crate's own tests: a database in a fresh directory, a
-//! campaign with a prize of each kind, and people who draw, deliver and operate.
+//! The world of this crate's own tests: a fresh database, a campaign with a prize of
+//! each kind, and people who draw, deliver and operate.
+//!
+//! Most tests are about SQLite. Those about what is written once for both databases
+//! take the database they run on, and [`on_each_database`] lists them.
 
-use crate::sql::Connection;
+use crate::conformance::server;
+use crate::postgres::Postgres;
+use crate::sql::{Connection, Session};
 use crate::{SealKeys, Store, StoreOptions};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 use tombola_core::award::Position;
 use tombola_core::campaign::odds::Roll;
 use tombola_core::campaign::{Approval, CampaignFile, Transition, parse_toml};
@@ -114,21 +120,123 @@ pub(crate) fn endpoint(name: &str) -> EndpointSpec {
     }
 }
 
+/// The database that a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// Each of these claims on either database: functions that take an [`On`], all of them
+/// `async` or none. Where there is no PostgreSQL, its tests say so and claim nothing.
+macro_rules! on_each_database {
+    ($(async $claim:ident;)+) => {
+        on_each_database!(@on sqlite Sqlite async $($claim)+);
+        on_each_database!(@on postgres Postgres async $($claim)+);
+    };
+    ($($claim:ident;)+) => {
+        on_each_database!(@on sqlite Sqlite $($claim)+);
+        on_each_database!(@on postgres Postgres $($claim)+);
+    };
+    (@on $module:ident $on:ident async $($claim:ident)+) => {
+        mod $module {
+            use $crate::read::fixture::On;
+
+            $(
+                #[tokio::test]
+                async fn $claim() {
+                    if On::$on.is_there() {
+                        super::$claim(On::$on).await;
+                    }
+                }
+            )+
+        }
+    };
+    (@on $module:ident $on:ident $($claim:ident)+) => {
+        mod $module {
+            use $crate::read::fixture::On;
+
+            $(
+                #[test]
+                fn $claim() {
+                    if On::$on.is_there() {
+                        super::$claim(On::$on);
+                    }
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_each_database;
+
+impl On {
+    /// Whether there is such a database here.
+    pub(crate) fn is_there(self) -> bool {
+        self == Self::Sqlite || server::is_there()
+    }
+}
+
 /// A database and those who use it.
 pub(crate) struct Fixture {
     pub(crate) store: Arc<Store>,
-    dir: TempDir,
+    home: Home,
     next: AtomicI64,
 }
 
+/// Where the database lies.
+enum Home {
+    Directory(TempDir),
+    Server {
+        /// The connections of the shell.
+        shell: Postgres,
+        _database: server::Database,
+    },
+}
+
+/// Shells of PostgreSQL: their calls block, so their connections are looked after by
+/// other threads than those of the tests.
+static SHELLS: LazyLock<Runtime> = LazyLock::new(|| {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().unwrap()
+});
+
 impl Fixture {
-    /// An empty database.
+    /// An empty database on SQLite.
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_directory(tempfile::tempdir().unwrap())
+    }
+
+    fn in_directory(dir: TempDir) -> Self {
         let store = Store::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
         Self {
             store,
-            dir,
+            home: Home::Directory(dir),
+            next: AtomicI64::new(1),
+        }
+    }
+
+    /// An empty database.
+    pub(crate) async fn empty(on: On) -> Self {
+        match on {
+            On::Sqlite => Self::new(),
+            On::Postgres => Self::on_server().await,
+        }
+    }
+
+    async fn on_server() -> Self {
+        let database = server::Database::new().await.unwrap();
+        let options = database.options();
+        let store = Store::connect(&options, StoreOptions::default())
+            .await
+            .unwrap();
+        let opening = SHELLS.spawn(async move { Postgres::open(&options).await });
+        let shell = opening.await.unwrap().unwrap();
+        Self {
+            store,
+            home: Home::Server {
+                shell,
+                _database: database,
+            },
             next: AtomicI64::new(1),
         }
     }
@@ -139,21 +247,25 @@ impl Fixture {
         let store = Store::open_timed(&dir.path().join("tombola.db"), stopwatch).unwrap();
         Self {
             store,
-            dir,
+            home: Home::Directory(dir),
             next: AtomicI64::new(1),
         }
     }
 
-    /// One that begins as a copy of that file.
+    /// One on SQLite that begins as a copy of that file.
     pub(crate) fn copy_of(file: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::copy(file, dir.path().join("tombola.db")).unwrap();
-        let store = Store::open(&dir.path().join("tombola.db"), StoreOptions::default()).unwrap();
-        Self {
-            store,
-            dir,
-            next: AtomicI64::new(1_000_000),
-        }
+        let fixture = Self::in_directory(dir);
+        fixture.next.store(1_000_000, Ordering::Relaxed);
+        fixture
+    }
+
+    /// The campaign [`FAIR`] on either database.
+    pub(crate) async fn fair_on(on: On) -> Self {
+        let fixture = Self::empty(on).await;
+        fixture.furnish().await;
+        fixture
     }
 
     /// The campaign [`FAIR`], started, with its codes and its endpoint.
@@ -183,7 +295,10 @@ impl Fixture {
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.dir.path().join("tombola.db")
+        let Home::Directory(dir) = &self.home else {
+            panic!("the test is about SQLite");
+        };
+        dir.path().join("tombola.db")
     }
 
     /// Closes the store and opens the same file again, as another process would.
@@ -203,7 +318,8 @@ impl Fixture {
         Ok(())
     }
 
-    /// A person with a shell: sees all and may write what no code of ours writes.
+    /// A person with a shell on SQLite: sees all and may write what no code of ours
+    /// writes.
     pub(crate) fn shell(&self) -> Connection {
         let conn = rusqlite::Connection::open(self.path()).unwrap();
         conn.busy_timeout(Duration::from_secs(5)).unwrap();
@@ -213,14 +329,46 @@ impl Fixture {
         conn.into()
     }
 
+    /// What such a person does on either database.
+    pub(crate) fn by_shell<T: Send>(&self, work: impl FnOnce(&Connection) -> T + Send) -> T {
+        let Home::Server { shell, .. } = &self.home else {
+            return work(&self.shell());
+        };
+        std::thread::scope(|scope| {
+            let work = scope.spawn(|| {
+                let _shells = SHELLS.enter();
+                let taken = SHELLS.block_on(shell.take()).unwrap();
+                let conn = Connection::from(Session::new(taken, Duration::from_mins(2)));
+                let done = work(&conn);
+                conn.into_postgres().unwrap().into_taken().give_back();
+                done
+            });
+            work.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Lets a shell write what the constraints of PostgreSQL forbid; those of SQLite it
+    /// may pass by.
+    pub(crate) fn without_constraints(&self) {
+        if let Home::Server { .. } = self.home {
+            let drop_all = "DO $$ DECLARE it record; BEGIN
+               FOR it IN SELECT conrelid::regclass AS of_table, conname FROM pg_constraint
+                         WHERE contype = 'c' AND connamespace = 'public'::regnamespace LOOP
+                 EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', it.of_table, it.conname);
+               END LOOP; END $$";
+            self.by_shell(|conn| conn.execute_batch(drop_all).unwrap());
+        }
+    }
+
     /// A number that the shell reads.
     pub(crate) fn number(&self, sql: &str) -> i64 {
-        self.shell().query_row(sql, [], |row| row.get(0)).unwrap()
+        self.by_shell(|conn| conn.query_row(sql, [], |row| row.get(0)).unwrap())
     }
 
     /// A text that the shell reads.
     pub(crate) fn text(&self, sql: &str) -> String {
-        self.shell().query_row(sql, [], |row| row.get(0)).unwrap()
+        self.by_shell(|conn| conn.query_row(sql, [], |row| row.get(0)).unwrap())
     }
 
     pub(crate) async fn put(&self, toml: &str) -> PutCampaign {

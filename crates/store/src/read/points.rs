@@ -64,7 +64,11 @@ pub(crate) fn balance(conn: &Connection, user: &str) -> sql::Result<i64> {
 }
 
 /// A user has as many entries as awards: the index gives them in order.
-fn entries(conn: &Connection, user: &str, page: PageQuery) -> sql::Result<Page<PointsEntry>> {
+pub(super) fn entries(
+    conn: &Connection,
+    user: &str,
+    page: PageQuery,
+) -> sql::Result<Page<PointsEntry>> {
     let sql = "SELECT e.award_id, e.points, e.at, r.at
        FROM points_entry e LEFT JOIN points_reversal r ON r.award_id = e.award_id
        WHERE e.award_id >= ? AND e.award_id < ? AND e.user = ? ORDER BY e.award_id DESC LIMIT ?";

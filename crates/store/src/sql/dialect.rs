@@ -8,7 +8,7 @@
 //! - `INTEGER` in a cast becomes `bigint`, which is what SQLite's integer is, and
 //!   `BLOB` becomes `bytea`;
 //! - the column `user` becomes `user_id`: there `user` is the name of the role;
-//! - `x''` becomes an empty `bytea`.
+//! - `x'…'` becomes a `bytea`.
 
 /// The text for PostgreSQL.
 pub(super) fn postgres(sql: &str) -> String {
@@ -48,9 +48,12 @@ fn word_of<'a>(word: &str, rest: &'a str, out: &mut String) -> &'a str {
         "instr" => out.push_str("strpos"),
         "BLOB" => out.push_str("bytea"),
         "INTEGER" => out.push_str("bigint"),
-        "x" if rest.starts_with("''") => {
-            out.push_str("'\\x'::bytea");
-            return &rest[2..];
+        "x" if rest.starts_with('\'') => {
+            let bytes = quoted(rest).unwrap_or(rest);
+            out.push_str("'\\x");
+            out.push_str(&bytes[1..]);
+            out.push_str("::bytea");
+            return &rest[bytes.len()..];
         }
         "CROSS" => return rest.trim_start(),
         "INDEXED" => {
@@ -117,6 +120,7 @@ mod tests {
             ),
             ("CAST(value AS INTEGER)", "CAST(value AS bigint)"),
             ("VALUES (?1, x'')", "VALUES ($1, '\\x'::bytea)"),
+            ("SET digest = x'ff00'", "SET digest = '\\xff00'::bytea"),
             ("'it''s' || ?1", "'it''s' || $1"),
         ];
         for (both, expected) in cases {

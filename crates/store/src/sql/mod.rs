@@ -21,8 +21,9 @@ mod value;
 pub(crate) use column::Column;
 pub(crate) use error::{Error, OrStoreError, Result, inconsistent, odd, store_error};
 pub(crate) use postgres::Session;
-pub(crate) use value::{Param, Params, Value, params, params_from_iter};
+pub(crate) use value::{Array, Param, Params, Value, params, params_from_iter};
 
+use crate::postgres::Statements;
 use postgres::Prepared;
 
 /// One connection, in a transaction that its owner began and ends.
@@ -86,6 +87,11 @@ impl Connection {
         }
     }
 
+    /// Whether each statement is a trip to a server, so that many rows go in one.
+    pub(crate) fn is_far(&self) -> bool {
+        matches!(self.0, Database::Postgres(_))
+    }
+
     /// The text for the database that this is.
     pub(crate) fn either<'s>(&self, sqlite: &'s str, postgres: &'s str) -> &'s str {
         match &self.0 {
@@ -106,6 +112,17 @@ impl Connection {
             Database::Sqlite(conn) => Statement::Sqlite(conn.prepare_cached(sql)?),
             Database::Postgres(session) => Statement::Postgres(session.prepare(sql)?),
         })
+    }
+
+    /// A statement of the hot path on PostgreSQL.
+    pub(crate) fn hot(
+        &self,
+        which: fn(&Statements) -> &tokio_postgres::Statement,
+    ) -> Statement<'_> {
+        match &self.0 {
+            Database::Sqlite(_) => unreachable!("only where statements are trips"),
+            Database::Postgres(session) => Statement::Postgres(session.hot(which)),
+        }
     }
 
     /// A query without values whose rows may be many: on PostgreSQL they come in
@@ -136,7 +153,7 @@ impl Connection {
     pub(crate) fn execute_batch(&self, sql: &str) -> Result<()> {
         match &self.0 {
             Database::Sqlite(conn) => conn.execute_batch(sql).map_err(Error::from),
-            Database::Postgres(session) => session.execute_batch(sql),
+            Database::Postgres(session) => session.execute_batch(&dialect::postgres(sql)),
         }
     }
 }

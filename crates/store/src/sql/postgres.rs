@@ -4,7 +4,7 @@
 use super::dialect;
 use super::error::{Error, Result};
 use super::value::Bound;
-use crate::postgres::Taken;
+use crate::postgres::{Statements, Taken};
 use std::cell::Cell;
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -82,6 +82,13 @@ impl Session {
             session: self,
             what: What::Statement(statement),
         })
+    }
+
+    pub(super) fn hot(&self, which: fn(&Statements) -> &Statement) -> Prepared<'_> {
+        Prepared {
+            session: self,
+            what: What::Statement(which(self.taken.statements()).clone()),
+        }
     }
 
     /// A cursor: `FETCH` gives its rows in steps.
@@ -188,6 +195,7 @@ impl ToSql for Bound<'_> {
                 }
             }
             (Bound::Blob(bytes), &Type::BYTEA) => bytes.to_sql(ty, out),
+            (Bound::Array(array), ty) => array.to_sql_checked(ty, out),
             (value, ty) => Err(format!("{value:?} is no {ty}").into()),
         }
     }

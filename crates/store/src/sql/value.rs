@@ -2,14 +2,17 @@
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use std::sync::Arc;
+use tokio_postgres::types::ToSql;
 
 /// A value as both databases take it, lent for one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Bound<'a> {
     Null,
     Integer(i64),
     Text(&'a str),
     Blob(&'a [u8]),
+    /// Many values of one column, which only PostgreSQL takes.
+    Array(&'a (dyn ToSql + Sync)),
 }
 
 impl rusqlite::ToSql for Bound<'_> {
@@ -19,6 +22,10 @@ impl rusqlite::ToSql for Bound<'_> {
             Self::Integer(number) => ValueRef::Integer(*number),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Blob(bytes) => ValueRef::Blob(bytes),
+            Self::Array(_) => {
+                let error = "SQLite takes no arrays";
+                return Err(rusqlite::Error::ToSqlConversionFailure(error.into()));
+            }
         }))
     }
 }
@@ -39,6 +46,15 @@ impl From<i64> for Value {
 impl From<String> for Value {
     fn from(text: String) -> Self {
         Self::Text(text)
+    }
+}
+
+/// A column of many rows, for PostgreSQL: `unnest` makes rows of several.
+pub(crate) struct Array<'a>(pub(crate) &'a (dyn ToSql + Sync));
+
+impl Param for Array<'_> {
+    fn bound(&self) -> Bound<'_> {
+        Bound::Array(self.0)
     }
 }
 

@@ -11,7 +11,6 @@
 mod at_once;
 mod both;
 mod claims;
-mod cluster;
 mod codes;
 mod conformance;
 mod crowd;
@@ -24,6 +23,7 @@ mod poison;
 mod pool;
 mod proxy;
 mod rescue;
-mod server;
 mod tls;
 mod world;
+
+use tombola_store::conformance::{cluster, server};

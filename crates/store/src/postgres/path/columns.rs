@@ -13,7 +13,7 @@ use tombola_core::{AwardId, Timestamp};
 
 /// What the table writes of delivery rows, in the order of the statements.
 #[derive(Default)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     award: Vec<i64>,
     state: Vec<&'static str>,
     lease: Vec<i64>,
@@ -32,7 +32,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn push(&mut self, row: &award::Row) {
+    pub(crate) fn push(&mut self, row: &award::Row) {
         let at = |at: Option<Timestamp>| at.map(|at| at.0);
         let count = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
         self.award.push(row.award.0);
@@ -57,7 +57,7 @@ impl Rows {
     }
 
     /// The columns, and after them those that only one statement has.
-    pub(super) fn params<'a>(&'a self, more: &[Param<'a>]) -> Vec<Param<'a>> {
+    pub(crate) fn params<'a>(&'a self, more: &[Param<'a>]) -> Vec<Param<'a>> {
         let mut params: Vec<Param<'_>> = vec![
             &self.award,
             &self.state,

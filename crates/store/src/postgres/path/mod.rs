@@ -69,6 +69,7 @@ mod versions;
 
 use super::PostgresStore;
 use async_trait::async_trait;
+pub(crate) use columns::Rows;
 use tombola_core::award::StepFn;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{

@@ -1,12 +1,12 @@
 //! Aim: the audit is silent on what the store writes, and each of its checks finds
-//! the violation that it is about, planted by a shell on a copy of a lived-in
-//! database, and no other check is mistaken for it.
+//! the violation that it is about, planted by a shell in a lived-in database
+//! and rolled back, and no other check is mistaken for it.
 
 use super::{AuditDepth, AuditReport, Check};
 use crate::read::fixture::{
-    COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, PHONE, TOUR, actor, award_of,
+    COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, On, PHONE, TOUR, actor, award_of,
+    on_each_database,
 };
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tombola_core::award::Mark;
@@ -15,9 +15,16 @@ use tombola_core::limits::{AUDIT_EXAMPLES_MAX, AUDIT_TIMEOUT};
 use tombola_core::ports::{Action, AwardPath as _, MarkOf, Record, StoreError};
 use tombola_core::retry::Jitter;
 
+on_each_database! {
+    async what_the_store_writes_passes_every_check;
+    async each_check_finds_its_violation_and_no_other_fails;
+    async every_check_has_a_plant;
+    async draws_without_request_are_well_only_after_the_cleanup_of_a_closed_campaign;
+}
+
 /// A database in which something of everything has happened.
-async fn lived_in() -> Fixture {
-    let it = Fixture::fair().await;
+async fn lived_in(on: On) -> Fixture {
+    let it = Fixture::fair_on(on).await;
     for user in ["ann", "bob"] {
         let draws = it
             .draw(user, &[HELLO, GIFT, COINS, HOOK, PHONE, TOUR, NOTHING])
@@ -146,7 +153,7 @@ const PLANTS: &[Plant] = &[
     ),
     plant("UPDATE code_import SET ready = 0", &["I4_code_once"]),
     plant("UPDATE code SET key_version = 9 WHERE award_id IS NULL", &["I4_code_opens"]),
-    plant("UPDATE code SET digest = zeroblob(16) WHERE award_id IS NULL", &["I4_code_opens"]),
+    plant("UPDATE code SET digest = x'00000000000000000000000000000000' WHERE award_id IS NULL", &["I4_code_opens"]),
     plant("UPDATE code SET import_id = 99 WHERE award_id IS NULL", &["I4_code_once"]),
     plant("UPDATE points_entry SET points = 11 WHERE user = 'ann'", &["I5_points"]),
     plant("UPDATE points_entry SET user = 'eve' WHERE user = 'ann'", &["I5_points"]),
@@ -182,20 +189,8 @@ const PLANTS: &[Plant] = &[
     plant("UPDATE draw SET version = 77 WHERE prize_id IS NULL", &["R_replay"]),
 ];
 
-/// A closed copy of the lived-in database, to be copied again for each plant.
-async fn template(dir: &tempfile::TempDir) -> PathBuf {
-    let fixture = lived_in().await;
-    let path = dir.path().join("template.db");
-    fixture
-        .shell()
-        .execute("VACUUM INTO ?1", [path.to_str().unwrap()])
-        .unwrap();
-    path
-}
-
-#[tokio::test]
-async fn what_the_store_writes_passes_every_check() {
-    let fixture = lived_in().await;
+async fn what_the_store_writes_passes_every_check(on: On) {
+    let fixture = lived_in(on).await;
     let report = audit(&fixture).await;
     assert_eq!(failing(&report), [""; 0], "{:#?}", report.checks);
     assert!(report.ok);
@@ -209,28 +204,27 @@ async fn what_the_store_writes_passes_every_check() {
     assert_eq!((fair.delivered, fair.dead, fair.cancelled), (7, 1, 1));
 }
 
-#[tokio::test]
-async fn each_check_finds_its_violation_and_no_other_fails() {
-    let dir = tempfile::tempdir().unwrap();
-    let template = template(&dir).await;
+async fn each_check_finds_its_violation_and_no_other_fails(on: On) {
+    let fixture = lived_in(on).await;
+    fixture.without_constraints();
+    let shared = fixture.store.shared();
     for Plant { sql, finds } in PLANTS {
-        let fixture = Fixture::copy_of(&template);
-        let shell = fixture.shell();
-        shell.execute_batch(sql).unwrap();
-        let changed: bool = shell
-            .query_row("SELECT total_changes() > 0", [], |row| row.get(0))
-            .unwrap();
-        assert!(changed, "{sql} changes nothing");
-        drop(shell);
-        let report = audit(&fixture).await;
+        let report = fixture.by_shell(|conn| {
+            conn.execute_batch("BEGIN").unwrap();
+            let statements = sql.split(';');
+            let changed: usize = statements.map(|it| conn.execute(it, []).unwrap()).sum();
+            assert!(changed > 0, "{sql} changes nothing");
+            let report = super::audit(conn, &shared, AuditDepth::Full).unwrap();
+            conn.execute_batch("ROLLBACK").unwrap();
+            report
+        });
         assert_eq!(failing(&report), *finds, "{sql}\n{:#?}", report.checks);
         assert!(!report.ok);
     }
 }
 
-#[tokio::test]
-async fn every_check_has_a_plant() {
-    let report = audit(&Fixture::new()).await;
+async fn every_check_has_a_plant(on: On) {
+    let report = audit(&Fixture::empty(on).await).await;
     assert!(report.ok && report.campaigns.is_empty());
     for check in &report.checks {
         let is_planted = PLANTS
@@ -240,11 +234,10 @@ async fn every_check_has_a_plant() {
     }
 }
 
-#[tokio::test]
-async fn draws_without_request_are_well_only_after_the_cleanup_of_a_closed_campaign() {
+async fn draws_without_request_are_well_only_after_the_cleanup_of_a_closed_campaign(on: On) {
     use tombola_core::campaign::{Approval, Transition};
     use tombola_core::ports::Catalog as _;
-    let fixture = lived_in().await;
+    let fixture = lived_in(on).await;
     let now = NOW.plus(Duration::from_hours(40));
     fixture
         .store

@@ -3,7 +3,7 @@
 
 use super::super::TimelineEntry;
 use super::super::fixture::{
-    COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, PHONE, TOUR, award_of,
+    COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, On, PHONE, TOUR, award_of, on_each_database,
 };
 use super::super::{AwardFilter, DeadLetterFilter, DrawFilter, Outcome};
 use super::{all, refuse, show, whole};
@@ -21,6 +21,19 @@ use tombola_core::reason::{DeadReason, KeptReason};
 use tombola_core::retry::Jitter;
 use tombola_core::{AwardId, DrawId};
 
+on_each_database! {
+    async each_filter_of_awards_narrows_and_pages_are_whole;
+    async first_publish_is_told_with_its_place;
+    async award_shows_its_whole_way;
+    async what_is_not_there_is_none;
+    async content_is_there_only_once_it_is_delivered_and_can_be_masked;
+    async every_draw_is_on_one_page_newest_first;
+    async dead_letters_are_awards_and_after_them_messages;
+    async dead_letter_says_why_and_whether_it_is_in_doubt;
+    async filter_of_dead_letters_counts_what_a_requeue_would_touch;
+    async timeline_shows_as_many_lines_as_its_bound_the_newest;
+}
+
 /// How many awards fit, however the list is cut into pages.
 async fn count(it: &Fixture, filter: AwardFilter) -> usize {
     let small = all(2, |page| it.store.award_list(filter.clone(), page)).await;
@@ -35,9 +48,8 @@ fn filter(json: serde_json::Value) -> AwardFilter {
     serde_json::from_value(json).unwrap()
 }
 
-#[tokio::test]
-async fn each_filter_of_awards_narrows_and_pages_are_whole() {
-    let it = Fixture::fair().await;
+async fn each_filter_of_awards_narrows_and_pages_are_whole(on: On) {
+    let it = Fixture::fair_on(on).await;
     for user in ["ann", "bob", "cid"] {
         let places = [HELLO, GIFT, COINS, HOOK, PHONE, TOUR, NOTHING];
         let draws = it.draw(user, &places).await;
@@ -80,9 +92,8 @@ async fn call(it: &Fixture, award: AwardId, decision: Decision, error: Option<&s
     it.store.record(vec![record], NOW).await.unwrap();
 }
 
-#[tokio::test]
-async fn first_publish_is_told_with_its_place() {
-    let it = Fixture::fair().await;
+async fn first_publish_is_told_with_its_place(on: On) {
+    let it = Fixture::fair_on(on).await;
     let award = it.win("ann", HOOK).await;
     assert_eq!(show(&it, award).await.timeline.len(), 1);
     let at = Position {
@@ -102,9 +113,8 @@ async fn first_publish_is_told_with_its_place() {
     assert_eq!((published.partition, published.offset), (Some(5), Some(77)));
 }
 
-#[tokio::test]
-async fn award_shows_its_whole_way() {
-    let it = Fixture::fair().await;
+async fn award_shows_its_whole_way(on: On) {
+    let it = Fixture::fair_on(on).await;
     let award = it.win("ann", HOOK).await;
     let receipt = Some("r-9".to_owned());
     let retry = Decision::Retry { after: None };
@@ -139,9 +149,8 @@ async fn award_shows_its_whole_way() {
     assert_eq!(json["state"], "delivered");
 }
 
-#[tokio::test]
-async fn what_is_not_there_is_none() {
-    let it = Fixture::fair().await;
+async fn what_is_not_there_is_none(on: On) {
+    let it = Fixture::fair_on(on).await;
     assert_eq!(it.store.award_show(AwardId(4711)).await.unwrap(), None);
     assert_eq!(it.store.draw_show(DrawId(4711)).await.unwrap(), None);
     assert_eq!(it.store.kept_message_show(9).await.unwrap(), None);
@@ -151,9 +160,8 @@ async fn what_is_not_there_is_none() {
     assert_eq!(it.store.campaign_show("none", NOW).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn content_is_there_only_once_it_is_delivered_and_can_be_masked() {
-    let it = Fixture::fair().await;
+async fn content_is_there_only_once_it_is_delivered_and_can_be_masked(on: On) {
+    let it = Fixture::fair_on(on).await;
     let draws = it.draw("ann", &[HELLO, GIFT, COINS]).await;
     let show = async |at: usize| {
         it.store
@@ -178,9 +186,8 @@ async fn content_is_there_only_once_it_is_delivered_and_can_be_masked() {
     assert_eq!((points.balance, points.entries.items.len()), (10, 1));
 }
 
-#[tokio::test]
-async fn every_draw_is_on_one_page_newest_first() {
-    let it = Fixture::fair().await;
+async fn every_draw_is_on_one_page_newest_first(on: On) {
+    let it = Fixture::fair_on(on).await;
     for user in ["ann", "bob", "cid"] {
         it.draw(user, &[HELLO, NOTHING, COINS]).await;
     }
@@ -239,9 +246,8 @@ async fn with_dead_letters(it: &Fixture) -> Vec<String> {
     draws.iter().rev().map(|draw| draw.id.to_string()).collect()
 }
 
-#[tokio::test]
-async fn dead_letters_are_awards_and_after_them_messages() {
-    let it = Fixture::fair().await;
+async fn dead_letters_are_awards_and_after_them_messages(on: On) {
+    let it = Fixture::fair_on(on).await;
     let mut expected = with_dead_letters(&it).await;
     expected.extend(["m2".to_owned(), "m1".to_owned()]);
     for limit in 1..=6 {
@@ -252,9 +258,8 @@ async fn dead_letters_are_awards_and_after_them_messages() {
     }
 }
 
-#[tokio::test]
-async fn dead_letter_says_why_and_whether_it_is_in_doubt() {
-    let it = Fixture::fair().await;
+async fn dead_letter_says_why_and_whether_it_is_in_doubt(on: On) {
+    let it = Fixture::fair_on(on).await;
     with_dead_letters(&it).await;
     let list = it
         .store
@@ -270,9 +275,8 @@ async fn dead_letter_says_why_and_whether_it_is_in_doubt() {
     assert_eq!((kept.partition, kept.key.as_deref()), (2, Some("ann")));
 }
 
-#[tokio::test]
-async fn filter_of_dead_letters_counts_what_a_requeue_would_touch() {
-    let it = Fixture::fair().await;
+async fn filter_of_dead_letters_counts_what_a_requeue_would_touch(on: On) {
+    let it = Fixture::fair_on(on).await;
     with_dead_letters(&it).await;
     let of_kind = BulkFilter {
         kind: Some(Kind::Code),
@@ -299,18 +303,14 @@ async fn filter_of_dead_letters_counts_what_a_requeue_would_touch() {
     assert_eq!(count(other).await, (0, 0));
 }
 
-#[tokio::test]
-async fn timeline_shows_as_many_lines_as_its_bound_the_newest() {
-    let it = Fixture::fair().await;
+async fn timeline_shows_as_many_lines_as_its_bound_the_newest(on: On) {
+    let it = Fixture::fair_on(on).await;
     let award = it.win("ann", HELLO).await;
-    it.shell()
-        .execute(
-            "INSERT INTO attempt (award_id, n, at, what, lease, decision, state)
-             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= ?2)
-             SELECT ?1, i, i, 'operator', i, 'hold', 'held' FROM n",
-            [award.0, i64::try_from(TIMELINE_LINES_MAX).unwrap()],
-        )
-        .unwrap();
+    let lines = "INSERT INTO attempt (award_id, n, at, what, lease, decision, state)
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= ?2)
+         SELECT ?1, i, i, 'operator', i, 'hold', 'held' FROM n";
+    let count = i64::try_from(TIMELINE_LINES_MAX).unwrap();
+    it.by_shell(|conn| conn.execute(lines, [award.0, count]).unwrap());
     let timeline = show(&it, award).await.timeline;
     let leases: Vec<i64> = timeline.iter().filter_map(|line| line.lease).collect();
     assert_eq!(leases.len(), TIMELINE_LINES_MAX);

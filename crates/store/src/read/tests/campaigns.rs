@@ -1,15 +1,24 @@
 //! Aim: a campaign shows its phase, its odds and what became of each prize, and a
 //! user what is left to draw.
 
-use super::super::fixture::{FAIR, Fixture, GIFT, HELLO, NOTHING, NOW, PHONE, TOUR, award_of};
+use super::super::fixture::{
+    FAIR, Fixture, GIFT, HELLO, NOTHING, NOW, On, PHONE, TOUR, award_of, on_each_database,
+};
 use super::{refuse, whole};
 use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::campaign::{CampaignState, Phase, Transition};
 
-#[tokio::test]
-async fn campaign_shows_its_phase_at_the_instant_asked() {
-    let it = Fixture::new();
+on_each_database! {
+    async campaign_shows_its_phase_at_the_instant_asked;
+    async campaign_shows_what_became_of_each_prize;
+    async prize_that_is_in_no_file_any_more_is_still_counted;
+    async export_is_the_newest_file_or_the_version_asked_for;
+    async user_sees_the_limit_that_is_nearest_and_when_there_is_more;
+}
+
+async fn campaign_shows_its_phase_at_the_instant_asked(on: On) {
+    let it = Fixture::empty(on).await;
     let period =
         "name = \"Fair\"\nstarts_at = \"2026-03-01T00:00:00\"\nends_at = \"2026-03-02T00:00:00\"";
     let only = FAIR
@@ -34,9 +43,8 @@ async fn campaign_shows_its_phase_at_the_instant_asked() {
     assert_eq!(phase("2026-03-01T00:00:00Z").await, Phase::Paused);
 }
 
-#[tokio::test]
-async fn campaign_shows_what_became_of_each_prize() {
-    let it = Fixture::fair().await;
+async fn campaign_shows_what_became_of_each_prize(on: On) {
+    let it = Fixture::fair_on(on).await;
     let draws = it
         .draw("ann", &[HELLO, GIFT, GIFT, PHONE, NOTHING, GIFT])
         .await;
@@ -81,9 +89,8 @@ async fn campaign_shows_what_became_of_each_prize() {
     assert_eq!(json["prizes"][0]["name"], "A greeting");
 }
 
-#[tokio::test]
-async fn prize_that_is_in_no_file_any_more_is_still_counted() {
-    let it = Fixture::fair().await;
+async fn prize_that_is_in_no_file_any_more_is_still_counted(on: On) {
+    let it = Fixture::fair_on(on).await;
     it.win("ann", TOUR).await;
     it.go("fair", Transition::Pause).await;
     let (without, _) = FAIR.split_at(FAIR.find("[[prize]]\nslug = \"tour\"").unwrap());
@@ -97,9 +104,8 @@ async fn prize_that_is_in_no_file_any_more_is_still_counted() {
     );
 }
 
-#[tokio::test]
-async fn export_is_the_newest_file_or_the_version_asked_for() {
-    let it = Fixture::fair().await;
+async fn export_is_the_newest_file_or_the_version_asked_for(on: On) {
+    let it = Fixture::fair_on(on).await;
     it.put(&FAIR.replace("stock = 5", "stock = 9")).await;
     let stock = async |version| {
         let file = it.store.campaign_export("fair", version).await.unwrap();
@@ -115,9 +121,8 @@ async fn export_is_the_newest_file_or_the_version_asked_for() {
     );
 }
 
-#[tokio::test]
-async fn user_sees_the_limit_that_is_nearest_and_when_there_is_more() {
-    let it = Fixture::fair().await;
+async fn user_sees_the_limit_that_is_nearest_and_when_there_is_more(on: On) {
+    let it = Fixture::fair_on(on).await;
     it.draw("ann", &[NOTHING; 15]).await;
     let show = async |at| {
         it.store
@@ -150,9 +155,10 @@ async fn user_sees_the_limit_that_is_nearest_and_when_there_is_more() {
         (later.left, later.limit.as_deref(), later.resets_at),
         (Some(1), Some("per_user_total"), None)
     );
-    it.shell()
-        .execute_batch("INSERT INTO blocked_user VALUES ('ann', 'a bot', 1)")
-        .unwrap();
+    it.by_shell(|conn| {
+        conn.execute_batch("INSERT INTO blocked_user VALUES ('ann', 'a bot', 1)")
+            .unwrap()
+    });
     let blocked = show(NOW).await;
     assert_eq!(
         (blocked.left, blocked.blocked_reason.as_deref()),

@@ -1,20 +1,23 @@
 //! Aim: whatever is asked, all pages together are what a plain filter of all rows
 //! gives, newest first, however few rows a page may read.
 
-use super::super::fixture::Fixture;
+use super::super::fixture::{Fixture, On, on_each_database};
 use super::super::page::{Page, PageQuery};
 use super::super::walk::Reach;
 use super::super::{
-    AwardFilter, DeadLetterFilter, DrawFilter, LetterReason, LogFilter, Outcome, awards,
+    AwardFilter, DeadLetterFilter, DrawFilter, Gauges, LetterReason, LogFilter, Outcome, awards,
     dead_letters, draws, log,
 };
+use super::each;
 use super::random::{
     self, ACTIONS, CAMPAIGNS, CLIENTS, Draw, ENDPOINTS, Line, PRIZES, Rows, USERS,
 };
-use crate::sql;
+use crate::sql::{self, Connection};
+use proptest::collection::vec;
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::test_runner::TestCaseResult;
 use tombola_core::AwardId;
 use tombola_core::Timestamp;
 use tombola_core::award::State;
@@ -191,7 +194,15 @@ fn is_line(it: &Line, filter: &LogFilter) -> bool {
 }
 
 /// All pages joined. Each goes on below the one before, so there is an end.
-fn joined<T>(limit: usize, mut read: impl FnMut(PageQuery) -> sql::Result<Page<T>>) -> Vec<T> {
+fn joined<T: Send>(
+    it: &Fixture,
+    limit: usize,
+    mut read: impl FnMut(&Connection, PageQuery) -> sql::Result<Page<T>> + Send,
+) -> Vec<T> {
+    it.by_shell(|conn| joined_by(limit, |page| read(conn, page)))
+}
+
+fn joined_by<T>(limit: usize, mut read: impl FnMut(PageQuery) -> sql::Result<Page<T>>) -> Vec<T> {
     let (mut items, mut after) = (Vec::new(), None);
     loop {
         let asked = PageQuery {
@@ -209,68 +220,145 @@ fn joined<T>(limit: usize, mut read: impl FnMut(PageQuery) -> sql::Result<Page<T
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+type Cut = (usize, Reach);
 
-    #[test]
-    fn pages_of_awards_and_draws_are_what_a_plain_filter_gives(
-        rows in random::rows(),
-        asked in prop::collection::vec((award_filter(), draw_filter(), cut()), 20),
-    ) {
-        let (_fixture, conn): (Fixture, _) = rows.stored();
-        for (of_awards, of_draws, (limit, reach)) in asked {
-            let found = joined(limit, |page| awards::list(&conn, &of_awards, page, reach));
-            let found: Vec<i64> = found.iter().map(|it| it.id.0).collect();
-            let wanted = rows.draws.iter().rev().filter(|it| is_award(it, &of_awards));
-            prop_assert_eq!(found, wanted.map(|it| it.id).collect::<Vec<_>>(), "{:?}", of_awards);
-            let found = joined(limit, |page| draws::list(&conn, &of_draws, page, reach));
-            let found: Vec<i64> = found.iter().map(|it| it.id.0).collect();
-            let wanted = rows.draws.iter().rev().filter(|it| is_draw(it, &of_draws));
-            prop_assert_eq!(found, wanted.map(|it| it.id).collect::<Vec<_>>(), "{:?}", of_draws);
-        }
-    }
+on_each_database! {
+    pages_of_awards_and_draws_are_what_a_plain_filter_gives;
+    pages_of_dead_letters_and_of_the_log_are_what_a_plain_filter_gives;
+    gauges_are_what_a_recount_gives;
+}
 
-    #[test]
-    fn pages_of_dead_letters_and_of_the_log_are_what_a_plain_filter_gives(
-        rows in random::rows(),
-        asked in prop::collection::vec((letter_filter(), log_filter(), cut()), 20),
-    ) {
-        let (_fixture, conn): (Fixture, _) = rows.stored();
-        for (of_letters, of_lines, (limit, reach)) in asked {
-            // Ids of these have no spans: a page may read a few rows only.
-            let reach = Reach { rows: reach.seeks, ..reach };
-            let found = joined(limit, |page| dead_letters::list(&conn, &of_letters, page, reach));
-            let found: Vec<String> = found.into_iter().map(|it| it.id).collect();
-            prop_assert_eq!(found, dead_letters_of(&rows, &of_letters), "{:?}", of_letters);
-            let found = joined(limit, |page| log::list(&conn, &of_lines, page, reach));
-            let found: Vec<i64> = found.iter().map(|it| it.id).collect();
-            let wanted = rows.log.iter().rev().filter(|it| is_line(it, &of_lines));
-            prop_assert_eq!(found, wanted.map(|it| it.id).collect::<Vec<_>>(), "{:?}", of_lines);
+fn pages_of_awards_and_draws_are_what_a_plain_filter_gives(on: On) {
+    let filters = vec((award_filter(), draw_filter(), cut()), 20);
+    each(on, (random::rows(), filters), async |(rows, asked)| {
+        let it = rows.stored(on).await;
+        for asked in asked {
+            pages_of_awards_and_draws(&it, &rows, asked)?;
         }
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn gauges_are_what_a_recount_gives(rows in random::rows()) {
-        let (fixture, _conn) = rows.stored();
-        let gauges = tokio::runtime::Runtime::new().unwrap().block_on(fixture.store.gauges()).unwrap();
-        let awards = || rows.draws.iter().filter_map(|it| Some((it, it.award.as_ref()?)));
-        for state in State::ALL {
-            let wanted = awards().filter(|(_, it)| it.state == *state).count();
-            prop_assert_eq!(gauges.awards[state], wanted as u64, "{}", state);
+fn pages_of_awards_and_draws(
+    it: &Fixture,
+    rows: &Rows,
+    (of_awards, of_draws, (limit, reach)): (AwardFilter, DrawFilter, Cut),
+) -> TestCaseResult {
+    let found = joined(it, limit, |conn, page| {
+        awards::list(conn, &of_awards, page, reach)
+    });
+    let found: Vec<i64> = found.iter().map(|it| it.id.0).collect();
+    let wanted = rows
+        .draws
+        .iter()
+        .rev()
+        .filter(|it| is_award(it, &of_awards));
+    prop_assert_eq!(
+        found,
+        wanted.map(|it| it.id).collect::<Vec<_>>(),
+        "{:?}",
+        of_awards
+    );
+    let found = joined(it, limit, |conn, page| {
+        draws::list(conn, &of_draws, page, reach)
+    });
+    let found: Vec<i64> = found.iter().map(|it| it.id.0).collect();
+    let wanted = rows.draws.iter().rev().filter(|it| is_draw(it, &of_draws));
+    prop_assert_eq!(
+        found,
+        wanted.map(|it| it.id).collect::<Vec<_>>(),
+        "{:?}",
+        of_draws
+    );
+    Ok(())
+}
+
+fn pages_of_dead_letters_and_of_the_log_are_what_a_plain_filter_gives(on: On) {
+    let filters = vec((letter_filter(), log_filter(), cut()), 20);
+    each(on, (random::rows(), filters), async |(rows, asked)| {
+        let it = rows.stored(on).await;
+        for asked in asked {
+            pages_of_letters_and_lines(&it, &rows, asked)?;
         }
-        for reason in HoldReason::ALL {
-            let wanted = awards().filter(|(_, it)| it.hold_reason == Some(*reason)).count();
-            prop_assert_eq!(gauges.held[reason], wanted as u64, "{}", reason);
-        }
-        for reason in DeadReason::ALL {
-            let wanted = awards().filter(|(_, it)| it.dead_reason == Some(*reason)).count();
-            prop_assert_eq!(gauges.dead[reason], wanted as u64, "{}", reason);
-        }
-        for reason in KeptReason::ALL {
-            let wanted = rows.messages.iter().filter(|it| it.reason == *reason).count();
-            prop_assert_eq!(gauges.kept[reason], wanted as u64, "{}", reason);
-        }
-        let under_way = awards().filter(|(_, it)| !it.state.is_final() && it.state != State::Held);
-        prop_assert_eq!(gauges.oldest_undelivered, under_way.map(|(it, _)| it.drawn_at).min());
+        Ok(())
+    });
+}
+
+fn pages_of_letters_and_lines(
+    it: &Fixture,
+    rows: &Rows,
+    (of_letters, of_lines, (limit, reach)): (DeadLetterFilter, LogFilter, Cut),
+) -> TestCaseResult {
+    // Ids of these have no spans: a page may read a few rows only.
+    let reach = Reach {
+        rows: reach.seeks,
+        ..reach
+    };
+    let found = joined(it, limit, |conn, page| {
+        dead_letters::list(conn, &of_letters, page, reach)
+    });
+    let found: Vec<String> = found.into_iter().map(|it| it.id).collect();
+    prop_assert_eq!(
+        found,
+        dead_letters_of(rows, &of_letters),
+        "{:?}",
+        of_letters
+    );
+    let found = joined(it, limit, |conn, page| {
+        log::list(conn, &of_lines, page, reach)
+    });
+    let found: Vec<i64> = found.iter().map(|it| it.id).collect();
+    let wanted = rows.log.iter().rev().filter(|it| is_line(it, &of_lines));
+    prop_assert_eq!(
+        found,
+        wanted.map(|it| it.id).collect::<Vec<_>>(),
+        "{:?}",
+        of_lines
+    );
+    Ok(())
+}
+
+fn gauges_are_what_a_recount_gives(on: On) {
+    each(on, random::rows(), async |rows| {
+        let gauges = rows.stored(on).await.store.gauges().await.unwrap();
+        recount(&rows, &gauges)
+    });
+}
+
+fn recount(rows: &Rows, gauges: &Gauges) -> TestCaseResult {
+    let awards = || {
+        rows.draws
+            .iter()
+            .filter_map(|it| Some((it, it.award.as_ref()?)))
+    };
+    for state in State::ALL {
+        let wanted = awards().filter(|(_, it)| it.state == *state).count();
+        prop_assert_eq!(gauges.awards[state], wanted as u64, "{}", state);
     }
+    for reason in HoldReason::ALL {
+        let wanted = awards()
+            .filter(|(_, it)| it.hold_reason == Some(*reason))
+            .count();
+        prop_assert_eq!(gauges.held[reason], wanted as u64, "{}", reason);
+    }
+    for reason in DeadReason::ALL {
+        let wanted = awards()
+            .filter(|(_, it)| it.dead_reason == Some(*reason))
+            .count();
+        prop_assert_eq!(gauges.dead[reason], wanted as u64, "{}", reason);
+    }
+    for reason in KeptReason::ALL {
+        let wanted = rows
+            .messages
+            .iter()
+            .filter(|it| it.reason == *reason)
+            .count();
+        prop_assert_eq!(gauges.kept[reason], wanted as u64, "{}", reason);
+    }
+    let under_way = awards().filter(|(_, it)| !it.state.is_final() && it.state != State::Held);
+    prop_assert_eq!(
+        gauges.oldest_undelivered,
+        under_way.map(|(it, _)| it.drawn_at).min()
+    );
+    Ok(())
 }

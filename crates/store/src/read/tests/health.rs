@@ -1,7 +1,7 @@
 //! What `doctor` is told: the file, and what needs a person.
 
 use crate::Store;
-use crate::read::fixture::{Fixture, GIFT, HOOK, NOW, actor, endpoint};
+use crate::read::fixture::{Fixture, GIFT, HOOK, NOW, On, actor, endpoint, on_each_database};
 use crate::read::{Need, WorkFact};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,6 +11,11 @@ use tombola_core::ports::{
     Action, ApiKey, Catalog as _, Operate as _, PauseScope, Role, StoreError,
 };
 use tombola_core::reason::HoldReason;
+
+on_each_database! {
+    async prize_that_cannot_be_delivered_is_named_while_its_campaign_runs;
+    async keys_pauses_dead_letters_and_long_holds_are_counted;
+}
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -42,9 +47,8 @@ async fn file_is_told_of_alike_by_the_server_and_by_whoever_opens_it_alone() {
     assert_eq!(work.unwrap(), by_server);
 }
 
-#[tokio::test]
-async fn prize_that_cannot_be_delivered_is_named_while_its_campaign_runs() {
-    let fixture = Fixture::fair().await;
+async fn prize_that_cannot_be_delivered_is_named_while_its_campaign_runs(on: On) {
+    let fixture = Fixture::fair_on(on).await;
     assert_eq!(needs(&work(&fixture).await), []);
     fixture
         .store
@@ -58,28 +62,23 @@ async fn prize_that_cannot_be_delivered_is_named_while_its_campaign_runs() {
         "an award on its way has its code among the free ones"
     );
     fixture.deliver(award).await;
-    fixture
-        .shell()
-        .execute(
-            "UPDATE code SET voided_at = 1 WHERE award_id IS NULL AND id = (SELECT max(id) FROM code)",
-            [],
-        )
-        .unwrap();
+    let void = "UPDATE code SET voided_at = 1
+       WHERE award_id IS NULL AND id = (SELECT max(id) FROM code)";
+    fixture.by_shell(|conn| conn.execute_batch(void).unwrap());
     let short = Need::Codes {
         free: 1,
         left: Some(2),
     };
     assert!(needs(&work(&fixture).await).contains(&("gift", &short)));
-    fixture.shell().execute("DELETE FROM endpoint", []).unwrap();
+    fixture.by_shell(|conn| conn.execute_batch("DELETE FROM endpoint").unwrap());
     let gone = Need::EndpointGone("keen".to_owned());
     assert!(needs(&work(&fixture).await).contains(&("hook", &gone)));
     fixture.go("fair", Transition::Close).await;
     assert_eq!(needs(&work(&fixture).await), []);
 }
 
-#[tokio::test]
-async fn keys_pauses_dead_letters_and_long_holds_are_counted() {
-    let fixture = Fixture::fair().await;
+async fn keys_pauses_dead_letters_and_long_holds_are_counted(on: On) {
+    let fixture = Fixture::fair_on(on).await;
     let mut spec = endpoint("keen");
     spec.idempotent = false;
     fixture

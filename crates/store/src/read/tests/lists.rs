@@ -1,6 +1,8 @@
 //! Aim: codes, endpoints, the operator log and the gauges are counted right.
 
-use super::super::fixture::{COINS, Fixture, GIFT, HELLO, HOOK, NOW, PHONE, actor, award_of};
+use super::super::fixture::{
+    COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, On, PHONE, actor, award_of, on_each_database,
+};
 use super::super::walk::Reach;
 use super::super::{LogFilter, PageQuery, log};
 use super::{all, refuse};
@@ -9,12 +11,23 @@ use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::award::{Mark, Position, State};
 use tombola_core::limits::LOG_CLOCK_BACK_MAX;
-use tombola_core::ports::{Action, AwardPath as _, Catalog as _, MarkOf, Operate as _};
+use tombola_core::ports::{
+    Action, AwardPath as _, BulkAction, BulkFilter, BulkSpec, Catalog as _, MarkOf, Operate as _,
+};
 use tombola_core::reason::{DeadReason, HoldReason};
 
-#[tokio::test]
-async fn codes_are_counted_by_prize_and_import_and_none_is_shown() {
-    let it = Fixture::fair().await;
+on_each_database! {
+    async codes_are_counted_by_prize_and_import_and_none_is_shown;
+    async operator_log_is_listed_by_time_by_client_and_by_award;
+    async log_by_time_is_walked_within_its_time_and_not_to_its_beginning;
+    async gauges_count_every_state_and_reason_from_zero;
+    async endpoint_shows_what_waits_for_it;
+    async user_is_shown_with_what_it_has_and_what_is_open;
+    async operations_and_seals_are_listed;
+}
+
+async fn codes_are_counted_by_prize_and_import_and_none_is_shown(on: On) {
+    let it = Fixture::fair_on(on).await;
     let award = it.win("ann", GIFT).await;
     it.deliver(award).await;
     let running = it.begin("fair", "gift").await;
@@ -34,9 +47,8 @@ async fn codes_are_counted_by_prize_and_import_and_none_is_shown() {
     assert!(!serde_json::to_string(&stats).unwrap().contains("GIFT-"));
 }
 
-#[tokio::test]
-async fn operator_log_is_listed_by_time_by_client_and_by_award() {
-    let it = Fixture::fair().await;
+async fn operator_log_is_listed_by_time_by_client_and_by_award(on: On) {
+    let it = Fixture::fair_on(on).await;
     let award = it.win("ann", PHONE).await;
     it.act(award, Action::Hold).await;
     let later = NOW.plus(Duration::from_secs(5));
@@ -83,55 +95,49 @@ async fn operator_log_is_listed_by_time_by_client_and_by_award() {
 }
 
 /// A page of the log that may read few lines.
-fn page_of_log(conn: &Connection, filter: &LogFilter) -> (Vec<i64>, Option<i64>) {
+fn page_of_log(it: &Fixture, filter: &LogFilter) -> (Vec<i64>, Option<i64>) {
     let reach = Reach {
         rows: 100,
         ..Reach::default()
     };
-    let page = log::list(conn, filter, PageQuery::default(), reach).unwrap();
+    let page = it.by_shell(|conn| log::list(conn, filter, PageQuery::default(), reach).unwrap());
     let ids = page.items.iter().map(|line| line.id).collect();
     (ids, page.next.map(|place| place.0))
 }
 
-#[tokio::test]
-async fn log_by_time_is_walked_within_its_time_and_not_to_its_beginning() {
-    let it = Fixture::fair().await;
-    let conn = it.shell();
+async fn log_by_time_is_walked_within_its_time_and_not_to_its_beginning(on: On) {
+    let it = Fixture::fair_on(on).await;
     let hour = |hours: i64| Timestamp(NOW.0 + hours * 3_600_000_000);
-    conn.execute_batch("DELETE FROM operator_log").unwrap();
-    let write = |id: i64, at: Timestamp| {
+    it.by_shell(|conn| conn.execute_batch("DELETE FROM operator_log").unwrap());
+    let write = |conn: &Connection, id: i64, at: Timestamp| {
         let sql = "INSERT INTO operator_log (id, at, actor, action, subject) VALUES (?1, ?2, 'ada', 'it', 'it')";
         conn.prepare_cached(sql)
             .unwrap()
             .execute([id, at.0])
             .unwrap();
     };
-    (1..=1000).for_each(|id| write(id, hour(id)));
+    it.by_shell(|conn| (1..=1000).for_each(|id| write(conn, id, hour(id))));
     let filter = |since: Option<i64>, until: Option<i64>| LogFilter {
         since: since.map(hour),
         until: until.map(hour),
         ..LogFilter::default()
     };
-    let newest = page_of_log(&conn, &filter(Some(998), None));
+    let newest = page_of_log(&it, &filter(Some(998), None));
     assert_eq!(newest, (vec![1000, 999, 998], None));
-    let oldest = page_of_log(&conn, &filter(None, Some(3)));
+    let oldest = page_of_log(&it, &filter(None, Some(3)));
     assert_eq!(oldest, (vec![2, 1], None));
-    assert_eq!(
-        page_of_log(&conn, &filter(Some(2000), None)),
-        (vec![], None)
-    );
+    assert_eq!(page_of_log(&it, &filter(Some(2000), None)), (vec![], None));
     // A clock that was set back by as much as it may.
     let back = i64::try_from(LOG_CLOCK_BACK_MAX.as_secs() / 3600).unwrap();
-    write(1001, hour(1000 - back));
-    let late = page_of_log(&conn, &filter(Some(1000), None));
+    it.by_shell(|conn| write(conn, 1001, hour(1000 - back)));
+    let late = page_of_log(&it, &filter(Some(1000), None));
     assert_eq!(late, (vec![1000], None));
-    let early = page_of_log(&conn, &filter(Some(1000 - back), Some(1001 - back)));
+    let early = page_of_log(&it, &filter(Some(1000 - back), Some(1001 - back)));
     assert_eq!(early, (vec![1001, 1000 - back], None));
 }
 
-#[tokio::test]
-async fn gauges_count_every_state_and_reason_from_zero() {
-    let it = Fixture::fair().await;
+async fn gauges_count_every_state_and_reason_from_zero(on: On) {
+    let it = Fixture::fair_on(on).await;
     let empty = it.store.gauges().await.unwrap();
     assert_eq!(empty.awards.values().sum::<u64>(), 0);
     assert_eq!(
@@ -186,9 +192,8 @@ async fn gauges_count_every_state_and_reason_from_zero() {
     assert_eq!(left, [("gift", 2), ("phone", 4)]);
 }
 
-#[tokio::test]
-async fn endpoint_shows_what_waits_for_it() {
-    let it = Fixture::fair().await;
+async fn endpoint_shows_what_waits_for_it(on: On) {
+    let it = Fixture::fair_on(on).await;
     it.win("ann", HOOK).await;
     let shown = it.store.endpoint_show("keen", NOW).await.unwrap().unwrap();
     assert_eq!(
@@ -205,4 +210,46 @@ async fn endpoint_shows_what_waits_for_it() {
         it.store.endpoints().await.unwrap()[0].secrets_at(NOW),
         ["whsec_secret"]
     );
+}
+
+async fn user_is_shown_with_what_it_has_and_what_is_open(on: On) {
+    let it = Fixture::fair_on(on).await;
+    let draws = it.draw("ann", &[COINS, PHONE, NOTHING, HELLO]).await;
+    it.deliver(award_of(&draws[0])).await;
+    refuse(&it, award_of(&draws[3])).await;
+    assert_eq!(it.store.user_detail("bob").await.unwrap(), None);
+    let shown = it.store.user_detail("ann").await.unwrap().unwrap();
+    assert_eq!((shown.points, shown.is_blocked), (10, false));
+    assert_eq!(shown.campaigns[0].draws, 4);
+    let states: Vec<_> = shown.awards.iter().map(|it| (it.state, it.count)).collect();
+    let expected = [(State::Dead, 1), (State::Delivered, 1), (State::Pending, 1)];
+    assert_eq!(states, expected);
+    assert_eq!(it.store.user_unfinished("ann").await.unwrap(), 1);
+    it.store.block_user("ann", actor(), NOW).await.unwrap();
+    let blocked = it.store.user_detail("ann").await.unwrap().unwrap();
+    assert_eq!(blocked.blocked_reason.as_deref(), Some("because"));
+}
+
+async fn operations_and_seals_are_listed(on: On) {
+    let it = Fixture::fair_on(on).await;
+    let spec = BulkSpec {
+        action: BulkAction::Release,
+        filter: BulkFilter::default(),
+        matched: 3,
+    };
+    for _ in 0..3 {
+        it.store
+            .begin_operation(spec.clone(), actor(), NOW)
+            .await
+            .unwrap();
+    }
+    let listed = all(2, |page| it.store.operation_list(page)).await;
+    let ids: Vec<i64> = listed.iter().map(|it| it.id).collect();
+    assert_eq!(ids, [3, 2, 1]);
+    let shown = it.store.operation_show(2).await.unwrap().unwrap();
+    assert_eq!(shown, listed[1]);
+    let seals = it.store.seal_show().await.unwrap();
+    assert_eq!((seals.newest, seals.is_resealing), (0, false));
+    let plain = &seals.versions[0].rows;
+    assert_eq!(plain.values().sum::<u64>(), 4, "three codes and a secret");
 }

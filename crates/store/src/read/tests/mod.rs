@@ -8,12 +8,16 @@ mod filters;
 mod health;
 mod lists;
 mod random;
+mod reach;
 mod stable;
 mod ways;
 
-use super::fixture::{Fixture, NOW};
+use super::fixture::{Fixture, NOW, On};
 use super::page::Cuts;
 use super::{AwardDetail, Page, PageQuery, Place};
+use proptest::prelude::{ProptestConfig, Strategy};
+use proptest::test_runner::{TestCaseResult, TestRunner};
+use std::fmt::Debug;
 use std::future::Future;
 use tombola_core::AwardId;
 use tombola_core::award::Mark;
@@ -41,6 +45,29 @@ where
             return items;
         }
     }
+}
+
+/// A property on random values, each in a runtime of its own. Databases on PostgreSQL are
+/// dear, and the rules are the same: fewer have to do there.
+fn each<V: Debug>(
+    on: On,
+    values: impl Strategy<Value = V>,
+    holds: impl AsyncFn(V) -> TestCaseResult,
+) {
+    let cases = match on {
+        On::Sqlite => 48,
+        On::Postgres => 8,
+    };
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    };
+    let checked = TestRunner::new(config).run(&values, |value| {
+        tokio::runtime::Runtime::new()
+            .unwrap()
+            .block_on(holds(value))
+    });
+    checked.unwrap_or_else(|failed| panic!("{failed}"));
 }
 
 async fn refuse(it: &Fixture, award: AwardId) {

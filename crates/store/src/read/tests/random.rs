@@ -1,6 +1,6 @@
 //! Random rows of the lists, in a database and in memory.
 
-use super::super::fixture::{Fixture, NOW};
+use super::super::fixture::{Fixture, NOW, On};
 use crate::sql::{Connection, params};
 use proptest::collection::vec;
 use proptest::option;
@@ -142,11 +142,14 @@ prop_compose! {
 }
 
 impl Rows {
-    /// A fresh database that holds them, and a connection to it.
-    pub(super) fn stored(&self) -> (Fixture, Connection) {
-        let fixture = Fixture::new();
-        let shell = fixture.shell();
-        let tx = &shell;
+    /// A fresh database that holds them.
+    pub(super) async fn stored(&self, on: On) -> Fixture {
+        let fixture = Fixture::empty(on).await;
+        fixture.by_shell(|conn| self.store(conn));
+        fixture
+    }
+
+    fn store(&self, tx: &Connection) {
         tx.execute_batch("BEGIN").unwrap();
         names(tx);
         for draw in &self.draws {
@@ -178,11 +181,10 @@ impl Rows {
             .unwrap();
         }
         tx.execute_batch("COMMIT").unwrap();
-        (fixture, shell)
     }
 }
 
-fn names(conn: &Connection) {
+pub(super) fn names(conn: &Connection) {
     for (id, campaign) in (1_i64..).zip(CAMPAIGNS) {
         let row = params![id, campaign];
         conn.execute(

@@ -1,13 +1,15 @@
 //! Aim: while rows come, change and are cleaned up between two pages, no row that
 //! was there all the time is missed or shown twice.
 
-use super::super::fixture::{COINS, Fixture, HELLO, HOOK, NOTHING, NOW, PHONE};
+use super::super::fixture::{
+    COINS, Fixture, HELLO, HOOK, NOTHING, NOW, On, PHONE, on_each_database,
+};
 use super::super::page::{Page, PageQuery, Place};
 use super::super::walk::Reach;
 use super::super::{
     AwardFilter, DeadLetterFilter, DrawFilter, LogFilter, awards, dead_letters, draws, log,
 };
-use super::refuse;
+use super::{each, refuse};
 use crate::sql::{self, Connection};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -50,23 +52,17 @@ fn happening() -> impl Strategy<Value = Happening> {
 /// The house in which it happens.
 struct House {
     it: Fixture,
-    conn: Connection,
     messages: i64,
 }
 
 impl House {
-    async fn new() -> Self {
-        let it = Fixture::fair().await;
+    async fn new(on: On) -> Self {
+        let it = Fixture::fair_on(on).await;
         for user in ["ann", "bob", "cid"] {
             it.draw(user, &[HELLO, HOOK, NOTHING, COINS, HELLO, NOTHING])
                 .await;
         }
-        let conn = it.shell();
-        let mut house = Self {
-            it,
-            conn,
-            messages: 0,
-        };
+        let mut house = Self { it, messages: 0 };
         for nth in [1, 4, 7, 9] {
             house.happens(&Happening::Refuse(nth)).await;
             house.happens(&Happening::Keep).await;
@@ -76,20 +72,19 @@ impl House {
     }
 
     fn ids(&self, sql: &str) -> BTreeSet<String> {
-        let mut statement = self.conn.prepare_cached(sql).unwrap();
-        let ids = statement.query_map([], |row| row.get(0)).unwrap();
-        ids.map(Result::unwrap).collect()
+        self.it.by_shell(|conn| {
+            let mut statement = conn.prepare_cached(sql).unwrap();
+            let ids = statement.query_map([], |row| row.get(0)).unwrap();
+            ids.map(Result::unwrap).collect()
+        })
     }
 
     fn award(&self, nth: usize) -> AwardId {
         let awards = self.it.number("SELECT count(*) FROM delivery");
         let offset = i64::try_from(nth).unwrap_or(i64::MAX) % awards;
-        let id = self.conn.query_row(
-            "SELECT award_id FROM delivery ORDER BY award_id LIMIT 1 OFFSET ?1",
-            [offset],
-            |row| row.get(0),
-        );
-        AwardId(id.unwrap())
+        AwardId(self.it.number(&format!(
+            "SELECT award_id FROM delivery ORDER BY award_id LIMIT 1 OFFSET {offset}"
+        )))
     }
 
     async fn act(&self, nth: usize, action: Action) {
@@ -261,16 +256,12 @@ impl Reader {
             Some(before) => before.intersection(&now).cloned().collect(),
             None => now,
         });
-        let limit = Some(limit);
-        let page = (self.read)(
-            &house.conn,
-            PageQuery {
-                after: self.after,
-                limit,
-            },
-            reach,
-        )
-        .unwrap();
+        let asked = PageQuery {
+            after: self.after,
+            limit: Some(limit),
+        };
+        let read = self.read;
+        let page = house.it.by_shell(|conn| read(conn, asked, reach).unwrap());
         self.shown.extend(page.items);
         self.after = page.next;
         self.is_over = page.next.is_none();
@@ -285,8 +276,8 @@ impl Reader {
     }
 }
 
-async fn read_meanwhile(meanwhile: Vec<Vec<Happening>>, limit: usize, sorted: i64) {
-    let mut house = House::new().await;
+async fn read_meanwhile(on: On, meanwhile: Vec<Vec<Happening>>, limit: usize, sorted: i64) {
+    let mut house = House::new(on).await;
     let reach = Reach {
         sorted,
         ..Reach::default()
@@ -304,15 +295,15 @@ async fn read_meanwhile(meanwhile: Vec<Vec<Happening>>, limit: usize, sorted: i6
     readers.iter().for_each(Reader::check);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+on_each_database! {
+    no_row_that_was_there_all_the_time_is_missed_or_shown_twice;
+}
 
-    #[test]
-    fn no_row_that_was_there_all_the_time_is_missed_or_shown_twice(
-        meanwhile in vec(vec(happening(), 0..6), 12),
-        limit in 1..5_usize,
-        sorted in select(&[0, 1000_i64][..]),
-    ) {
-        tokio::runtime::Runtime::new().unwrap().block_on(read_meanwhile(meanwhile, limit, sorted));
-    }
+fn no_row_that_was_there_all_the_time_is_missed_or_shown_twice(on: On) {
+    let happenings = vec(vec(happening(), 0..6), 12);
+    let asked = (happenings, 1..5_usize, select(&[0, 1000_i64][..]));
+    each(on, asked, async |(meanwhile, limit, sorted)| {
+        read_meanwhile(on, meanwhile, limit, sorted).await;
+        Ok(())
+    });
 }

@@ -5,6 +5,11 @@
 //!
 //! PostgreSQL refuses to run as root; then the cluster belongs to `nobody`.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test may stop where it stands, as the test itself may"
+)]
+
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -22,7 +27,7 @@ const NOBODY: u32 = 65_534;
 
 /// A running cluster.
 #[derive(Debug)]
-pub(crate) struct Cluster {
+pub struct Cluster {
     directory: TempDir,
     is_root: bool,
 }
@@ -32,7 +37,7 @@ static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
 impl Cluster {
     /// The cluster that all tests running now share, `None` where PostgreSQL is not
     /// installed.
-    pub(crate) fn shared() -> Option<Arc<Self>> {
+    pub fn shared() -> Option<Arc<Self>> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cluster) = shared.upgrade() {
             return Some(cluster);
@@ -44,7 +49,7 @@ impl Cluster {
     }
 
     /// Its first database, as the role that may do everything, over its socket.
-    pub(crate) fn config(&self) -> Config {
+    pub fn config(&self) -> Config {
         let mut config = Config::new();
         config
             .host_path(self.directory.path())
@@ -54,12 +59,12 @@ impl Cluster {
     }
 
     /// Its directory, in which its programs may read.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// Gives a file of its directory to the programs alone, as keys must be.
-    pub(crate) fn give(&self, file: &Path) {
+    pub fn give(&self, file: &Path) {
         std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600))
             .unwrap();
         if self.is_root {
@@ -68,7 +73,7 @@ impl Cluster {
     }
 
     /// Stops the server, which ends every session, and starts it again.
-    pub(crate) fn restart(&self) {
+    pub fn restart(&self) {
         let restart = "restart --wait --silent --mode fast --log";
         self.run(
             self.command("pg_ctl")
@@ -77,15 +82,20 @@ impl Cluster {
         );
     }
 
-    /// A cluster that no other test uses; its server is not started yet. `None` where
-    /// PostgreSQL is not installed.
-    pub(crate) fn alone() -> Option<Self> {
+    /// Whether its programs are on this machine.
+    pub fn is_installed() -> bool {
         let is_there = |program| match Command::new(program).arg("--version").output() {
             Ok(_) => true,
             Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => panic!("{program}: {error}"),
         };
-        if !is_there("initdb") || !is_there("pg_ctl") {
+        is_there("initdb") && is_there("pg_ctl")
+    }
+
+    /// A cluster that no other test uses; its server is not started yet. `None` where
+    /// PostgreSQL is not installed.
+    pub fn alone() -> Option<Self> {
+        if !Self::is_installed() {
             return None;
         }
         let directory = tempfile::Builder::new()
@@ -104,7 +114,7 @@ impl Cluster {
     }
 
     /// Starts the server, on its socket and with these settings.
-    pub(crate) fn start(&self, settings: &str) {
+    pub fn start(&self, settings: &str) {
         let options = format!(
             "-k '{}' -c listen_addresses='' -c logging_collector=off {settings}",
             self.directory.path().display()

@@ -2,15 +2,21 @@
 //! TLS, else a cluster of our own. Each test has a database of its own on it, which is
 //! dropped with its last user.
 
-use crate::cluster::Cluster;
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test may stop where it stands, as the test itself may"
+)]
+
+use super::cluster::Cluster;
+use crate::postgres::PostgresOptions;
 use std::io::Write as _;
 use std::sync::{Arc, Once};
 use tokio_postgres::{Client, Config, NoTls};
-use tombola_store::postgres::PostgresOptions;
 
 /// A new database.
-pub(crate) struct Database {
-    pub(crate) config: Config,
+pub struct Database {
+    /// How it is reached.
+    pub config: Config,
     name: String,
     server: Server,
 }
@@ -51,7 +57,7 @@ impl Server {
 
 impl Database {
     /// An empty one; `None` where there is no server.
-    pub(crate) async fn new() -> Option<Self> {
+    pub async fn new() -> Option<Self> {
         let server = Server::find()?;
         let root = connect(&server.config).await;
         let uuid = "SELECT replace(gen_random_uuid()::text, '-', '')";
@@ -68,11 +74,11 @@ impl Database {
     }
 
     /// How a store opens it: it is brought to the newest schema.
-    pub(crate) fn options(&self) -> PostgresOptions {
+    pub fn options(&self) -> PostgresOptions {
         options(&self.config)
     }
 
-    pub(crate) async fn connect(&self) -> Client {
+    pub async fn connect(&self) -> Client {
         connect(&self.config).await
     }
 }
@@ -94,8 +100,17 @@ impl Drop for Database {
     }
 }
 
+/// Whether there is a server; says once that there is none.
+pub fn is_there() -> bool {
+    let is_there = std::env::var("TOMBOLA_TEST_POSTGRES").is_ok() || Cluster::is_installed();
+    if !is_there {
+        skip();
+    }
+    is_there
+}
+
 /// Says once that there is no server.
-pub(crate) fn skip() {
+pub fn skip() {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
         let line = "tombola-skip: postgres: no PostgreSQL on this machine";
@@ -106,7 +121,7 @@ pub(crate) fn skip() {
 }
 
 /// How a store opens a database, which it brings to the newest schema.
-pub(crate) fn options(config: &Config) -> PostgresOptions {
+pub fn options(config: &Config) -> PostgresOptions {
     let mut options = PostgresOptions::new(config.clone());
     options.migrate = true;
     options
@@ -116,7 +131,7 @@ pub(crate) fn options(config: &Config) -> PostgresOptions {
     clippy::disallowed_methods,
     reason = "the task is the connection itself: it ends when its client is dropped"
 )]
-pub(crate) async fn connect(config: &Config) -> Client {
+pub async fn connect(config: &Config) -> Client {
     let (client, connection) = config.connect(NoTls).await.unwrap();
     tokio::spawn(async move { drop(connection.await) });
     client
