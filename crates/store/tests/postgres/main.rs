@@ -22,6 +22,7 @@ mod migrations;
 mod partitions;
 mod poison;
 mod pool;
+mod processes;
 mod proxy;
 mod rescue;
 mod server;
