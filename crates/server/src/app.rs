@@ -40,6 +40,9 @@ use tombola_store::read::{EndpointFact, Gauges};
 
 /// How old the numbers of the database may be that `/metrics` shows.
 const GAUGES_AGE_MAX: Duration = Duration::from_secs(5);
+/// How long a look at the database may take before it counts as not ready: less than
+/// `healthcheck` waits.
+const READY_MAX: Duration = Duration::from_secs(3);
 /// Ids reserved at a time by a command: it draws once and ends.
 const COMMAND_ID_BLOCK: u32 = 200;
 
@@ -408,13 +411,11 @@ impl App {
     /// Each dependency by name, with `ok` or what is the matter.
     pub(crate) async fn readiness(&self) -> Vec<(&'static str, String)> {
         let said = |error: Option<String>| error.unwrap_or_else(|| "ok".to_owned());
-        let database = self
-            .0
-            .store
-            .keys()
-            .await
-            .err()
-            .map(|error| error.to_string());
+        let ready = tokio::time::timeout(READY_MAX, self.0.store.ready()).await;
+        let database = match ready {
+            Ok(ready) => ready.err().map(|error| error.to_string()),
+            Err(_) => Some(format!("no answer within {} s", READY_MAX.as_secs())),
+        };
         let topic = match self.0.topic.describe().await {
             Ok(Some(_)) => None,
             Ok(None) => Some("the topic is not there".to_owned()),

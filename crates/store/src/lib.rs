@@ -18,6 +18,7 @@ mod facts;
 mod keys;
 mod operate;
 pub mod postgres;
+pub mod processes;
 pub mod read;
 mod requests;
 mod rows;

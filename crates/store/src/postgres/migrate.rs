@@ -25,11 +25,18 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "init",
-    sql: include_str!("../../migrations/postgres/0001_init.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "init",
+        sql: include_str!("../../migrations/postgres/0001_init.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "process",
+        sql: include_str!("../../migrations/postgres/0002_process.sql"),
+    },
+];
 
 const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
