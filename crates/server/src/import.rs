@@ -58,7 +58,7 @@ impl From<StoreError> for Wrong {
             | StoreError::Overloaded
             | StoreError::Inconsistent(_)
             | StoreError::Sealed(_)
-            | StoreError::Schema(_)
+            | StoreError::Schema(_) | StoreError::Moved(_)
             | StoreError::KeyReused
             | StoreError::Closed => Self::Store(error),
         }

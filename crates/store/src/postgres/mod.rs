@@ -19,6 +19,7 @@
 //!   [`LOCK_WAIT_MAX`], and runs again.
 //! - The server keeps the connection and answers nothing: see [`Session::within`].
 
+mod alone;
 mod error;
 mod facts;
 pub mod fresh;
@@ -47,6 +48,7 @@ use crate::Shared;
 use crate::rules::RulesCache;
 use crate::seals::{Seals, take_up};
 use crate::store::{StoreOptions, answer_of};
+pub(crate) use alone::Alone;
 pub(crate) use error::failed;
 use std::sync::Arc;
 use tombola_core::Timestamp;

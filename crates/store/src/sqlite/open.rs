@@ -10,6 +10,7 @@ use crate::seals::{self, Seal, Seals};
 use crate::sql;
 use crate::sql::{OrStoreError as _, store_error};
 use crate::store::{Shared, StoreOptions};
+use crate::transfer;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions};
@@ -26,7 +27,7 @@ const STATEMENTS: usize = 256;
 /// usual, half as much goes to the log (`docs/decisions/0011-small-pages.md`).
 const PAGE_BYTES: u32 = 2048;
 /// How long a statement waits for another process that has the file.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn open(
     path: &Path,
@@ -37,6 +38,7 @@ pub(super) fn open(
     let mut conn = connect(path, options.cache_kib)?;
     set_up_log(&conn)?;
     migrate::migrate(&mut conn)?;
+    transfer::on_open(&conn)?;
     let conn = sql::Connection::from(conn);
     let seal = take_up(&conn, options.seal_keys.as_ref())?;
     let shared = Arc::new(Shared {
