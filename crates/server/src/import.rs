@@ -58,7 +58,8 @@ impl From<StoreError> for Wrong {
             | StoreError::Overloaded
             | StoreError::Inconsistent(_)
             | StoreError::Sealed(_)
-            | StoreError::Schema(_) | StoreError::Moved(_)
+            | StoreError::Schema(_)
+            | StoreError::Moved(_)
             | StoreError::KeyReused
             | StoreError::Closed => Self::Store(error),
         }

@@ -17,7 +17,10 @@ pub(crate) struct Alone {
 
 impl Alone {
     /// Connects; a step of the work may take `step_max`.
-    pub(crate) async fn connect(options: &PostgresOptions, step_max: Duration) -> StoreResult<Self> {
+    pub(crate) async fn connect(
+        options: &PostgresOptions,
+        step_max: Duration,
+    ) -> StoreResult<Self> {
         let opener = Opener::new(options, false)?;
         let (client, alive) = opener.connect().await?;
         let millis = step_max.as_millis();

@@ -50,7 +50,10 @@ pub(super) async fn ready(
     }
     if !is_for_transfer {
         // Before anything is written: also the uuid comes with the rows.
-        opener.deadline.within(transfer::on_connect(&client)).await??;
+        opener
+            .deadline
+            .within(transfer::on_connect(&client))
+            .await??;
     }
     opener.deadline.within(origin(&client)).await
 }

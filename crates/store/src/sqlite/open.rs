@@ -37,8 +37,9 @@ pub(super) fn open(
     create_file(path).map_err(|error| unavailable(&error))?;
     let mut conn = connect(path, options.cache_kib)?;
     set_up_log(&conn)?;
-    migrate::migrate(&mut conn)?;
+    // First: one that is not to be served stays as it is.
     transfer::on_open(&conn)?;
+    migrate::migrate(&mut conn)?;
     let conn = sql::Connection::from(conn);
     let seal = take_up(&conn, options.seal_keys.as_ref())?;
     let shared = Arc::new(Shared {

@@ -62,6 +62,12 @@ pub(super) enum ToState {
 /// Whoever opens a file to serve it takes the mark of an unfinished transfer away: rows may
 /// change from here on. One that is done refuses.
 pub(crate) fn on_open(conn: &Connection) -> StoreResult<()> {
+    let has_table =
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta')";
+    let has_table: bool = conn.query_row(has_table, [], |row| row.get(0)).or_store()?;
+    if !has_table {
+        return Ok(());
+    }
     match read(conn)? {
         None => Ok(()),
         Some(mark) if mark.is_done => Err(StoreError::Moved(was_moved(&mark))),
@@ -80,7 +86,9 @@ pub(super) fn was_moved(mark: &FromMark) -> String {
 
 pub(super) fn read(conn: &Connection) -> StoreResult<Option<FromMark>> {
     let text: Option<String> = conn
-        .query_row("SELECT value FROM meta WHERE name = ?1", [NAME], |row| row.get(0))
+        .query_row("SELECT value FROM meta WHERE name = ?1", [NAME], |row| {
+            row.get(0)
+        })
         .optional()
         .or_store()?;
     text.map(|text| parse(&text)).transpose()
@@ -97,7 +105,9 @@ pub(super) fn write(conn: &Connection, mark: &FromMark) -> StoreResult<()> {
 }
 
 pub(super) fn remove(conn: &Connection) -> StoreResult<()> {
-    conn.execute("DELETE FROM meta WHERE name = ?1", [NAME]).map(drop).or_store()
+    conn.execute("DELETE FROM meta WHERE name = ?1", [NAME])
+        .map(drop)
+        .or_store()
 }
 
 /// Refuses a database on PostgreSQL whose rows are not all there.

@@ -68,7 +68,7 @@ use target::{Begun, Target};
 use tokio::sync::mpsc;
 use tombola_core::Timestamp;
 use tombola_core::award::step;
-use tombola_core::ports::StoreError;
+use tombola_core::ports::{Actor, StoreError};
 use tombola_core::retry::Schedule;
 
 /// Rows of one chunk. Beside its commit a transaction costs little: more rows in it are
@@ -270,7 +270,7 @@ impl Work {
 
     async fn put_mark(&self, mark: FromMark) -> Result<(), TransferError> {
         let path = self.from.clone();
-        blocking(move || source::put_mark(&path, Some(&mark))).await
+        blocking(move || source::put_mark(&path, &mark)).await
     }
 
     async fn run(
@@ -355,7 +355,10 @@ impl Work {
     }
 
     /// `None`: it was stopped.
-    async fn compare(&self, on_step: OnStep<'_>) -> Result<Option<Vec<TableReport>>, TransferError> {
+    async fn compare(
+        &self,
+        on_step: OnStep<'_>,
+    ) -> Result<Option<Vec<TableReport>>, TransferError> {
         let mut reports = Vec::new();
         let mut progress = Progress::of(Doing::Comparing);
         progress.of = u64::try_from(TABLES.len()).unwrap_or_default();
@@ -394,9 +397,15 @@ impl Work {
     }
 }
 
-/// Takes the last mark of the old database away again, under its lock: it may be served.
-/// Where the new one is named it is shut before; what happened in it since stays there.
-pub async fn undo(from: &Path, to: Option<&PostgresOptions>) -> Result<(), TransferError> {
+/// Takes the last mark of the old database away again, under its lock: it may be served,
+/// and its deliveries are paused. Where the new one is named it is shut before; what
+/// happened in it since stays there.
+pub async fn undo(
+    from: &Path,
+    to: Option<&PostgresOptions>,
+    by: Actor,
+    now: Timestamp,
+) -> Result<(), TransferError> {
     let path = from.to_owned();
     let source = blocking(move || source::look(&path)).await?;
     let Some(mark) = source.mark.filter(|mark| mark.is_done) else {
@@ -410,14 +419,16 @@ pub async fn undo(from: &Path, to: Option<&PostgresOptions>) -> Result<(), Trans
         target.give_up(&mark).await?;
     }
     let path = from.to_owned();
-    blocking(move || source::put_mark(&path, None)).await
+    blocking(move || source::undo(&path, &by, now)).await
 }
 
 /// Whether both audits found the same. What was amiss before is not the transfer's.
 fn agree(one: &AuditReport, other: &AuditReport) -> bool {
     let found = |report: &AuditReport| -> Vec<(String, u64)> {
         let checks = report.checks.iter();
-        checks.map(|check| (check.name.clone(), check.violations)).collect()
+        checks
+            .map(|check| (check.name.clone(), check.violations))
+            .collect()
     };
     found(one) == found(other) && one.campaigns == other.campaigns
 }

@@ -42,7 +42,9 @@ pub(super) fn encode(
     let mut cut = 0;
     out.extend_from_slice(&len_of(table)?.to_be_bytes());
     for (place, (name, of)) in table.columns.iter().enumerate() {
-        let value = row.get_ref(place).map_err(|error| wrong(table, row, name, &error))?;
+        let value = row
+            .get_ref(place)
+            .map_err(|error| wrong(table, row, name, &error))?;
         let put = put(*of, value, out).map_err(|what| wrong(table, row, name, &what))?;
         cut += u64::from(put == Put::Cut);
     }
@@ -202,7 +204,10 @@ mod tests {
     fn a_text_that_postgresql_does_not_take_is_named_and_one_for_people_loses_the_character() {
         let error = encoded("points_entry", "12, 'a' || char(0), 1, 1").unwrap_err();
         let said = error.to_string();
-        assert!(said.contains("points_entry [12]") && said.contains("user_id"), "{said}");
+        assert!(
+            said.contains("points_entry [12]") && said.contains("user_id"),
+            "{said}"
+        );
         assert!(said.contains("U+0000"), "{said}");
         let values = |detail| format!("1, 1, 1, 'deliver', 1, 'retry', 'pending', 1, {detail}");
         let with = encoded("attempt", &values("'a' || char(0) || 'b'")).unwrap();
@@ -213,7 +218,9 @@ mod tests {
 
     #[test]
     fn a_number_that_its_column_cannot_hold_is_named() {
-        let error = encoded("id_block", "3000000000, 1").unwrap_err().to_string();
+        let error = encoded("id_block", "3000000000, 1")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("one: 3000000000 is out of range"), "{error}");
         let error = encoded("id_block", "'x', 1").unwrap_err().to_string();
         assert!(error.contains("Text is no integer"), "{error}");

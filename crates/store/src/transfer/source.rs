@@ -6,6 +6,8 @@ use super::row::{Sum, encode, key_of};
 use super::tables::{TABLES, Table};
 use super::{Chunk, TransferError};
 use crate::Shared;
+use crate::catalog::log;
+use crate::operate::pause::pause;
 use crate::read::audit::{AuditDepth, AuditReport, audit};
 use crate::sql::{self, OrStoreError as _};
 use crate::sqlite::backup::open_read_only;
@@ -14,7 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use std::path::Path;
 use tombola_core::Timestamp;
-use tombola_core::ports::{StoreError, StoreResult};
+use tombola_core::ports::{Actor, PauseScope, StoreError, StoreResult};
 
 /// Bytes of one chunk, about: rows are cut by their number, and by this where they are
 /// large.
@@ -45,7 +47,10 @@ pub(super) fn look(path: &Path) -> Result<Source, TransferError> {
             schema.newest
         )));
     }
-    let text = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, String>(0)).or_store();
+    let text = |sql: &str| {
+        conn.query_row(sql, [], |row| row.get::<_, String>(0))
+            .or_store()
+    };
     Ok(Source {
         origin: text("SELECT value FROM meta WHERE name = 'origin'")?,
         mark: mark::read(&conn)?,
@@ -53,14 +58,27 @@ pub(super) fn look(path: &Path) -> Result<Source, TransferError> {
     })
 }
 
-/// Leaves the mark, durable when this returns; `None` takes it away.
-pub(super) fn put_mark(path: &Path, mark: Option<&FromMark>) -> Result<(), TransferError> {
+/// Leaves the mark, durable when this returns.
+pub(super) fn put_mark(path: &Path, mark: &FromMark) -> Result<(), TransferError> {
     let conn = open_to_mark(path)?;
-    match mark {
-        Some(mark) => mark::write(&conn, mark)?,
-        None => mark::remove(&conn)?,
-    }
+    mark::write(&conn, mark)?;
     Ok(conn.close().map_err(|(_, error)| error).or_store()?)
+}
+
+/// Takes the last mark away. Deliveries are paused: the other database may have made some
+/// of them since, and this one does not know it.
+pub(super) fn undo(path: &Path, by: &Actor, now: Timestamp) -> Result<(), TransferError> {
+    let conn = sql::Connection::from(open_to_mark(path)?);
+    conn.execute_batch("BEGIN IMMEDIATE").or_store()?;
+    pause(&conn, &PauseScope::default(), by, now).or_store()?;
+    let line = log::Line {
+        action: "transfer undo",
+        subject: "database",
+        ..log::Line::default()
+    };
+    log::write(&conn, by, now, line).or_store()?;
+    mark::remove(conn.sqlite())?;
+    Ok(conn.execute_batch("COMMIT").or_store()?)
 }
 
 fn open_to_mark(path: &Path) -> StoreResult<Connection> {
@@ -76,7 +94,9 @@ pub(super) fn counts(path: &Path) -> Result<Vec<u64>, TransferError> {
     let conn = open_read_only(path)?;
     let count = |table: &'static Table| {
         let sql = table.sqlite_count(false);
-        let count = conn.query_row(&sql, [], |row| row.get::<_, i64>(0)).or_store()?;
+        let count = conn
+            .query_row(&sql, [], |row| row.get::<_, i64>(0))
+            .or_store()?;
         Ok(u64::try_from(count).unwrap_or_default())
     };
     Ok(TABLES.iter().map(count).collect::<StoreResult<_>>()?)
@@ -94,7 +114,11 @@ pub(super) fn chunks(
     let conn = open_read_only(path)?;
     conn.execute_batch("BEGIN").or_store()?;
     for (number, table) in TABLES.iter().enumerate().skip(from.table) {
-        let after: &[Value] = if number == from.table { &from.after } else { &[] };
+        let after: &[Value] = if number == from.table {
+            &from.after
+        } else {
+            &[]
+        };
         if !chunks_of(&conn, (number, table), after, now, rows_max, give)? {
             return Ok(());
         }
@@ -139,7 +163,9 @@ fn each_row(
     now: Timestamp,
     see: &mut dyn FnMut(&rusqlite::Row<'_>) -> Result<bool, TransferError>,
 ) -> Result<bool, TransferError> {
-    let mut select = conn.prepare(&table.sqlite_rows(!after.is_empty(), now)).or_store()?;
+    let mut select = conn
+        .prepare(&table.sqlite_rows(!after.is_empty(), now))
+        .or_store()?;
     let key = after.iter().map(|value| match value {
         Value::Number(number) => rusqlite::types::Value::from(number.as_i64().unwrap_or(i64::MIN)),
         value => rusqlite::types::Value::from(value.as_str().unwrap_or_default().to_owned()),
@@ -154,7 +180,11 @@ fn each_row(
 }
 
 /// The sum of a table's rows as they are to be on PostgreSQL.
-pub(super) fn sum(path: &Path, table: &'static Table, now: Timestamp) -> Result<Sum, TransferError> {
+pub(super) fn sum(
+    path: &Path,
+    table: &'static Table,
+    now: Timestamp,
+) -> Result<Sum, TransferError> {
     let conn = open_read_only(path)?;
     let (mut sum, mut bytes) = (Sum::default(), Vec::new());
     each_row(&conn, table, &[], now, &mut |row| {

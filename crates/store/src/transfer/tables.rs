@@ -270,7 +270,12 @@ impl Table {
 /// The whole list, as table, column and type on PostgreSQL: for the test that compares it.
 #[cfg(feature = "conformance")]
 pub fn listed() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
-    let columns = |table: &'static Table| table.columns.iter().map(|it| (table.name, it.0, it.1.name()));
+    let columns = |table: &'static Table| {
+        table
+            .columns
+            .iter()
+            .map(|it| (table.name, it.0, it.1.name()))
+    };
     TABLES.iter().flat_map(columns)
 }
 
@@ -302,7 +307,11 @@ mod tests {
             )
             .unwrap();
         let rows = columns.query_map([], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, i64>(2)?,
+            ))
         });
         live.extend(rows.unwrap().map(Result::unwrap));
         let mut listed = BTreeSet::new();

@@ -19,10 +19,15 @@ use tombola_core::Timestamp;
 use tombola_core::limits::AUDIT_TIMEOUT;
 use tombola_core::ports::StoreError;
 
-/// How long one step may take: a chunk, the statistics of all tables, all of a table read.
+/// How long one step may take: the statistics of all tables, all of a table read.
 const STEP_MAX: Duration = Duration::from_mins(30);
+/// How long one chunk may take.
+const CHUNK_MAX: Duration = Duration::from_mins(5);
 /// How long another session is waited for that has the mark.
 const MARK_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Behind the name of a server it is the name of a transfer.
+const SUFFIX: &str = " transfer";
 
 /// The database that rows go to.
 pub(super) struct Target {
@@ -43,15 +48,14 @@ pub(super) enum Begun {
 impl Target {
     /// Connects, and makes the schema if it is missing.
     pub(super) async fn connect(options: &PostgresOptions) -> Result<Self, TransferError> {
-        migrate::up(options).await.map_err(to)?;
-        Self::connect_as_it_is(options).await
+        let (options, _) = renamed(options);
+        migrate::up(&options).await.map_err(to)?;
+        Self::connect_as_it_is(&options).await
     }
 
+    /// The same without a look at the schema.
     pub(super) async fn connect_as_it_is(options: &PostgresOptions) -> Result<Self, TransferError> {
-        let mut options = options.clone();
-        let name = options.config.get_application_name();
-        let server_name = name.unwrap_or("tombola").to_owned();
-        options.config.application_name(format!("{server_name} transfer"));
+        let (options, server_name) = renamed(options);
         Ok(Self {
             alone: Alone::connect(&options, STEP_MAX).await.map_err(to)?,
             options,
@@ -85,7 +89,9 @@ impl Target {
                 },
             },
             Some(mark) if mark.state == ToState::Done => {
-                return Err(refused("this database was transferred into it before, and it may have been served"));
+                return Err(refused(
+                    "this database was transferred into it before, and it may have been served",
+                ));
             }
             found => {
                 if let Some(done) = source.mark.as_ref().filter(|mark| mark.is_done) {
@@ -109,7 +115,10 @@ impl Target {
         let sql = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND application_name = $1";
         let client = &self.alone.client;
-        let row = self.alone.within(client.query_one(sql, &[&self.server_name])).await;
+        let row = self
+            .alone
+            .within(client.query_one(sql, &[&self.server_name]))
+            .await;
         let count: i64 = row.map_err(to)?.get(0);
         if count > 0 {
             return Err(TransferError::Refused(format!(
@@ -121,7 +130,20 @@ impl Target {
     }
 
     /// A chunk and the mark behind it, in one transaction.
-    pub(super) async fn put(&mut self, mark: &mut ToMark, chunk: Chunk) -> Result<(), TransferError> {
+    pub(super) async fn put(
+        &mut self,
+        mark: &mut ToMark,
+        chunk: Chunk,
+    ) -> Result<(), TransferError> {
+        let put = tokio::time::timeout(CHUNK_MAX, Box::pin(self.put_now(mark, chunk)));
+        put.await.unwrap_or_else(|_| {
+            let seconds = CHUNK_MAX.as_secs();
+            let silent = format!("the server did not answer within {seconds} s");
+            Err(to(StoreError::Unavailable(silent)))
+        })
+    }
+
+    async fn put_now(&mut self, mark: &mut ToMark, chunk: Chunk) -> Result<(), TransferError> {
         let next = mark.behind(&chunk);
         let table = &TABLES[chunk.table];
         let step = self.alone.client.transaction().await.map_err(broken)?;
@@ -159,7 +181,10 @@ impl Target {
     }
 
     /// Audits the database, of which nothing is changed.
-    pub(super) async fn audit(&self, shared: std::sync::Arc<Shared>) -> Result<AuditReport, TransferError> {
+    pub(super) async fn audit(
+        &self,
+        shared: std::sync::Arc<Shared>,
+    ) -> Result<AuditReport, TransferError> {
         let postgres = Postgres::open_unfinished(&self.options).await.map_err(to)?;
         let read = postgres.push_read(AUDIT_TIMEOUT, move |conn| {
             audit(conn, &shared, AuditDepth::Full)
@@ -201,6 +226,17 @@ impl Target {
     }
 }
 
+/// Under a name of its own among the sessions of the database; gives that of servers too.
+fn renamed(options: &PostgresOptions) -> (PostgresOptions, String) {
+    let mut options = options.clone();
+    let name = options.config.get_application_name().unwrap_or("tombola");
+    let server_name = name.strip_suffix(SUFFIX).unwrap_or(name).to_owned();
+    options
+        .config
+        .application_name(format!("{server_name}{SUFFIX}"));
+    (options, server_name)
+}
+
 impl Source {
     /// Whether rows that came under this token are still the rows of the file.
     fn has_token(&self, token: &str) -> bool {
@@ -214,7 +250,11 @@ impl ToMark {
         let table = chunk.table + usize::from(chunk.is_last);
         Self {
             table: TABLES.get(table).map(|table| table.name.to_owned()),
-            after: if chunk.is_last { Vec::new() } else { chunk.last.clone() },
+            after: if chunk.is_last {
+                Vec::new()
+            } else {
+                chunk.last.clone()
+            },
             ..self.clone()
         }
     }
@@ -240,7 +280,8 @@ async fn lock(tx: &Transaction<'_>) -> Result<(), Error> {
 async fn read(tx: &Transaction<'_>) -> Result<Option<ToMark>, TransferError> {
     let sql = "SELECT value FROM meta WHERE name = $1";
     let row = tx.query_opt(sql, &[&NAME]).await.map_err(broken)?;
-    row.map(|row| mark::parse(row.get(0)).map_err(to)).transpose()
+    row.map(|row| mark::parse(row.get(0)).map_err(to))
+        .transpose()
 }
 
 /// Refuses what anybody has used; rows of a transfer that began with other rows of the same
@@ -289,10 +330,18 @@ async fn make(
 }
 
 /// From one mark to the next; an error where another process moved it.
-async fn move_mark(tx: &Transaction<'_>, from: &ToMark, next: &ToMark) -> Result<(), TransferError> {
+async fn move_mark(
+    tx: &Transaction<'_>,
+    from: &ToMark,
+    next: &ToMark,
+) -> Result<(), TransferError> {
     let sql = "UPDATE meta SET value = $2 WHERE name = $1 AND value = $3";
     let (from, next) = (mark::text(from).map_err(to)?, mark::text(next).map_err(to)?);
-    match tx.execute(sql, &[&NAME, &next, &from]).await.map_err(broken)? {
+    match tx
+        .execute(sql, &[&NAME, &next, &from])
+        .await
+        .map_err(broken)?
+    {
         1 => Ok(()),
         _ => Err(TransferError::Refused(
             "another process transfers into the same database: let one of them finish".to_owned(),
@@ -340,7 +389,10 @@ fn broken(error: Error) -> TransferError {
 
 /// What the server said of a row of that table.
 fn of_table(table: &Table, error: Error) -> TransferError {
-    let place = error.as_db_error().and_then(|it| it.where_()).map(str::to_owned);
+    let place = error
+        .as_db_error()
+        .and_then(|it| it.where_())
+        .map(str::to_owned);
     match failed(error) {
         StoreError::Row(what) => TransferError::Row {
             table: table.name,
@@ -359,6 +411,9 @@ pub(super) fn place_of(options: &PostgresOptions) -> String {
         tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
     });
     let hosts = host.collect::<Vec<_>>().join(",");
-    let name = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    let name = config
+        .get_dbname()
+        .or(config.get_user())
+        .unwrap_or_default();
     format!("postgres://{hosts}/{name}")
 }

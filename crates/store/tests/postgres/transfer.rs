@@ -19,8 +19,8 @@ use tombola_core::decision::Decision;
 use tombola_core::draw::{DrawRequest, Ticket};
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ports::{
-    Action, Actor, Address, AwardPath as _, Catalog as _, Copy, CopyAnswer, DeadLetter, DrawBatch,
-    DueQuery, ImportBegun, MarkOf, Operate as _, Record, StoreError,
+    Acted, Action, Actor, Address, AwardPath as _, Catalog as _, Copy, CopyAnswer, DeadLetter,
+    DrawBatch, DueQuery, ImportBegun, MarkOf, Operate as _, Record, StoreError,
 };
 use tombola_core::retry::{Jitter, Schedule};
 use tombola_core::{AwardId, Timestamp};
@@ -139,7 +139,10 @@ async fn furnish(store: &Store) {
     }
     let file = parse_toml("fair.toml", EVERYTHING).expect("a campaign file without problems");
     store.put_campaign(file, by(), NOON).await.unwrap();
-    let begun = store.begin_import("fair", "code", by(), NOON).await.unwrap();
+    let begun = store
+        .begin_import("fair", "code", by(), NOON)
+        .await
+        .unwrap();
     let ImportBegun::Begun(import) = begun else {
         panic!("{begun:?}")
     };
@@ -257,26 +260,39 @@ async fn live(store: &Store, shell: &Connection) {
             "coupon" | "voucher" => call(store, &it, n).await,
             "later" => {}
             _ => {
-                store.deliver_local(vec![it.copy.clone()], NOON).await.unwrap();
+                store
+                    .deliver_local(vec![it.copy.clone()], NOON)
+                    .await
+                    .unwrap();
             }
         }
         act(store, &it, n).await;
     }
     let dead: i64 = shell
-        .query_row("SELECT min(award_id) FROM delivery WHERE state = 'dead'", [], |row| row.get(0))
+        .query_row(
+            "SELECT min(award_id) FROM delivery WHERE state = 'dead'",
+            [],
+            |row| row.get(0),
+        )
         .unwrap();
     let letter = DeadLetter::Award(AwardId(dead));
     assert!(store.dismiss(letter, by(), NOON).await.unwrap());
 }
 
 async fn call(store: &Store, it: &Seen, n: usize) {
-    let answer = store.claim(vec![it.copy.clone()], NOON).await.unwrap().remove(0);
+    let answer = store
+        .claim(vec![it.copy.clone()], NOON)
+        .await
+        .unwrap()
+        .remove(0);
     let CopyAnswer::Claimed(claim) = answer else {
         panic!("{answer:?}")
     };
     let decision = match n % 5 {
         0 => return, // the process stopped during the call
-        1 => Decision::Delivered { receipt: Some("r-1".to_owned()) },
+        1 => Decision::Delivered {
+            receipt: Some("r-1".to_owned()),
+        },
         2 => Decision::Retry { after: None },
         3 => Decision::Refuse,
         _ => Decision::Unknown,
@@ -293,28 +309,42 @@ async fn call(store: &Store, it: &Seen, n: usize) {
 }
 
 async fn act(store: &Store, it: &Seen, n: usize) {
-    let action = match (it.prize.as_str(), n % 8) {
-        ("mug", 0 | 1) => Action::Address(Address {
-            name: "Ada".to_owned(),
-            lines: vec!["Street 1".to_owned()],
-            postal_code: None,
-            city: "Town".to_owned(),
-            region: None,
-            country: "DE".to_owned(),
-            phone: None,
-        }),
-        ("ticket", 1) => Action::Confirm { receipt: None },
-        ("later", 1) => Action::Cancel { return_stock: false },
-        _ => return,
+    let act = async |action| {
+        let acted = store.act(it.award, action, by(), NOON).await.unwrap();
+        assert!(matches!(acted, Acted::Done(_)), "{it:?}: {acted:?}");
     };
-    store.act(it.award, action, by(), NOON).await.unwrap();
-    if it.prize == "mug" && n % 8 == 0 {
-        let (carrier, tracking) = ("post".to_owned(), "T-1".to_owned());
-        let ship = Action::Ship { carrier, tracking };
-        store.act(it.award, ship, by(), NOON).await.unwrap();
-    }
-    if it.prize == "points" && n == 0 {
-        store.reverse_points(it.award, by(), NOON).await.unwrap();
+    match (it.prize.as_str(), n % 8) {
+        ("mug", 0 | 1) => {
+            act(Action::Address(Address {
+                name: "Ada".to_owned(),
+                lines: vec!["Street 1".to_owned()],
+                postal_code: None,
+                city: "Town".to_owned(),
+                region: None,
+                country: "DE".to_owned(),
+                phone: None,
+            }))
+            .await;
+            if n % 8 == 0 {
+                store
+                    .deliver_local(vec![it.copy.clone()], NOON)
+                    .await
+                    .unwrap();
+                let (carrier, tracking) = ("post".to_owned(), "T-1".to_owned());
+                act(Action::Ship { carrier, tracking }).await;
+            }
+        }
+        ("ticket", 1) => act(Action::Confirm { receipt: None }).await,
+        ("later", 1) => {
+            act(Action::Cancel {
+                return_stock: false,
+            })
+            .await
+        }
+        ("points", 0) => {
+            store.reverse_points(it.award, by(), NOON).await.unwrap();
+        }
+        _ => {}
     }
 }
 
@@ -332,15 +362,22 @@ fn rows_of_old(old: &Path) -> BTreeMap<String, Vec<Vec<String>>> {
             name => format!("\"{name}\""),
         });
         let names = names.collect::<Vec<_>>().join(", ");
-        let mut select = shell.prepare(&format!("SELECT {names} FROM {table}")).unwrap();
+        let mut select = shell
+            .prepare(&format!("SELECT {names} FROM {table}"))
+            .unwrap();
         let rows = select.query_map([], |row| {
-            let text = |(place, (_, of)): (usize, &(String, String))| match row.get_ref(place).unwrap() {
+            let text = |(place, (_, of)): (usize, &(String, String))| match row
+                .get_ref(place)
+                .unwrap()
+            {
                 ValueRef::Null => "null".to_owned(),
                 ValueRef::Integer(number) if of == "boolean" => (number == 1).to_string(),
                 ValueRef::Integer(number) => number.to_string(),
                 ValueRef::Real(number) => number.to_string(),
                 ValueRef::Text(text) => String::from_utf8(text.to_vec()).unwrap().replace('\0', ""),
-                ValueRef::Blob(bytes) => bytes.iter().fold("\\x".to_owned(), |text, byte| text + &format!("{byte:02x}")),
+                ValueRef::Blob(bytes) => bytes
+                    .iter()
+                    .fold("\\x".to_owned(), |text, byte| text + &format!("{byte:02x}")),
             };
             Ok(columns.iter().enumerate().map(text).collect::<Vec<_>>())
         });
@@ -392,15 +429,23 @@ fn expected(old: &Path) -> BTreeMap<String, Vec<Vec<String>>> {
         }
     }
     deliveries.sort();
-    all.get_mut("meta").unwrap().retain(|row| row[0] != "transfer" && row[0] != "backup_taken_at");
+    all.get_mut("meta")
+        .unwrap()
+        .retain(|row| row[0] != "transfer" && row[0] != "backup_taken_at");
     all
 }
 
 async fn is_all_there(old: &Old, new: &Database) {
     let mut there = rows_of_new(&new.connect().await).await;
-    there.get_mut("meta").unwrap().retain(|row| row[0] != "transfer");
+    there
+        .get_mut("meta")
+        .unwrap()
+        .retain(|row| row[0] != "transfer");
     for (table, rows) in expected(&old.path()) {
-        assert!(!rows.is_empty(), "{table}: the old database has no row to be moved");
+        assert!(
+            !rows.is_empty(),
+            "{table}: the old database has no row to be moved"
+        );
         assert_eq!(there[&table], rows, "{table}");
     }
 }
@@ -417,6 +462,14 @@ fn refusal(refused: Result<Transferred, TransferError>) -> String {
         Err(TransferError::Refused(why)) => why,
         other => panic!("not refused: {other:?}"),
     }
+}
+
+/// Opened under a name that no server has, so that a transfer does not take its last
+/// connections for one.
+async fn open_new(new: &Database) -> Result<Arc<Store>, StoreError> {
+    let mut options = new.options();
+    options.config.application_name("a look");
+    Store::connect(&options, store_options()).await
 }
 
 fn is_moved<T>(opened: Result<T, StoreError>) -> bool {
@@ -468,10 +521,13 @@ async fn finish(store: &Store, lanes: &[i64]) -> BTreeMap<AwardId, usize> {
 }
 
 async fn states(new: &Client) -> BTreeMap<(String, String), BTreeSet<i64>> {
-    let sql = "SELECT p.slug, d.state, d.award_id FROM delivery d JOIN prize p ON p.id = d.prize_id";
+    let sql =
+        "SELECT p.slug, d.state, d.award_id FROM delivery d JOIN prize p ON p.id = d.prize_id";
     let mut all: BTreeMap<_, BTreeSet<i64>> = BTreeMap::new();
     for row in new.query(sql, &[]).await.unwrap() {
-        all.entry((row.get(0), row.get(1))).or_default().insert(row.get(2));
+        all.entry((row.get(0), row.get(1)))
+            .or_default()
+            .insert(row.get(2));
     }
     all
 }
@@ -483,8 +539,14 @@ async fn a_database_moves_whole_and_what_was_unfinished_ends_once() {
     };
     let old = Old::lived_in().await;
     let report = ended(old.move_to(&new).await);
-    assert!(report.is_released && report.audit_from.ok && report.audit_to.ok, "{report:?}");
-    assert!(report.tables.iter().all(|it| it.is_equal && it.rows > 0), "{report:?}");
+    assert!(
+        report.is_released && report.audit_from.ok && report.audit_to.ok,
+        "{report:?}"
+    );
+    assert!(
+        report.tables.iter().all(|it| it.is_equal && it.rows > 0),
+        "{report:?}"
+    );
     assert_eq!((report.cut, report.is_resumed), (1, false));
     is_all_there(&old, &new).await;
     assert!(is_moved(old.open()), "the old database pays no more");
@@ -508,9 +570,15 @@ async fn a_database_moves_whole_and_what_was_unfinished_ends_once() {
         ("voucher", State::Dead),
         ("later", State::Cancelled),
     ] {
-        assert!(!of(prize, state).is_empty(), "no {prize} is {}: {before:?}", state.name());
+        assert!(
+            !of(prize, state).is_empty(),
+            "no {prize} is {}: {before:?}",
+            state.name()
+        );
     }
-    let store = Store::connect(&new.options(), store_options()).await.unwrap();
+    let store = Store::connect(&new.options(), store_options())
+        .await
+        .unwrap();
     assert_eq!(store.origin(), report.origin);
     shell.batch_execute("DELETE FROM pause").await.unwrap();
     let times = finish(&store, &[0, 1, 2]).await;
@@ -529,14 +597,23 @@ async fn a_database_moves_whole_and_what_was_unfinished_ends_once() {
     assert!(now("voucher", State::Dead).is_superset(&of("voucher", State::Delivering)));
     assert!(now("coupon", State::Delivered).is_superset(&of("coupon", State::Delivering)));
     for award in of("coupon", State::Delivered) {
-        assert!(!times.contains_key(&AwardId(award)), "{award} was delivered before");
+        assert!(
+            !times.contains_key(&AwardId(award)),
+            "{award} was delivered before"
+        );
     }
     let audit = store.audit(AuditDepth::Full).await.unwrap();
     assert!(audit.ok, "{audit:?}");
     let first = store.reserve_ids(1).await.unwrap().next;
-    let highest = shell.query_one("SELECT max(id) FROM draw", &[]).await.unwrap();
+    let highest = shell
+        .query_one("SELECT max(id) FROM draw", &[])
+        .await
+        .unwrap();
     assert!(first > highest.get(0));
-    store.begin_import("fair", "code", by(), LATER).await.unwrap();
+    store
+        .begin_import("fair", "code", by(), LATER)
+        .await
+        .unwrap();
     store.close();
 }
 
@@ -554,7 +631,7 @@ async fn a_transfer_that_is_killed_after_every_chunk_loses_and_doubles_nothing()
             progress.doing == Doing::Comparing
         });
         assert_eq!(run.await.unwrap(), Transferred::Stopped);
-        let opened = Store::connect(&new.options(), store_options()).await;
+        let opened = open_new(&new).await;
         assert!(is_moved(opened), "it may not be served");
         if !was_copying {
             break;
@@ -565,13 +642,19 @@ async fn a_transfer_that_is_killed_after_every_chunk_loses_and_doubles_nothing()
     is_all_there(&old, &new).await;
     let run = old.move_until(&new, 50, |progress| progress.doing != Doing::Releasing);
     assert_eq!(run.await.unwrap(), Transferred::Stopped);
-    let opened = Store::connect(&new.options(), store_options()).await;
-    assert!(is_moved(opened) && is_moved(old.open()), "neither may be served");
+    let opened = open_new(&new).await;
+    assert!(
+        is_moved(opened) && is_moved(old.open()),
+        "neither may be served"
+    );
     let report = ended(old.move_to(&new).await);
-    assert!(report.is_released && report.is_resumed && report.moved == 0, "{report:?}");
+    assert!(
+        report.is_released && report.is_resumed && report.moved == 0,
+        "{report:?}"
+    );
     is_all_there(&old, &new).await;
     assert_eq!(old.move_to(&new).await.unwrap(), Transferred::Before);
-    let opened = Store::connect(&new.options(), store_options()).await;
+    let opened = open_new(&new).await;
     opened.unwrap().close();
 }
 
@@ -581,12 +664,20 @@ async fn rows_that_went_over_before_the_old_database_was_served_again_are_thrown
         return;
     };
     let old = Old::lived_in().await;
-    let stopped = old.move_until(&new, 50, |progress| progress.done < 400).await;
+    let stopped = old
+        .move_until(&new, 50, |progress| progress.done < 400)
+        .await;
     assert_eq!(stopped.unwrap(), Transferred::Stopped);
     let store = old.open().expect("an unfinished transfer holds nobody up");
     let release = Action::Release;
-    for it in seen(&old.shell()).into_iter().filter(|it| it.prize == "later") {
-        store.act(it.award, release.clone(), by(), LATER).await.unwrap();
+    for it in seen(&old.shell())
+        .into_iter()
+        .filter(|it| it.prize == "later")
+    {
+        store
+            .act(it.award, release.clone(), by(), LATER)
+            .await
+            .unwrap();
     }
     store.close();
     let report = ended(old.move_to(&new).await);
@@ -600,7 +691,9 @@ async fn a_target_in_use_is_refused_and_not_touched() {
         return;
     };
     let old = Old::lived_in().await;
-    let served = Store::connect(&new.options(), store_options()).await.unwrap();
+    let served = Store::connect(&new.options(), store_options())
+        .await
+        .unwrap();
     let why = refusal(old.move_to(&new).await);
     assert!(why.contains("stop every process that serves it"), "{why}");
     furnish(&served).await;
@@ -608,12 +701,21 @@ async fn a_target_in_use_is_refused_and_not_touched() {
     let shell = new.connect().await;
     let of_servers = "SELECT count(*) FROM pg_stat_activity
                       WHERE datname = current_database() AND application_name = 'tombola'";
-    while shell.query_one(of_servers, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+    while shell
+        .query_one(of_servers, &[])
+        .await
+        .unwrap()
+        .get::<_, i64>(0)
+        > 0
+    {
         tokio::task::yield_now().await;
     }
     let before = rows_of_new(&shell).await;
     let why = refusal(old.move_to(&new).await);
-    assert!(why.contains("it has rows in endpoint") && why.contains("createdb"), "{why}");
+    assert!(
+        why.contains("it has rows in endpoint") && why.contains("createdb"),
+        "{why}"
+    );
     assert_eq!(rows_of_new(&shell).await, before);
     old.open().expect("the old one is served as before").close();
 }
@@ -639,10 +741,17 @@ async fn a_transfer_that_is_undone_shuts_the_new_database_before_it_opens_the_ol
     let old = Old::lived_in().await;
     ended(old.move_to(&new).await);
     assert!(is_moved(old.open()));
-    transfer::undo(&old.path(), Some(&new.options())).await.unwrap();
-    let opened = Store::connect(&new.options(), store_options()).await;
+    let undone = transfer::undo(&old.path(), Some(&new.options()), by(), LATER).await;
+    undone.unwrap();
+    let opened = open_new(&new).await;
     assert!(is_moved(opened));
     old.open().unwrap().close();
+    let paused = "SELECT count(*) FROM pause WHERE campaign || prize || endpoint = ''";
+    let paused: i64 = old.shell().query_row(paused, [], |row| row.get(0)).unwrap();
+    assert_eq!(
+        paused, 1,
+        "the other database may have delivered what is unfinished here"
+    );
     let why = refusal(old.move_to(&new).await);
     assert!(why.contains("was undone"), "{why}");
 }
@@ -653,7 +762,9 @@ async fn a_byte_that_is_another_on_the_other_side_is_seen_and_nothing_is_release
         return;
     };
     let old = Old::lived_in().await;
-    let stopped = old.move_until(&new, 5000, |progress| progress.doing == Doing::Copying).await;
+    let stopped = old
+        .move_until(&new, 5000, |progress| progress.doing == Doing::Copying)
+        .await;
     assert_eq!(stopped.unwrap(), Transferred::Stopped);
     let shell = new.connect().await;
     let change = "UPDATE request SET fingerprint = set_byte(fingerprint, 3, 4)
@@ -663,7 +774,7 @@ async fn a_byte_that_is_another_on_the_other_side_is_seen_and_nothing_is_release
     assert!(!report.is_released);
     let other: Vec<_> = report.tables.iter().filter(|it| !it.is_equal).collect();
     assert_eq!((other.len(), other[0].table), (1, "request"));
-    let opened = Store::connect(&new.options(), store_options()).await;
+    let opened = open_new(&new).await;
     assert!(is_moved(opened));
     old.open().expect("the old one is served as before").close();
 }
@@ -678,7 +789,10 @@ async fn a_text_that_postgresql_does_not_take_names_its_row() {
                   WHERE award_id = (SELECT max(award_id) FROM points_entry)";
     assert_eq!(old.shell().execute(change, []).unwrap(), 1);
     let said = old.move_to(&new).await.unwrap_err().to_string();
-    assert!(said.contains("points_entry [") && said.contains("U+0000"), "{said}");
+    assert!(
+        said.contains("points_entry [") && said.contains("U+0000"),
+        "{said}"
+    );
     old.open().expect("the old one is served as before").close();
 }
 
@@ -687,14 +801,18 @@ async fn the_list_of_what_is_moved_has_every_table_and_column_of_postgresql() {
     let Some(new) = Database::new().await else {
         return;
     };
-    let old = Store::connect(&new.options(), store_options()).await.unwrap();
+    let old = Store::connect(&new.options(), store_options())
+        .await
+        .unwrap();
     let sql = "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, NULL)
                FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
                WHERE c.relnamespace = to_regnamespace(current_schema()) AND c.relkind IN ('r', 'p')
                  AND NOT c.relispartition AND NOT a.attisdropped AND c.relname <> 'migration'";
     let rows = new.connect().await.query(sql, &[]).await.unwrap();
-    let live: BTreeSet<(String, String, String)> =
-        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    let live: BTreeSet<(String, String, String)> = rows
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect();
     let listed = transfer::listed().map(|it| (it.0.to_owned(), it.1.to_owned(), it.2.to_owned()));
     assert_eq!(listed.collect::<BTreeSet<_>>(), live);
     old.close();

@@ -41,7 +41,8 @@ const fn is_own(error: &StoreError) -> bool {
         StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Sealed(_) => true,
         StoreError::Unavailable(_)
         | StoreError::Overloaded
-        | StoreError::Schema(_) | StoreError::Moved(_)
+        | StoreError::Schema(_)
+        | StoreError::Moved(_)
         | StoreError::KeyReused
         | StoreError::Closed => false,
     }
