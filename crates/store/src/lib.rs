@@ -28,6 +28,7 @@ mod seals;
 mod sql;
 pub mod sqlite;
 mod store;
+pub mod transfer;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

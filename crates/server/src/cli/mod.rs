@@ -31,6 +31,7 @@ mod secret;
 mod serve;
 mod show;
 mod stock;
+mod transfer;
 mod user;
 mod words;
 
@@ -146,6 +147,8 @@ pub enum Command {
     Backup(backup::BackupArgs),
     /// Make a database of a backup; deliveries wait until you say so
     Restore(restore::RestoreArgs),
+    /// Move a database from SQLite to PostgreSQL, with everything in it
+    Transfer(transfer::TransferArgs),
     /// Look at everything that can be amiss, and name the mend
     Doctor,
     /// Ask whether the server is ready: exit code 0 if it is
@@ -206,6 +209,7 @@ async fn dispatch(cli: Cli, out: Out) -> anyhow::Result<ExitCode> {
         Command::Migrate(command) => Box::pin(migrate::run(command, &mut context)).await,
         Command::Backup(args) => Box::pin(backup::run(args, &context)).await,
         Command::Restore(args) => Box::pin(restore::run(args, &context)).await,
+        Command::Transfer(args) => Box::pin(transfer::run(args, &context)).await,
         Command::Doctor => Box::pin(doctor::run(&context)).await,
         Command::Healthcheck(args) => Box::pin(healthcheck::run(args, &context)).await,
         Command::Completions(args) => completions::run(&args, &context),

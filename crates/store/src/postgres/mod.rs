@@ -19,6 +19,7 @@
 //!   [`LOCK_WAIT_MAX`], and runs again.
 //! - The server keeps the connection and answers nothing: see [`Session::within`].
 
+mod alone;
 mod error;
 mod facts;
 pub mod fresh;
@@ -51,6 +52,7 @@ use crate::Shared;
 use crate::rules::RulesCache;
 use crate::seals::{Seals, take_up};
 use crate::store::{StoreOptions, answer_of};
+pub(crate) use alone::Alone;
 pub(crate) use error::failed;
 pub(crate) use sql::Statements;
 use std::sync::Arc;

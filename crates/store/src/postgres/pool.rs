@@ -67,8 +67,17 @@ impl Postgres {
     /// Connects, and looks at the schema: a database that is behind is migrated if the
     /// options say so and else refused, one that is ahead is always refused.
     pub async fn open(options: &PostgresOptions) -> StoreResult<Self> {
+        Self::open_for(options, false).await
+    }
+
+    /// The same where rows are still to come: for the transfer that brings them.
+    pub(crate) async fn open_unfinished(options: &PostgresOptions) -> StoreResult<Self> {
+        Self::open_for(options, true).await
+    }
+
+    async fn open_for(options: &PostgresOptions, is_for_transfer: bool) -> StoreResult<Self> {
         let writer = Opener::new(options, false)?;
-        let origin = migrate::ready(&writer, options.migrate).await?;
+        let origin = migrate::ready(&writer, options.migrate, is_for_transfer).await?;
         Self::with(options, writer, origin.into())
     }
 

@@ -25,6 +25,7 @@ mod processes;
 mod proxy;
 mod rescue;
 mod tls;
+mod transfer;
 mod world;
 
 use tombola_store::conformance::{cluster, server};
