@@ -27,6 +27,7 @@ mod seals;
 mod sql;
 pub mod sqlite;
 mod store;
+mod topic_life;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

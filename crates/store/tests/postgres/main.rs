@@ -26,4 +26,5 @@ mod proxy;
 mod rescue;
 mod server;
 mod tls;
+mod topic_life;
 mod world;
