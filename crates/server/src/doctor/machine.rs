@@ -1,7 +1,7 @@
 //! What only this machine can say: the data directory and what is in it, the listen
 //! address; and, where nobody serves, the database's file.
 
-use super::{database, disk, not_checked, running, secrets, work};
+use super::{broker, database, disk, not_checked, running, secrets, work};
 use crate::api::{DoctorDoc, Finding};
 use crate::client::Api;
 use crate::config::{Config, Http};
@@ -60,12 +60,16 @@ pub(crate) async fn this_machine(config: &Config, holder: Holder) -> DoctorDoc {
     found.extend(measured.unwrap_or_else(|error| not_checked(&disk::NAMES, &error.to_string())));
     found.push(listen(config, &holder).await);
     found.push(tls(&config.http));
+    let is_served = matches!(holder, Holder::Server(_));
     found.extend(match holder {
         Holder::Server(api) => asked(&api).await,
         Holder::Silent(why) => no_database(&why),
         Holder::Nobody if !file.exists() => no_database("there is no database yet"),
         Holder::Nobody => unserved(config, &directory).await,
     });
+    if !is_served {
+        broker::unserved(config, &mut found).await;
+    }
     DoctorDoc::of(found)
 }
 

@@ -1,6 +1,6 @@
 //! What the running server says of itself and of its database.
 
-use super::{database, not_checked, secrets, work};
+use super::{broker, database, not_checked, secrets, work};
 use crate::api::{DoctorDoc, Finding};
 use crate::app::App;
 use std::time::Duration;
@@ -8,11 +8,10 @@ use tombola_core::limits::CLOCK_OFF_MAX;
 use tombola_engine::breaker::BreakerState;
 
 const CLOCK: &str = "clock";
-const TOPIC: &str = "topic";
 const BREAKERS: &str = "deliveries.breakers";
 
 /// The checks that only a running server can make, by name.
-pub(super) const NAMES: [&str; 3] = [CLOCK, TOPIC, BREAKERS];
+pub(super) const NAMES: [&str; 3] = [CLOCK, broker::TOPIC, BREAKERS];
 
 /// Every check of the server, on its own database.
 pub(crate) async fn served(app: &App) -> DoctorDoc {
@@ -35,7 +34,7 @@ pub(crate) async fn served(app: &App) -> DoctorDoc {
         Err(error) => found.extend(not_checked(&[BREAKERS], &error.to_string())),
     }
     found.push(clock(app.clock_off()));
-    found.push(topic(app).await);
+    found.extend(broker::of_server(app).await);
     DoctorDoc::of(found)
 }
 
@@ -72,22 +71,6 @@ fn clock(off: Duration) -> Finding {
         Finding::fault(CLOCK, what, mend)
     } else {
         Finding::ok(CLOCK, what)
-    }
-}
-
-async fn topic(app: &App) -> Finding {
-    let checks = app.readiness().await;
-    let state = checks.into_iter().find(|(name, _)| *name == TOPIC);
-    match state {
-        Some((_, state)) if state != "ok" => Finding::fault(
-            TOPIC,
-            state,
-            "draws go on without it; look at the broker, then at the server's log",
-        ),
-        Some(_) | None => {
-            let broker = &app.config().broker;
-            Finding::ok(TOPIC, format!("{} at {}", broker.topic, broker.url))
-        }
     }
 }
 
