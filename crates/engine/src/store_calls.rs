@@ -33,7 +33,8 @@ pub(crate) const fn is_passing(error: &StoreError) -> bool {
         StoreError::Row(_)
         | StoreError::Inconsistent(_)
         | StoreError::Sealed(_)
-        | StoreError::Schema(_) | StoreError::Moved(_)
+        | StoreError::Schema(_)
+        | StoreError::Moved(_)
         | StoreError::KeyReused
         | StoreError::Closed => false,
     }
@@ -45,7 +46,8 @@ const fn is_of_a_member(error: &StoreError) -> bool {
         StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Sealed(_) => true,
         StoreError::Unavailable(_)
         | StoreError::Overloaded
-        | StoreError::Schema(_) | StoreError::Moved(_)
+        | StoreError::Schema(_)
+        | StoreError::Moved(_)
         | StoreError::KeyReused
         | StoreError::Closed => false,
     }

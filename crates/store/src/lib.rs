@@ -28,6 +28,7 @@ mod seals;
 mod sql;
 pub mod sqlite;
 mod store;
+mod topic_life;
 pub mod transfer;
 
 #[cfg(any(test, feature = "conformance"))]

@@ -47,6 +47,7 @@ impl App {
             let clock = Arc::clone(&self.0.clock);
             self.tasks().spawn(clock.follow_wall(self.tasks().clone()));
         }
+        self.follow_topic(roles);
         if roles.has(ServeRole::Rescue) {
             self.tasks().spawn(import::remove_leftovers(self.clone()));
             self.tasks().spawn(clean_up(self.clone()));

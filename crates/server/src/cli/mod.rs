@@ -31,6 +31,7 @@ mod secret;
 mod serve;
 mod show;
 mod stock;
+mod topic;
 mod transfer;
 mod user;
 mod words;
@@ -140,6 +141,9 @@ pub enum Command {
     /// The settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// The topic on Kafka: make it, and say how it stands
+    #[command(subcommand)]
+    Topic(topic::TopicCommand),
     /// The schema of the database
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
@@ -206,6 +210,7 @@ async fn dispatch(cli: Cli, out: Out) -> anyhow::Result<ExitCode> {
         Command::Key(command) => Box::pin(key::run(command, &mut context)).await,
         Command::Secret(command) => Box::pin(secret::run(command, &mut context)).await,
         Command::Config(command) => config::run(command, &context),
+        Command::Topic(command) => Box::pin(topic::run(command, &context)).await,
         Command::Migrate(command) => Box::pin(migrate::run(command, &mut context)).await,
         Command::Backup(args) => Box::pin(backup::run(args, &context)).await,
         Command::Restore(args) => Box::pin(restore::run(args, &context)).await,

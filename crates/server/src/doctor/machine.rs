@@ -1,7 +1,7 @@
 //! What only this machine can say: the data directory and what is in it, the listen
 //! address; and, where nobody serves, the database itself.
 
-use super::{database, disk, not_checked, postgres, processes, running, secrets, work};
+use super::{broker, database, disk, not_checked, postgres, processes, running, secrets, work};
 use crate::api::{DoctorDoc, Finding};
 use crate::client::Api;
 use crate::config::{Config, Http};
@@ -61,6 +61,7 @@ pub(crate) async fn this_machine(config: &Config, holder: Holder) -> DoctorDoc {
     }
     found.push(listen(config, &holder).await);
     found.push(tls(&config.http));
+    let is_served = matches!(holder, Holder::Server(_));
     found.extend(match holder {
         Holder::Server(api) => asked(config, &api).await,
         Holder::Nobody | Holder::Silent(_) if config.database.is_postgres() => {
@@ -69,6 +70,9 @@ pub(crate) async fn this_machine(config: &Config, holder: Holder) -> DoctorDoc {
         Holder::Silent(why) => no_database(config, &why),
         Holder::Nobody => alone(config, &directory, is_there).await,
     });
+    if !is_served {
+        broker::unserved(config, &mut found).await;
+    }
     DoctorDoc::of(found)
 }
 

@@ -7,6 +7,7 @@
 //! Each check is a function from facts to findings, so another database or broker
 //! brings facts of its own and no second set of checks.
 
+mod broker;
 mod database;
 mod disk;
 mod machine;

@@ -1,6 +1,6 @@
 //! What the running server says of itself and of its database.
 
-use super::{database, not_checked, postgres, processes, secrets, work};
+use super::{broker, database, not_checked, postgres, processes, secrets, work};
 use crate::api::{DoctorDoc, Finding};
 use crate::app::App;
 use std::time::Duration;
@@ -13,11 +13,10 @@ use tombola_store::postgres::{PostgresOptions, ServerFact, obstacle};
 use tombola_store::read::{DatabaseFact, WorkFact};
 
 const CLOCK: &str = "clock";
-const TOPIC: &str = "topic";
 const BREAKERS: &str = "deliveries.breakers";
 
 /// The checks that only a running server can make, by name.
-pub(super) const NAMES: [&str; 3] = [CLOCK, TOPIC, BREAKERS];
+pub(super) const NAMES: [&str; 3] = [CLOCK, broker::TOPIC, BREAKERS];
 
 /// Every check of the server, on its own database.
 pub(crate) async fn served(app: &App) -> DoctorDoc {
@@ -52,7 +51,7 @@ pub(crate) async fn served(app: &App) -> DoctorDoc {
         Err(error) => found.extend(not_checked(&[BREAKERS], &error.to_string())),
     }
     found.push(clock(app.clock_off(), app.store().is_shared()));
-    found.push(topic(app).await);
+    found.extend(broker::of_server(app).await);
     DoctorDoc::of(found)
 }
 
@@ -122,22 +121,6 @@ fn clock(off: Duration, is_shared: bool) -> Finding {
         Finding::fault(CLOCK, what, mend)
     } else {
         Finding::ok(CLOCK, what)
-    }
-}
-
-async fn topic(app: &App) -> Finding {
-    let checks = app.readiness().await;
-    let state = checks.into_iter().find(|(name, _)| *name == TOPIC);
-    match state {
-        Some((_, state)) if state != "ok" => Finding::fault(
-            TOPIC,
-            state,
-            "draws go on without it; look at the broker, then at the server's log",
-        ),
-        Some(_) | None => {
-            let broker = &app.config().broker;
-            Finding::ok(TOPIC, format!("{} at {}", broker.topic, broker.url))
-        }
     }
 }
 

@@ -25,6 +25,7 @@ mod processes;
 mod proxy;
 mod rescue;
 mod tls;
+mod topic_life;
 mod transfer;
 mod world;
 
