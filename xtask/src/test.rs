@@ -4,7 +4,7 @@
 //! binary, whole and with crashes.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -76,7 +76,11 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
         Guard::default()
     };
     if args.wants(Step::Cargo) {
-        cargo_tests(workspace, &services, &args.cargo_args, &mut tally)?;
+        let all = ["test", "--workspace", "--all-features", "--no-fail-fast"];
+        let mut all = workspace.cargo(all);
+        services.name_to(&mut all);
+        cargo_tests(all.args(&args.cargo_args), &mut tally)?;
+        surface_on_postgres(workspace, &services, &mut tally)?;
     }
     if args.wants(Step::Contract) {
         contract(workspace, &mut tally);
@@ -85,18 +89,24 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
     Ok(tally)
 }
 
+/// The tests of the API once more, each on a database of PostgreSQL instead of a file.
+fn surface_on_postgres(workspace: &Workspace, services: &Guard, tally: &mut Tally) -> Result<()> {
+    let Some(url) = services.postgres() else {
+        tally.skip("surface on PostgreSQL: there is no PostgreSQL");
+        return Ok(());
+    };
+    println!("the tests of the API, on PostgreSQL:");
+    let surface = ["test", "--workspace", "--all-features", "--test", "surface"];
+    let mut surface = workspace.cargo(surface);
+    services.name_to(&mut surface);
+    surface.env("TOMBOLA_SURFACE_POSTGRES", url);
+    cargo_tests(&mut surface, tally)
+}
+
 /// Prints the output as it comes and counts it. All features, as clippy has them: each crate is
 /// then built once for both.
-fn cargo_tests(
-    workspace: &Workspace,
-    services: &Guard,
-    args: &[String],
-    tally: &mut Tally,
-) -> Result<()> {
-    let mut command = workspace.cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
-    services.name_to(&mut command);
+fn cargo_tests(command: &mut Command, tally: &mut Tally) -> Result<()> {
     let mut child = command
-        .args(args)
         .stdout(Stdio::piped())
         .spawn()
         .context("starting cargo test")?;

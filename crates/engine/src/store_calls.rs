@@ -34,6 +34,7 @@ pub(crate) const fn is_passing(error: &StoreError) -> bool {
         | StoreError::Inconsistent(_)
         | StoreError::Sealed(_)
         | StoreError::Schema(_)
+        | StoreError::Moved(_)
         | StoreError::KeyReused
         | StoreError::Closed => false,
     }
@@ -46,6 +47,7 @@ const fn is_of_a_member(error: &StoreError) -> bool {
         StoreError::Unavailable(_)
         | StoreError::Overloaded
         | StoreError::Schema(_)
+        | StoreError::Moved(_)
         | StoreError::KeyReused
         | StoreError::Closed => false,
     }

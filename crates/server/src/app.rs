@@ -6,9 +6,11 @@ mod chores;
 mod open;
 mod roles;
 mod secrets;
+mod topic;
 
 pub use open::{OpenError, Purpose};
 pub use roles::{RoleError, ServeRole, ServeRoles};
+pub(crate) use topic::OurTopic;
 
 use crate::api::AuditReport;
 use crate::claim::ClaimKeys;
@@ -25,10 +27,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{MutexGuard, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
-use tombola_broker::MemoryTopic;
 use tombola_core::Timestamp;
 use tombola_core::endpoint::Endpoint;
-use tombola_core::ports::{Catalog, Clock, Operate, StoreResult, Topic};
+use tombola_core::ports::{Catalog, Clock, Operate, StoreResult};
 use tombola_core::reason::HoldReason;
 use tombola_engine::breaker::BreakerState;
 use tombola_engine::{
@@ -40,6 +41,9 @@ use tombola_store::read::{EndpointFact, Gauges};
 
 /// How old the numbers of the database may be that `/metrics` shows.
 const GAUGES_AGE_MAX: Duration = Duration::from_secs(5);
+/// How long a look at the database may take before it counts as not ready: less than
+/// `healthcheck` waits.
+const READY_MAX: Duration = Duration::from_secs(3);
 /// Ids reserved at a time by a command: it draws once and ends.
 const COMMAND_ID_BLOCK: u32 = 200;
 
@@ -52,7 +56,7 @@ struct Inner {
     directory: Directory,
     lock: Mutex<Option<DirectoryLock>>,
     store: Arc<Store>,
-    topic: Arc<MemoryTopic>,
+    topic: OurTopic,
     clock: Arc<SystemClock>,
     claims: RwLock<Arc<ClaimKeys>>,
     /// Held by a change of the secret.
@@ -73,6 +77,7 @@ struct Inner {
     imports: Arc<tokio::sync::RwLock<()>>,
     audit_violations: AtomicU64,
     exports_gauges: AtomicBool,
+    answers_api: AtomicBool,
     test_caller: OnceLock<TestCaller>,
     gauges: tokio::sync::Mutex<Option<(Duration, Gauges)>>,
     exports: Arc<Semaphore>,
@@ -101,6 +106,16 @@ impl App {
         crate::http::router(self)
     }
 
+    /// What this process answers on the network: without the role api how it does, and
+    /// nothing else.
+    pub(crate) fn network_router(&self) -> Router {
+        if self.answers_api() {
+            self.router()
+        } else {
+            crate::http::health_router(self)
+        }
+    }
+
     /// Starts the roles, with rolls from the system.
     pub async fn start(&self, roles: ServeRoles) -> StoreResult<()> {
         self.start_seeded(roles, Seed::System).await
@@ -112,15 +127,19 @@ impl App {
         let options = EngineOptions {
             seed,
             is_alone: !self.0.store.is_shared(),
-            has_relay: true,
+            has_relay: roles.has(ServeRole::Api),
             ..self.engine_options()
         };
         let mut engine = self.0.engine.lock().await;
         self.stop_engine(&mut engine).await; // one that only drew for a command
+        self.begin_topic().await?;
         self.begin(&mut engine, roles.engine(), options).await?;
         self.0
             .exports_gauges
             .store(roles.has(ServeRole::Rescue), Ordering::Relaxed);
+        self.0
+            .answers_api
+            .store(roles.has(ServeRole::Api), Ordering::Relaxed);
         drop(engine);
         self.start_chores(&roles);
         Ok(())
@@ -142,7 +161,7 @@ impl App {
         let parts = EngineParts {
             path: self.0.store.clone(),
             catalog: self.0.store.clone(),
-            topic: self.0.topic.clone(),
+            topic: self.0.topic.port(),
             clock: self.0.clock.clone(),
             distributor: None,
             options,
@@ -204,13 +223,13 @@ impl App {
         let deadline = self.0.config.http.stop_deadline.0;
         self.0.tasks.stop();
         self.stop_engine(&mut *self.0.engine.lock().await).await;
-        if tokio::time::timeout(deadline / 4, self.0.tasks.ended())
-            .await
-            .is_err()
-        {
+        let (ended, ()) = tokio::join!(
+            tokio::time::timeout(deadline / 4, self.0.tasks.ended()),
+            self.0.topic.close(deadline / 4),
+        );
+        if ended.is_err() {
             tracing::warn!("an import did not end in time; the next start removes it");
         }
-        self.0.topic.close();
         let store = Arc::clone(&self.0.store);
         if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
             tracing::error!(%error, "the store was not closed");
@@ -405,32 +424,74 @@ impl App {
         }
     }
 
-    /// Each dependency by name, with `ok` or what is the matter.
-    pub(crate) async fn readiness(&self) -> Vec<(&'static str, String)> {
-        let said = |error: Option<String>| error.unwrap_or_else(|| "ok".to_owned());
-        let database = self
-            .0
-            .store
-            .keys()
-            .await
-            .err()
-            .map(|error| error.to_string());
-        let topic = match self.0.topic.describe().await {
-            Ok(Some(_)) => None,
-            Ok(None) => Some("the topic is not there".to_owned()),
-            Err(error) => Some(error.to_string()),
+    /// The topic of this process.
+    pub(crate) fn topic(&self) -> &OurTopic {
+        &self.0.topic
+    }
+
+    /// Whether this process has the role api, or is a command.
+    pub(crate) fn answers_api(&self) -> bool {
+        self.0.answers_api.load(Ordering::Relaxed)
+    }
+
+    /// Each dependency by name, with `ok` or what is the matter. A draw does not need
+    /// the broker, so where draws are answered its absence is told and no more: else
+    /// every process would be taken away while all that they do goes on.
+    pub(crate) async fn readiness(&self) -> Vec<Check> {
+        let ready = tokio::time::timeout(READY_MAX, self.0.store.ready()).await;
+        let database = match ready {
+            Ok(ready) => ready.err().map(|error| error.to_string()),
+            Err(_) => Some(format!("no answer within {} s", READY_MAX.as_secs())),
         };
+        let topic = self.0.topic.trouble();
         let clock = &self.0.clock;
         let clock = (!clock.is_trusted())
             .then(|| format!("{} ms off the database's time", clock.off().as_millis()));
         let engine = self.running().desk.is_none() || self.0.tasks.is_stopped();
         let engine = engine.then(|| "not running".to_owned());
         vec![
-            ("database", said(database)),
-            ("topic", said(topic)),
-            ("clock", said(clock)),
-            ("engine", said(engine)),
+            Check::needed("database", database),
+            Check {
+                is_needed: !self.answers_api(),
+                ..Check::needed("topic", topic)
+            },
+            Check::needed("clock", clock),
+            Check::needed("engine", engine),
         ]
+    }
+}
+
+/// One thing that a process depends on.
+pub(crate) struct Check {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What is the matter, if anything is.
+    pub(crate) trouble: Option<String>,
+    /// Whether the process is of no use without it.
+    pub(crate) is_needed: bool,
+}
+
+impl Check {
+    fn needed(name: &'static str, trouble: Option<String>) -> Self {
+        Self {
+            name,
+            trouble,
+            is_needed: true,
+        }
+    }
+
+    /// Whether it keeps the process from being ready.
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        self.is_needed && self.trouble.is_some()
+    }
+
+    /// `ok`, what is the matter, or that it goes on without it.
+    pub(crate) fn said(&self) -> String {
+        match &self.trouble {
+            None => "ok".to_owned(),
+            Some(trouble) if self.is_needed => trouble.clone(),
+            Some(trouble) => format!("degraded: {trouble}"),
+        }
     }
 }
 

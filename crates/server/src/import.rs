@@ -59,6 +59,7 @@ impl From<StoreError> for Wrong {
             | StoreError::Inconsistent(_)
             | StoreError::Sealed(_)
             | StoreError::Schema(_)
+            | StoreError::Moved(_)
             | StoreError::KeyReused
             | StoreError::Closed => Self::Store(error),
         }

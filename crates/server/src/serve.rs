@@ -56,7 +56,7 @@ impl Listening {
         let (stop, tasks) = (CancellationToken::new(), Tasks::new());
         let clear = Manners::of(http);
         let api = clear.clone().under(tls.clone());
-        tasks.spawn(listen::serve(tcp, app.router(), api, stop.clone()));
+        tasks.spawn(listen::serve(tcp, app.network_router(), api, stop.clone()));
         let local = app.router().layer(Extension(Who::Local));
         tasks.spawn(listen::serve(unix, local, clear.clone(), stop.clone()));
         if let Some(metrics) = metrics {

@@ -18,6 +18,7 @@ mod facts;
 mod keys;
 mod operate;
 pub mod postgres;
+pub mod processes;
 pub mod read;
 mod requests;
 mod rows;
@@ -27,6 +28,8 @@ mod seals;
 mod sql;
 pub mod sqlite;
 mod store;
+mod topic_life;
+pub mod transfer;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

@@ -60,6 +60,14 @@ impl Seal {
         }
     }
 
+    /// One that only opens what is there.
+    pub(crate) fn to_open(keys: Option<&SealKeys>) -> Self {
+        Self {
+            sealer: Sealer::new(keys),
+            ..Self::closed()
+        }
+    }
+
     /// What codes are unique by; an error where its key does not open.
     pub(crate) fn digest(&self) -> StoreResult<&CodeDigest> {
         self.digest

@@ -1,7 +1,7 @@
 //! The store: one type that makes the three store ports true, on either database.
 
 use crate::catalog::log;
-use crate::postgres::{PostgresOptions, PostgresStore};
+use crate::postgres::{PoolState, PostgresOptions, PostgresStore};
 use crate::rules::RulesCache;
 use crate::seal::SealKeys;
 use crate::seals::Seals;
@@ -154,6 +154,34 @@ impl Store {
         match &self.database {
             Database::Sqlite(_) => Ok(None),
             Database::Postgres(postgres) => postgres.time().await.map(Some),
+        }
+    }
+
+    /// Whether the database can be used now: it answers, and takes writes.
+    pub async fn ready(&self) -> StoreResult<()> {
+        let reads = self.read(|conn| {
+            conn.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0))
+                .or_store()
+        });
+        match &self.database {
+            Database::Sqlite(_) => reads.await.map(drop),
+            Database::Postgres(postgres) => {
+                tokio::try_join!(reads, postgres.takes_writes()).map(drop)
+            }
+        }
+    }
+
+    /// How full the pools of connections are, by name; none where the database is a file.
+    pub fn connections(&self) -> Vec<(&'static str, PoolState)> {
+        match &self.database {
+            Database::Sqlite(_) => Vec::new(),
+            Database::Postgres(postgres) => {
+                let database = postgres.database();
+                vec![
+                    ("write", database.state()),
+                    ("read", database.reads_state()),
+                ]
+            }
         }
     }
 

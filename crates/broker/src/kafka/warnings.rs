@@ -61,70 +61,84 @@ impl TopicWarning {
     }
 }
 
-impl fmt::Display for TopicWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let redelivery = limits::REDELIVERY_MAX.as_millis();
+impl TopicWarning {
+    /// What the danger is.
+    pub fn what(&self) -> String {
         match self {
-            Self::NotReplicated => f.write_str(
-                "one broker has the only copy: its loss delays awards until rescue publishes them again; use a replication of 3",
+            Self::NotReplicated => "one broker has the only copy: its loss delays awards until rescue publishes them again".to_owned(),
+            Self::OneInSync => "a message is acknowledged when one broker has it".to_owned(),
+            Self::AllInSync { min, replication } => format!(
+                "min.insync.replicas is {min} of {replication} replicas: while one broker is away nothing can be published"
             ),
-            Self::OneInSync => f.write_str(
-                "a message is acknowledged when one broker has it; set min.insync.replicas to 2",
-            ),
-            Self::AllInSync { min, replication } => write!(
-                f,
-                "min.insync.replicas is {min} of {replication} replicas: while one broker is away nothing can be published; set it to {}",
-                min - 1
-            ),
-            Self::NoLeader { partition } => write!(
-                f,
-                "nobody leads partition {partition}: its users' awards wait; see to its brokers"
-            ),
+            Self::NoLeader { partition } => {
+                format!("nobody leads partition {partition}: its users' awards wait")
+            }
             Self::Behind {
                 partition,
                 in_sync,
                 replicas,
-            } => write!(
-                f,
-                "{in_sync} of {replicas} replicas of partition {partition} are up to date; see to the others' brokers"
+            } => format!("{in_sync} of {replicas} replicas of partition {partition} are up to date"),
+            Self::ShortRetention { ms } => format!(
+                "messages are kept for {ms} ms, and a group that falls behind may need {}",
+                limits::REDELIVERY_MAX.as_millis()
             ),
-            Self::ShortRetention { ms } => write!(
-                f,
-                "messages are kept for {ms} ms, and a group that falls behind may need {redelivery}; set retention.ms to {redelivery} or more"
+            Self::RetentionBySize { bytes } => {
+                format!("partitions are cut at {bytes} bytes, read or not")
+            }
+            Self::Compacted => "only the last message of each user is kept".to_owned(),
+            Self::SmallMessages { bytes } => format!(
+                "batches of {bytes} bytes are the largest, our largest message needs {BATCH_BYTES}"
             ),
-            Self::RetentionBySize { bytes } => write!(
-                f,
-                "partitions are cut at {bytes} bytes, read or not; set retention.bytes to -1"
-            ),
-            Self::Compacted => f.write_str(
-                "only the last message of each user is kept; set cleanup.policy to delete",
-            ),
-            Self::SmallMessages { bytes } => write!(
-                f,
-                "batches of {bytes} bytes are the largest, our largest message needs {BATCH_BYTES}; set max.message.bytes to {BATCH_BYTES} or more"
-            ),
-            Self::UncleanElection => f.write_str(
-                "a replica that lacks acknowledged messages may become the leader; set unclean.leader.election.enable to false",
-            ),
+            Self::UncleanElection => {
+                "a replica that lacks acknowledged messages may become the leader".to_owned()
+            }
             Self::FewPartitions {
                 partitions,
                 members,
-            } => write!(
-                f,
-                "{members} members share {partitions} partitions: the others have nothing to read; add partitions or take members away"
+            } => format!(
+                "{members} members share {partitions} partitions: the others have nothing to read"
             ),
-            Self::Stranger { client_id, host } => write!(
-                f,
-                "`{client_id}` at {host} is in our group and takes awards from our workers; give it a group of its own"
-            ),
+            Self::Stranger { client_id, host } => {
+                format!("`{client_id}` at {host} is in our group and takes awards from our workers")
+            }
             Self::Dropped {
                 partition,
                 messages,
-            } => write!(
-                f,
-                "{messages} messages of partition {partition} were dropped before the group read them; rescue publishes their awards again"
+            } => format!(
+                "{messages} messages of partition {partition} were dropped before the group read them"
             ),
         }
+    }
+
+    /// What to do about it.
+    pub fn mend(&self) -> String {
+        let fixed = match self {
+            Self::AllInSync { min, .. } => return format!("set it to {}", min - 1),
+            Self::ShortRetention { .. } => {
+                let redelivery = limits::REDELIVERY_MAX.as_millis();
+                return format!("set retention.ms to {redelivery} or more");
+            }
+            Self::SmallMessages { .. } => {
+                return format!("set max.message.bytes to {BATCH_BYTES} or more");
+            }
+            Self::NotReplicated => "use a replication of 3",
+            Self::OneInSync => "set min.insync.replicas to 2",
+            Self::NoLeader { .. } => "see to its brokers",
+            Self::Behind { .. } => "see to the others' brokers",
+            Self::RetentionBySize { .. } => "set retention.bytes to -1",
+            Self::Compacted => "set cleanup.policy to delete",
+            Self::UncleanElection => "set unclean.leader.election.enable to false",
+            Self::FewPartitions { .. } => "add partitions or take members away",
+            Self::Stranger { .. } => "give it a group of its own",
+            Self::Dropped { .. } => "rescue publishes their awards again",
+        };
+        fixed.to_owned()
+    }
+}
+
+impl fmt::Display for TopicWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what(), self.mend())
     }
 }
 

@@ -42,6 +42,10 @@ pub enum StoreError {
     /// It was made by a newer version, or must be migrated first.
     #[error("the schema does not fit: {0}")]
     Schema(String),
+    /// It was transferred to another place, or is being filled by a transfer: it is not the
+    /// one to be served.
+    #[error("{0}")]
+    Moved(String),
     /// The request key of the call came before with another request; nothing was done.
     #[error("the request key was used for another request")]
     KeyReused,

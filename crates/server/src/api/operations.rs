@@ -179,7 +179,8 @@ pub struct AuditQuery {
 pub struct ReadyDoc {
     /// Whether all is well.
     pub ready: bool,
-    /// Each dependency: `ok`, or what is the matter.
+    /// Each dependency: `ok`, what is the matter, or `degraded: …` for what the process
+    /// goes on without.
     pub checks: BTreeMap<String, String>,
 }
 

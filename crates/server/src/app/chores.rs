@@ -1,15 +1,17 @@
 //! What runs beside the engine and moves no award: the clock follows the
-//! database's time, old finished rows are removed, secrets of endpoints that have
+//! database's time, processes that share a database tell of themselves, old finished rows are removed, secrets of endpoints that have
 //! ended are deleted, imports that a dead process
 //! left are taken away, rows under older secrets are sealed anew.
 
 use super::{App, ServeRole, ServeRoles};
-use crate::import;
+use crate::{import, random};
+use rustix::system::uname;
 use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tombola_core::limits::CLOCK_INTERVAL;
 use tombola_core::ports::{Catalog, Operate, OperationState};
+use tombola_store::processes::Process;
 
 /// Time between two cleanups.
 const CLEANUP_INTERVAL: Duration = Duration::from_mins(1);
@@ -23,6 +25,13 @@ const KEYS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two looks for bulk actions that nobody goes on with.
 const OPERATIONS_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Time between two words of a process that it is alive; several may be lost before
+/// [`SILENT_MAX`](tombola_store::processes::SILENT_MAX) is over.
+const PROCESS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a stop waits for the database to forget this process; it is forgotten anyhow.
+const FORGET_MAX: Duration = Duration::from_secs(1);
+
 /// Time between two steps of a bulk action, so that draws go first.
 const OPERATION_STEP_PAUSE: Duration = Duration::from_millis(10);
 
@@ -31,11 +40,14 @@ impl App {
         if self.store().is_shared() {
             self.tasks().spawn(follow_database(self.clone()));
             self.tasks().spawn(refresh_keys(self.clone()));
+            self.tasks()
+                .spawn(tell_of_process(self.clone(), roles.to_string()));
         } else {
             // The database is a file of this machine, so its time is the machine's.
             let clock = Arc::clone(&self.0.clock);
             self.tasks().spawn(clock.follow_wall(self.tasks().clone()));
         }
+        self.follow_topic(roles);
         if roles.has(ServeRole::Rescue) {
             self.tasks().spawn(import::remove_leftovers(self.clone()));
             self.tasks().spawn(clean_up(self.clone()));
@@ -92,6 +104,30 @@ async fn follow_database(app: App) {
         if !app.waits(CLOCK_INTERVAL).await {
             return;
         }
+    }
+}
+
+/// Tells whoever looks for a rescuer that this process is alive, until it stops.
+async fn tell_of_process(app: App, roles: String) {
+    let process = Process {
+        id: random::name(),
+        roles,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: uname().nodename().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        started_at: app.now(),
+    };
+    loop {
+        if let Err(error) = app.store().note_process(&process, app.clock_off()).await {
+            tracing::warn!(%error, "the database does not know that this process is alive");
+        }
+        if !app.waits(PROCESS_INTERVAL).await {
+            break;
+        }
+    }
+    let forgotten = app.store().forget_process(&process.id);
+    if tokio::time::timeout(FORGET_MAX, forgotten).await.is_err() {
+        tracing::debug!("the database takes this process for alive a little longer");
     }
 }
 

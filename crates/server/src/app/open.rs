@@ -1,12 +1,12 @@
 //! Opening a data directory: the lock first, then everything that it guards.
 
+use super::topic::OurTopic;
 use super::{App, Inner, Running};
 use crate::claim::ClaimKeys;
 use crate::config::{Config, ConfigError};
 use crate::directory::Directory;
 use crate::http::auth::KeyRing;
 use crate::http::{HttpCounts, Rates, Room};
-use crate::random;
 use crate::restoring::{Place, remove_database};
 use crate::secret::Secrets;
 use std::io;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use tokio::sync::Semaphore;
-use tombola_broker::{MemoryOptions, MemoryTopic};
+use tombola_broker::SettingsError;
 use tombola_core::limits::EXPORTS_MAX;
 use tombola_core::ports::{Catalog, StoreError};
 use tombola_engine::{SystemClock, Tasks};
@@ -90,13 +90,8 @@ impl App {
         };
         let keys = KeyRing::default();
         keys.replace(store.keys().await?);
-        let topic = MemoryTopic::new(MemoryOptions {
-            name: config.broker.topic.clone(),
-            partitions: config.broker.partitions,
-            // Positions of an earlier process say nothing about this one's topic.
-            epoch: i64::from(u32::from_be_bytes(random::bytes())) + 1,
-            ..MemoryOptions::default()
-        });
+        let bad_settings = |error: SettingsError| ConfigError(vec![error.to_string()]);
+        let topic = OurTopic::new(&config).map_err(bad_settings)?;
         Ok(Self(Arc::new(Inner {
             rates: Rates::new(&config.http),
             room: Room::new(&config.http),
@@ -104,7 +99,7 @@ impl App {
             directory,
             lock: Mutex::new(lock),
             store,
-            topic: Arc::new(topic),
+            topic,
             clock: Arc::new(SystemClock::new()),
             claims: RwLock::new(Arc::new(ClaimKeys::of(&secrets))),
             secrets: tokio::sync::Mutex::new(secrets),
@@ -120,6 +115,7 @@ impl App {
             imports: Arc::default(),
             audit_violations: AtomicU64::new(0),
             exports_gauges: AtomicBool::new(false),
+            answers_api: AtomicBool::new(true),
             test_caller: OnceLock::new(),
             gauges: tokio::sync::Mutex::new(None),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),

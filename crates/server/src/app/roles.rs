@@ -1,5 +1,6 @@
 //! What one process does, as `serve --roles` says it.
 
+use crate::config::Config;
 use std::fmt;
 use std::str::FromStr;
 use tombola_engine::Roles;
@@ -47,6 +48,11 @@ pub enum RoleError {
         "with broker.url = \"memory:\" one process has all the roles api, worker and rescue; {0} is missing"
     )]
     Split(&'static str),
+    /// The file of the database is open in one process.
+    #[error(
+        "with database.url = \"sqlite://…\" one process has all the roles api, worker and rescue; {0} is missing"
+    )]
+    SplitOnFile(&'static str),
 }
 
 impl ServeRoles {
@@ -60,19 +66,27 @@ impl ServeRoles {
         self.0.contains(&role)
     }
 
-    /// Checks that nothing of the path is left to a process that cannot see the
-    /// topic in memory.
-    pub fn check_with_memory_topic(&self) -> Result<(), RoleError> {
+    /// Checks that nothing of the path is left to a process that cannot see the topic,
+    /// which may be in this one's memory, or the database, which may be its file.
+    pub fn check(&self, config: &Config) -> Result<(), RoleError> {
         let needed = [ServeRole::Api, ServeRole::Worker, ServeRole::Rescue];
-        match needed.into_iter().find(|role| !self.has(*role)) {
-            Some(missing) => Err(RoleError::Split(missing.name())),
-            None => Ok(()),
+        let Some(missing) = needed.into_iter().find(|role| !self.has(*role)) else {
+            return Ok(());
+        };
+        if config.broker.brokers().is_none() {
+            Err(RoleError::Split(missing.name()))
+        } else if !config.database.is_postgres() {
+            Err(RoleError::SplitOnFile(missing.name()))
+        } else {
+            Ok(())
         }
     }
 
+    /// A desk is in every process, for draws by commands of its machine; without the
+    /// role api it has no relay, and rescue publishes what it drew.
     pub(super) fn engine(&self) -> Roles {
         Roles {
-            api: self.has(ServeRole::Api),
+            api: true,
             worker: self.has(ServeRole::Worker),
             rescue: self.has(ServeRole::Rescue),
         }
@@ -105,17 +119,34 @@ impl fmt::Display for ServeRoles {
 mod tests {
     use super::*;
 
+    fn check(roles: &str, database: &str, broker: &str) -> Result<(), RoleError> {
+        let mut config = Config::default();
+        database.clone_into(&mut config.database.url);
+        broker.clone_into(&mut config.broker.url);
+        roles.parse::<ServeRoles>().unwrap().check(&config)
+    }
+
     #[test]
     fn split_roles_are_refused_with_a_topic_in_memory() {
-        let check = |text: &str| {
-            text.parse::<ServeRoles>()
-                .unwrap()
-                .check_with_memory_topic()
-        };
-        assert_eq!(check("api,worker,rescue"), Ok(()));
-        assert_eq!(check("api, rescue, worker, console"), Ok(()));
-        assert_eq!(check("api,rescue"), Err(RoleError::Split("worker")));
-        assert_eq!(ServeRoles::all().check_with_memory_topic(), Ok(()));
+        for database in ["sqlite://tombola.db", "postgres://u:p@h/d"] {
+            let check = |roles| check(roles, database, "memory:");
+            assert_eq!(check("api,worker,rescue"), Ok(()));
+            assert_eq!(check("api, rescue, worker, console"), Ok(()));
+            assert_eq!(check("api,rescue"), Err(RoleError::Split("worker")));
+        }
+        assert_eq!(ServeRoles::all().check(&Config::default()), Ok(()));
         assert!("api,wroker".parse::<ServeRoles>().is_err());
+    }
+
+    #[test]
+    fn split_roles_are_refused_with_a_file_and_fine_with_kafka_and_postgresql() {
+        let kafka = "kafka://h1:9092";
+        let on_file = |roles| check(roles, "sqlite://tombola.db", kafka);
+        assert_eq!(on_file("worker"), Err(RoleError::SplitOnFile("api")));
+        assert_eq!(on_file("api,worker,rescue"), Ok(()));
+        for role in ServeRole::ALL {
+            let on_server = check(role.name(), "postgres://u:p@h/d", kafka);
+            assert_eq!(on_server, Ok(()), "{}", role.name());
+        }
     }
 }

@@ -17,15 +17,31 @@ async fn process_whose_clock_is_not_trusted_is_not_ready() {
     let (_temp, app) = opened().await;
     let clock = async || {
         let checks = app.readiness().await;
-        let (_, state) = checks
-            .into_iter()
-            .find(|(name, _)| *name == "clock")
-            .unwrap();
-        state
+        checks.iter().find(|it| it.name == "clock").unwrap().said()
     };
     assert_eq!(clock().await, "ok");
     // Its distance at this measurement; `is_trusted` says where the bound lies.
     app.0.clock.follow(app.now().plus(Duration::from_mins(1)));
     let state = clock().await;
     assert!(state.ends_with("ms off the database's time"), "{state}");
+}
+
+#[test]
+fn what_is_not_needed_is_told_and_in_nobodys_way() {
+    let check = |trouble: Option<&str>, is_needed| Check {
+        is_needed,
+        ..Check::needed("topic", trouble.map(str::to_owned))
+    };
+    for (trouble, is_needed, said, is_in_the_way) in [
+        (None, true, "ok", false),
+        (None, false, "ok", false),
+        (Some("away"), true, "away", true),
+        (Some("away"), false, "degraded: away", false),
+    ] {
+        let check = check(trouble, is_needed);
+        assert_eq!(
+            (&*check.said(), check.is_in_the_way()),
+            (said, is_in_the_way)
+        );
+    }
 }

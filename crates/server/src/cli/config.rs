@@ -1,6 +1,7 @@
 //! `tombola config …`: what the settings are, and whether they can be used.
 
 use super::context::Context;
+use crate::print::Out;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ pub enum ConfigCommand {
 pub(super) fn run(command: ConfigCommand, context: &Context) -> anyhow::Result<ExitCode> {
     let mut loaded = context.load_config(Vec::new())?;
     loaded.config.database.url = loaded.config.database.url_shown();
+    loaded.config.broker.kafka = loaded.config.broker.kafka_shown();
     let out = context.out;
     match command {
         ConfigCommand::Check => {
@@ -40,19 +42,39 @@ pub(super) fn run(command: ConfigCommand, context: &Context) -> anyhow::Result<E
             out.json(&document)?;
         }
         ConfigCommand::Show { origin } => {
-            let sections = Table::try_from(&loaded.config)?;
-            for (section, fields) in &sections {
-                out.line(&format!("[{section}]"))?;
-                for (field, value) in fields.as_table().into_iter().flatten() {
-                    let from = loaded
-                        .origins
-                        .get(&format!("{section}.{field}"))
-                        .filter(|_| origin);
-                    let from = from.map_or_else(String::new, |from| format!("  # {from}"));
-                    out.line(&format!("{field} = {value}{from}"))?;
-                }
+            let from = |key: &str| {
+                let from = loaded.origins.get(key).filter(|_| origin);
+                from.map_or_else(String::new, |from| format!("  # {from}"))
+            };
+            for (section, fields) in &Table::try_from(&loaded.config)? {
+                show(out, section, fields, &from)?;
             }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A section as a file has it: its own lines first, then the tables in it.
+fn show(
+    out: Out,
+    section: &str,
+    fields: &toml::Value,
+    from: &dyn Fn(&str) -> String,
+) -> std::io::Result<()> {
+    let fields = || fields.as_table().into_iter().flatten();
+    out.line(&format!("[{section}]"))?;
+    for (field, value) in fields().filter(|(_, value)| !value.is_table()) {
+        let key = format!("{section}.{field}");
+        // A name with dots in it is quoted, as `toml` writes it.
+        let name = if field.contains('.') {
+            format!("\"{field}\"")
+        } else {
+            field.clone()
+        };
+        out.line(&format!("{name} = {value}{}", from(&key)))?;
+    }
+    for (field, value) in fields().filter(|(_, value)| value.is_table()) {
+        show(out, &format!("{section}.{field}"), value, from)?;
+    }
+    Ok(())
 }

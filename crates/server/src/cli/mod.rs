@@ -31,6 +31,8 @@ mod secret;
 mod serve;
 mod show;
 mod stock;
+mod topic;
+mod transfer;
 mod user;
 mod words;
 
@@ -139,6 +141,9 @@ pub enum Command {
     /// The settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// The topic on Kafka: make it, and say how it stands
+    #[command(subcommand)]
+    Topic(topic::TopicCommand),
     /// The schema of the database
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
@@ -146,6 +151,8 @@ pub enum Command {
     Backup(backup::BackupArgs),
     /// Make a database of a backup; deliveries wait until you say so
     Restore(restore::RestoreArgs),
+    /// Move a database from SQLite to PostgreSQL, with everything in it
+    Transfer(transfer::TransferArgs),
     /// Look at everything that can be amiss, and name the mend
     Doctor,
     /// Ask whether the server is ready: exit code 0 if it is
@@ -203,9 +210,11 @@ async fn dispatch(cli: Cli, out: Out) -> anyhow::Result<ExitCode> {
         Command::Key(command) => Box::pin(key::run(command, &mut context)).await,
         Command::Secret(command) => Box::pin(secret::run(command, &mut context)).await,
         Command::Config(command) => config::run(command, &context),
+        Command::Topic(command) => Box::pin(topic::run(command, &context)).await,
         Command::Migrate(command) => Box::pin(migrate::run(command, &mut context)).await,
         Command::Backup(args) => Box::pin(backup::run(args, &context)).await,
         Command::Restore(args) => Box::pin(restore::run(args, &context)).await,
+        Command::Transfer(args) => Box::pin(transfer::run(args, &context)).await,
         Command::Doctor => Box::pin(doctor::run(&context)).await,
         Command::Healthcheck(args) => Box::pin(healthcheck::run(args, &context)).await,
         Command::Completions(args) => completions::run(&args, &context),

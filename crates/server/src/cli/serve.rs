@@ -16,7 +16,8 @@ use tombola_core::limits;
 /// `serve`
 #[derive(Debug, Default, Args)]
 pub struct ServeArgs {
-    /// What this process does: a list of api, worker, rescue, console; all unless said
+    /// What this process does: a list of api, worker, rescue, console; all unless said.
+    /// Apart from each other on PostgreSQL with Kafka only
     #[arg(long, value_name = "ROLES")]
     roles: Option<String>,
     /// Address and port of the API
@@ -41,7 +42,7 @@ pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Resul
         None => ServeRoles::all(),
     };
     roles
-        .check_with_memory_topic()
+        .check(&config)
         .map_err(|error| Usage(format!("--roles: {error}")))?;
     begin_logging(&config.log.filter, config.log.format == "json");
     raise_files_max(&config.http);

@@ -1,7 +1,7 @@
 //! From the sources to one config: each value remembers where it came from, and
 //! every problem is reported with its place, so that a file is mended in one go.
 
-use super::{Config, SECTIONS};
+use super::{Config, SECTIONS, kafka};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -11,6 +11,10 @@ use toml::{Spanned, Table, Value};
 
 /// Environment variables of this prefix with `__` in them are settings.
 const ENV_PREFIX: &str = "TOMBOLA_";
+/// Those of this one are settings of librdkafka.
+const KAFKA_PREFIX: &str = "TOMBOLA_BROKER__KAFKA__";
+/// The table of librdkafka's settings.
+const KAFKA: &str = "broker.kafka";
 
 /// Where settings come from, the weaker first.
 #[derive(Debug, Clone, Default)]
@@ -170,6 +174,11 @@ impl Reading {
     }
 
     fn variable(&mut self, name: &str, value: &str) {
+        if let Some(setting) = name.strip_prefix(KAFKA_PREFIX) {
+            let setting = kafka::name_of_variable(setting);
+            let table = Table::from_iter([(setting, Value::String(value.to_owned()))]);
+            return self.put(KAFKA, Value::Table(table), Origin::Env(name.to_owned()));
+        }
         let Some((section, field)) = name
             .strip_prefix(ENV_PREFIX)
             .and_then(|rest| rest.split_once("__"))
@@ -196,6 +205,10 @@ impl Reading {
     }
 
     fn put(&mut self, key: &str, value: Value, origin: Origin) {
+        let value = match value {
+            Value::Table(settings) if key == KAFKA => return self.put_settings(settings, &origin),
+            value => value,
+        };
         let Some(slot) = self.slot(key) else {
             return self.unknown(key, &origin);
         };
@@ -208,6 +221,26 @@ impl Reading {
                 "{origin}: `{key}` is of type {}, and has to be {wanted}",
                 value.type_str()
             ));
+        }
+    }
+
+    /// Settings of librdkafka, over those of weaker sources one by one.
+    fn put_settings(&mut self, settings: Table, origin: &Origin) {
+        let settings = match kafka::flattened(settings) {
+            Ok(settings) => settings,
+            Err(wrong) => {
+                return self.problems.push(format!(
+                    "{origin}: `{KAFKA}.{wrong}` has to be a text, a number, true or false"
+                ));
+            }
+        };
+        self.origins.insert(KAFKA.to_owned(), origin.clone());
+        for (name, value) in settings {
+            self.origins
+                .insert(format!("{KAFKA}.{name}"), origin.clone());
+            if let Some(kept) = self.slot(KAFKA).and_then(Value::as_table_mut) {
+                kept.insert(name, Value::String(value));
+            }
         }
     }
 
@@ -242,22 +275,24 @@ impl Reading {
         if !self.problems.is_empty() {
             return Err(ConfigError(self.problems));
         }
-        let mut config: Config = self
-            .values
+        let mut config: Config = std::mem::take(&mut self.values)
             .try_into()
             .map_err(|error| ConfigError(vec![error.to_string()]))?;
         let read = config.database.read_url_file();
         read.map_err(|problem| ConfigError(vec![problem]))?;
-        let problems: Vec<String> = config
+        self.read_kafka_files(&mut config)?;
+        let from = |key: &str| match self.origins.get(key) {
+            Some(origin) if *origin != Origin::Default => format!("{origin}: "),
+            _ => String::new(),
+        };
+        let mut problems: Vec<String> = config
             .complaints()
             .into_iter()
-            .map(|it| match self.origins.get(it.key) {
-                Some(origin) if *origin != Origin::Default => {
-                    format!("{origin}: `{}`: {}", it.key, it.what)
-                }
-                _ => format!("`{}`: {}", it.key, it.what),
-            })
+            .map(|it| format!("{}`{}`: {}", from(it.key), it.key, it.what))
             .collect();
+        if let Some((key, what)) = config.broker.kafka_problem() {
+            problems.push(format!("{}{what}", from(&key)));
+        }
         if problems.is_empty() {
             Ok(Loaded {
                 config,
@@ -266,6 +301,18 @@ impl Reading {
         } else {
             Err(ConfigError(problems))
         }
+    }
+
+    /// A secret that came from a file has the origin of the file's name.
+    fn read_kafka_files(&mut self, config: &mut Config) -> Result<(), ConfigError> {
+        let read = config.broker.read_secret_files();
+        for name in read.map_err(|problem| ConfigError(vec![problem]))? {
+            let key = format!("{KAFKA}.{name}");
+            if let Some(origin) = self.origins.remove(&format!("{key}_file")) {
+                self.origins.insert(key, origin);
+            }
+        }
+        Ok(())
     }
 
     /// Reads each value that somebody set alone, so that a bad one is told with

@@ -4,6 +4,7 @@
 //! that works on a laptop.
 
 mod http;
+mod kafka;
 mod load;
 mod rate;
 mod reference;

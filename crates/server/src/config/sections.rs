@@ -1,8 +1,10 @@
 //! The sections: one line a key, with its default from `core::limits` where the
 //! bound stands there.
 
+use super::kafka::are_brokers;
 use super::section::{Complaint, section};
 use super::span::Span;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tombola_core::campaign::Approval;
@@ -38,14 +40,22 @@ section! {
 section! {
     /// The topic between the draw and its delivery.
     Broker ["broker"] {
-        /// `memory:` keeps the topic in this process, which needs all roles in it.
+        /// `memory:` keeps the topic in this process, which needs all roles in it;
+        /// `kafka://h1:9092,h2:9092` names brokers of Kafka, any of the cluster's.
         url: String = "memory:".to_owned(),
         /// Name of the topic.
         topic: String = "lottery_invoice".to_owned(),
         /// The group that the workers join.
         group: String = "lottery".to_owned(),
-        /// Partitions of the topic.
+        /// Partitions of the topic in memory, and of one that `tombola topic create`
+        /// makes unless it is told otherwise.
         partitions: i32 = limits::TOPIC_PARTITIONS,
+        /// Settings of librdkafka by their own names, as a table of its own
+        /// `[broker.kafka]` with lines such as `security.protocol = "SASL_SSL"`. One that
+        /// would take a promise away is refused by name. In a variable the dots are
+        /// underscores: `TOMBOLA_BROKER__KAFKA__SASL_USERNAME`. A secret may stand in a
+        /// file: `sasl.password_file = "FILE"`.
+        kafka: BTreeMap<String, String> = BTreeMap::new(),
     }
 }
 
@@ -201,13 +211,12 @@ impl Database {
 impl Broker {
     pub(super) fn validate(&self) -> Vec<Complaint> {
         let mut found = Vec::new();
-        if self.url.starts_with("kafka://") {
+        let is_known = self.url == "memory:" || self.brokers().is_some_and(are_brokers);
+        if !is_known {
             found.push(Complaint::new(
                 "broker.url",
-                "this build has no Kafka yet; use memory:",
+                "use memory:, or kafka://HOST:PORT with commas between brokers",
             ));
-        } else if self.url != "memory:" {
-            found.push(Complaint::new("broker.url", "use memory:"));
         }
         for (key, name) in [("broker.topic", &self.topic), ("broker.group", &self.group)] {
             let is_name = (1..=249).contains(&name.len())

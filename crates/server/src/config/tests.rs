@@ -93,19 +93,124 @@ fn bad_values_are_told_with_key_and_place() {
 }
 
 #[test]
-fn databases_and_brokers_that_this_build_has_not_got_are_refused_plainly() {
-    let ConfigError(problems) =
-        from_file("[database]\nurl = \"postgres://db\"\n[broker]\nurl = \"kafka://h:9092\"\n")
-            .unwrap_err();
+fn urls_that_name_no_database_are_refused_plainly() {
+    for (url, expected) in [
+        (
+            "mysql://db",
+            "use sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE",
+        ),
+        ("postgres://h/d?sslmode=allow", "sslmode=allow is not known"),
+    ] {
+        let text = format!("[database]\nurl = \"{url}\"\n");
+        let ConfigError(problems) = from_file(&text).unwrap_err();
+        assert!(problems[0].contains(expected), "{}", problems[0]);
+    }
+}
+
+#[test]
+fn password_of_the_database_is_not_shown() {
+    for (url, shown) in [
+        (
+            "postgres://u:geheim@h:5432/d?sslmode=disable",
+            "postgres://u:…@h:5432/d?sslmode=disable",
+        ),
+        ("postgres://u@h/d", "postgres://u@h/d"),
+        ("sqlite://./a@b:c/t.db", "sqlite://./a@b:c/t.db"),
+    ] {
+        let database = Database {
+            url: url.to_owned(),
+            ..Database::default()
+        };
+        assert_eq!(database.url_shown(), shown);
+    }
+}
+
+#[test]
+fn url_of_the_database_may_stand_in_a_file() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("url");
+    std::fs::write(&path, "postgres://u:p@h/d\n").unwrap();
+    let text = format!("[database]\nurl_file = \"{}\"\n", path.display());
+    let database = from_file(&text).unwrap().config.database;
+    assert_eq!(database.url, "postgres://u:p@h/d");
+    let ConfigError(problems) = from_file("[database]\nurl_file = \"no/such\"\n").unwrap_err();
     assert!(
-        problems[0].contains("this build has no PostgreSQL yet"),
-        "{}",
-        problems[0]
+        problems[0].contains("`database.url_file`: no/such"),
+        "{problems:?}"
     );
+}
+
+#[test]
+fn broker_that_is_none_of_ours_is_refused_plainly() {
+    for url in ["kafka://", "amqp://h", "kafka://h1:9092/topic"] {
+        let ConfigError(problems) = from_file(&format!("[broker]\nurl = \"{url}\"\n")).unwrap_err();
+        assert_eq!(
+            problems,
+            [
+                "tombola.toml:2: `broker.url`: use memory:, or kafka://HOST:PORT with commas between brokers"
+            ],
+            "{url}"
+        );
+    }
+}
+
+const ON_KAFKA: &str = "[broker]\nurl = \"kafka://h1:9092\"\n";
+
+#[test]
+fn settings_of_librdkafka_come_quoted_or_not_and_from_variables_over_the_file() {
+    let text = "[broker.kafka]\nsecurity.protocol = \"SSL\"\n\"linger.ms\" = 5\n";
+    let sources = Sources {
+        file: Some(("tombola.toml".into(), format!("{ON_KAFKA}{text}"))),
+        env: vec![("TOMBOLA_BROKER__KAFKA__LINGER_MS".into(), "7".into())],
+        flags: Vec::new(),
+    };
+    let loaded = load(&sources).unwrap();
+    let options = loaded.config.broker.kafka(1).unwrap();
+    assert_eq!(options.brokers, "h1:9092");
+    let settings: Vec<_> = options.settings.iter().map(|(a, b)| (&**a, &**b)).collect();
+    assert_eq!(settings, [("linger.ms", "7"), ("security.protocol", "SSL")]);
+    let origin = loaded.origins["broker.kafka.linger.ms"].to_string();
+    assert_eq!(origin, "TOMBOLA_BROKER__KAFKA__LINGER_MS");
+}
+
+#[test]
+fn setting_of_librdkafka_that_cannot_be_is_told_by_its_name() {
+    let refused = |line: &str| {
+        let ConfigError(problems) =
+            from_file(&format!("{ON_KAFKA}[broker.kafka]\n{line}\n")).unwrap_err();
+        problems.join("\n")
+    };
+    let acks = refused("acks = 1");
     assert!(
-        problems[1].contains("this build has no Kafka yet"),
-        "{}",
-        problems[1]
+        acks.starts_with("tombola.toml:3: broker.kafka.acks cannot be `1`: "),
+        "{acks}"
+    );
+    let unknown = refused("\"sasl.pasword\" = \"x\"");
+    assert!(unknown.contains("sasl.pasword"), "{unknown}");
+    let list = refused("\"ssl.ca.location\" = [\"a\"]");
+    assert!(
+        list.ends_with("`broker.kafka.ssl.ca.location` has to be a text, a number, true or false"),
+        "{list}"
+    );
+}
+
+#[test]
+fn secret_of_librdkafka_is_read_from_its_file_and_may_not_come_twice() {
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join("password");
+    std::fs::write(&file, "open sesame\n").unwrap();
+    let line = format!("\"sasl.password_file\" = {:?}\n", file.to_str().unwrap());
+    let text = format!("{ON_KAFKA}[broker.kafka]\n{line}");
+    let loaded = from_file(&text).unwrap();
+    assert_eq!(loaded.config.broker.kafka["sasl.password"], "open sesame");
+    let ConfigError(problems) =
+        from_file(&format!("{text}\"sasl.password\" = \"x\"\n")).unwrap_err();
+    assert!(problems[0].contains("keep one of them"), "{problems:?}");
+    std::fs::remove_file(&file).unwrap();
+    let ConfigError(problems) = from_file(&text).unwrap_err();
+    assert!(
+        problems[0].starts_with("`broker.kafka.sasl.password_file`: "),
+        "{problems:?}"
     );
 }
 

@@ -3,7 +3,7 @@
 use super::bytes;
 use crate::api::Finding;
 use tombola_core::ports::StoreError;
-use tombola_store::read::DatabaseFact;
+use tombola_store::read::FileFact;
 
 const SCHEMA: &str = "database.schema";
 const PAGES: &str = "database.pages";
@@ -18,7 +18,7 @@ const LOG_BYTES_MAX: u64 = 1 << 30;
 /// SQLite's number of `synchronous = FULL`.
 const FULL: i64 = 2;
 
-pub(super) fn check(fact: &DatabaseFact) -> Vec<Finding> {
+pub(super) fn check(fact: &FileFact) -> Vec<Finding> {
     vec![schema(fact), pages(fact), settings(fact), log(fact)]
 }
 
@@ -31,7 +31,7 @@ pub(super) fn unreadable(error: &StoreError) -> Finding {
     )
 }
 
-fn schema(fact: &DatabaseFact) -> Finding {
+fn schema(fact: &FileFact) -> Finding {
     let (present, newest) = (fact.schema.present, fact.schema.newest);
     let what = format!("schema {present} of {newest}");
     if present == 0 {
@@ -54,7 +54,7 @@ fn schema(fact: &DatabaseFact) -> Finding {
     }
 }
 
-fn pages(fact: &DatabaseFact) -> Finding {
+fn pages(fact: &FileFact) -> Finding {
     match fact.faults.first() {
         None => Finding::ok(PAGES, format!("{}, every page is whole", bytes(fact.bytes))),
         Some(first) => Finding::fault(
@@ -67,7 +67,7 @@ fn pages(fact: &DatabaseFact) -> Finding {
 }
 
 /// What the first promise stands on: an answer comes after its fsync.
-fn settings(fact: &DatabaseFact) -> Finding {
+fn settings(fact: &FileFact) -> Finding {
     let is_wal = fact.journal_mode.eq_ignore_ascii_case("wal");
     let is_full = fact.synchronous.is_none_or(|it| it >= FULL);
     let mode = &fact.journal_mode;
@@ -87,7 +87,7 @@ fn settings(fact: &DatabaseFact) -> Finding {
     }
 }
 
-fn log(fact: &DatabaseFact) -> Finding {
+fn log(fact: &FileFact) -> Finding {
     let what = format!("the log beside the database is {}", bytes(fact.log_bytes));
     if fact.log_bytes > LOG_BYTES_MAX {
         let mend = "a long read holds it back, such as a backup or an audit; if none is under way, \
@@ -105,8 +105,8 @@ mod tests {
     use std::collections::BTreeMap;
     use tombola_store::Schema;
 
-    fn good() -> DatabaseFact {
-        DatabaseFact {
+    fn good() -> FileFact {
+        FileFact {
             schema: Schema {
                 present: 3,
                 newest: 3,
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    fn states(fact: &DatabaseFact) -> Vec<(String, CheckState)> {
+    fn states(fact: &FileFact) -> Vec<(String, CheckState)> {
         let not_ok = |it: &Finding| it.state != CheckState::Ok;
         let found = check(fact).into_iter().filter(not_ok);
         found.map(|it| (it.name, it.state)).collect()
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn each_fact_that_is_amiss_is_found_by_its_own_check() {
         assert_eq!(states(&good()), []);
-        let at = |present| DatabaseFact {
+        let at = |present| FileFact {
             schema: Schema { present, newest: 3 },
             ..good()
         };
@@ -137,17 +137,17 @@ mod tests {
         assert_eq!(states(&at(2)), is(SCHEMA, CheckState::Warning));
         assert_eq!(states(&at(4)), is(SCHEMA, CheckState::Fault));
         assert_eq!(states(&at(0)), is(SCHEMA, CheckState::Fault));
-        let damaged = DatabaseFact {
+        let damaged = FileFact {
             faults: vec!["page 7".to_owned()],
             ..good()
         };
         assert_eq!(states(&damaged), is(PAGES, CheckState::Fault));
-        let careless = DatabaseFact {
+        let careless = FileFact {
             synchronous: Some(1),
             ..good()
         };
         assert_eq!(states(&careless), is(SETTINGS, CheckState::Fault));
-        let long = DatabaseFact {
+        let long = FileFact {
             log_bytes: LOG_BYTES_MAX + 1,
             ..good()
         };

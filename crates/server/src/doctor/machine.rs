@@ -1,13 +1,14 @@
 //! What only this machine can say: the data directory and what is in it, the listen
-//! address; and, where nobody serves, the database's file.
+//! address; and, where nobody serves, the database itself.
 
-use super::{database, disk, not_checked, running, secrets, work};
+use super::{broker, database, disk, not_checked, postgres, processes, running, secrets, work};
 use crate::api::{DoctorDoc, Finding};
 use crate::client::Api;
 use crate::config::{Config, Http};
 use crate::directory::Directory;
 use crate::http::Tls;
 use crate::secret::Secrets;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs;
 use std::io;
@@ -15,6 +16,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tombola_engine::SystemClock;
 use tombola_store::Store;
+use tombola_store::postgres::look;
 
 const DIRECTORY: &str = "directory";
 const FILES: &str = "directory.files";
@@ -25,6 +27,9 @@ const TLS: &str = "listen.tls";
 
 /// Every check of a data directory that is there, by name.
 const NAMES: [&str; 3] = [FILES, LOCK, SECRET_KEY];
+
+const NO_DIRECTORY: &str = "there is no data directory";
+const NOBODY: &str = "nobody serves from this directory";
 
 /// Who has the data directory.
 pub(crate) enum Holder {
@@ -38,65 +43,90 @@ pub(crate) enum Holder {
 
 /// Everything that can be said on this machine of that config.
 pub(crate) async fn this_machine(config: &Config, holder: Holder) -> DoctorDoc {
-    let directory = Directory::new(config.database.directory().unwrap_or_default());
-    let file = config.database.file().unwrap_or_default();
+    let directory = Directory::of(&config.database);
     let mut found = vec![root(directory.root())];
-    if !directory.root().is_dir() {
-        let why = "there is no data directory";
-        found.extend(not_checked(&NAMES, why));
-        found.extend(not_checked(&disk::NAMES, why));
-        found.push(listen(config, &Holder::Nobody).await);
-        found.push(tls(&config.http));
-        found.extend(no_database(why));
-        return DoctorDoc::of(found);
+    let is_there = directory.root().is_dir();
+    if is_there {
+        let key = PathBuf::from(&config.http.tls_key_file);
+        let file = config.database.file();
+        found.push(files(&directory, file.as_deref(), &key));
+        found.push(lock(&directory, &holder));
+        found.push(secret_key(&directory));
+    } else {
+        found.extend(not_checked(&NAMES, NO_DIRECTORY));
     }
-    let key = PathBuf::from(&config.http.tls_key_file);
-    found.push(files(&directory, &file, &key));
-    found.push(lock(&directory, &holder));
-    found.push(secret_key(&directory));
-    let bytes = fs::metadata(&file).map_or(0, |file| file.len());
-    let folder = directory.root().to_path_buf();
-    let measured = tokio::task::spawn_blocking(move || disk::check(&folder, bytes)).await;
-    found.extend(measured.unwrap_or_else(|error| not_checked(&disk::NAMES, &error.to_string())));
+    // On PostgreSQL nothing that lasts is written here.
+    if let Some(file) = config.database.file() {
+        found.extend(disk(&directory, &file, is_there).await);
+    }
     found.push(listen(config, &holder).await);
     found.push(tls(&config.http));
+    let is_served = matches!(holder, Holder::Server(_));
     found.extend(match holder {
-        Holder::Server(api) => asked(&api).await,
-        Holder::Silent(why) => no_database(&why),
-        Holder::Nobody if !file.exists() => no_database("there is no database yet"),
-        Holder::Nobody => unserved(config, &directory).await,
+        Holder::Server(api) => asked(config, &api).await,
+        Holder::Nobody | Holder::Silent(_) if config.database.is_postgres() => {
+            beside(config, &directory).await
+        }
+        Holder::Silent(why) => no_database(config, &why),
+        Holder::Nobody => alone(config, &directory, is_there).await,
     });
+    if !is_served {
+        broker::unserved(config, &mut found).await;
+    }
     DoctorDoc::of(found)
 }
 
-async fn asked(api: &Api) -> Vec<Finding> {
+async fn disk(directory: &Directory, file: &Path, is_there: bool) -> Vec<Finding> {
+    if !is_there {
+        return not_checked(&disk::NAMES, NO_DIRECTORY);
+    }
+    let bytes = fs::metadata(file).map_or(0, |file| file.len());
+    let folder = directory.root().to_path_buf();
+    let measured = tokio::task::spawn_blocking(move || disk::check(&folder, bytes)).await;
+    measured.unwrap_or_else(|error| not_checked(&disk::NAMES, &error.to_string()))
+}
+
+async fn asked(config: &Config, api: &Api) -> Vec<Finding> {
     match api.doctor().await {
         Ok(document) => document.checks,
-        Err(error) => no_database(&error.to_string()),
+        Err(error) => no_database(config, &error.to_string()),
     }
 }
 
-fn no_database(why: &str) -> Vec<Finding> {
-    let mut found = not_checked(&database::NAMES, why);
+fn no_database(config: &Config, why: &str) -> Vec<Finding> {
+    let is_postgres = config.database.is_postgres();
+    let of_database = if is_postgres {
+        &postgres::NAMES[..]
+    } else {
+        &database::NAMES[..]
+    };
+    let mut found = not_checked(of_database, why);
     found.extend(not_checked(&[secrets::USED], why));
     found.extend(not_checked(&work::NAMES, why));
+    if is_postgres {
+        found.extend(not_checked(&processes::NAMES, why));
+    }
     found.extend(not_checked(&running::NAMES, why));
     found
 }
 
 /// The same checks as the server's, on the file itself.
-async fn unserved(config: &Config, directory: &Directory) -> Vec<Finding> {
+async fn alone(config: &Config, directory: &Directory, is_there: bool) -> Vec<Finding> {
     let file = config.database.file().unwrap_or_default();
+    if !is_there {
+        return no_database(config, NO_DIRECTORY);
+    }
+    if !file.exists() {
+        return no_database(config, "there is no database yet");
+    }
     let (now, review) = (SystemClock::wall(), config.delivery.hold_review.0);
     let read = tokio::task::spawn_blocking(move || Store::facts_of_file(&file, now, review));
     let mut found = match read.await {
         Ok(Ok((file, rows))) => {
             let mut found = database::check(&file);
-            found.push(match Secrets::read(directory) {
-                Ok(Some(keys)) => secrets::used(&keys.seal_keys().marks(), &file.secrets),
-                Ok(None) | Err(_) => {
-                    Finding::not_checked(secrets::USED, "secret.key cannot be read")
-                }
+            found.push(match marks(directory) {
+                Ok(ours) => secrets::used(&ours, &file.secrets),
+                Err(why) => Finding::not_checked(secrets::USED, why),
             });
             match rows {
                 Some(rows) => found.extend(work::check(&rows, now)),
@@ -109,10 +139,38 @@ async fn unserved(config: &Config, directory: &Directory) -> Vec<Finding> {
             found.extend(not_checked(&work::NAMES, "the database cannot be read"));
             found
         }
-        Err(error) => no_database(&error.to_string()),
+        Err(error) => return no_database(config, &error.to_string()),
     };
-    found.extend(not_checked(&running::NAMES, "nobody serves"));
+    found.extend(not_checked(&running::NAMES, NOBODY));
     found
+}
+
+/// The same on PostgreSQL, beside whoever serves it elsewhere.
+async fn beside(config: &Config, directory: &Directory) -> Vec<Finding> {
+    let options = match config.database.postgres() {
+        Ok(Some(options)) => options,
+        Ok(None) => return no_database(config, "the url is of another database"),
+        Err(error) => return no_database(config, &error.to_string()),
+    };
+    let review = config.delivery.hold_review.0;
+    let mut found = match look(&options, SystemClock::wall, review).await {
+        Ok((fact, work)) => {
+            let marks = marks(directory);
+            let mut found = postgres::check(&fact, marks.as_ref().map_err(|why| *why));
+            found.extend(running::rows(&fact, work.as_ref().map_err(String::as_str)));
+            found
+        }
+        Err(error) => running::out_of_reach(&options, &error).await,
+    };
+    found.extend(not_checked(&running::NAMES, NOBODY));
+    found
+}
+
+fn marks(directory: &Directory) -> Result<BTreeMap<i32, [u8; 16]>, &'static str> {
+    match Secrets::read(directory) {
+        Ok(Some(keys)) => Ok(keys.seal_keys().marks()),
+        Ok(None) | Err(_) => Err("secret.key cannot be read"),
+    }
 }
 
 fn root(root: &Path) -> Finding {
@@ -146,17 +204,20 @@ fn root(root: &Path) -> Finding {
 }
 
 /// Codes, addresses and secrets are in these.
-fn files(directory: &Directory, database: &Path, tls_key: &Path) -> Finding {
-    let mut log = std::ffi::OsString::from(database);
-    log.push("-wal");
-    let all = [
-        database.to_path_buf(),
-        log.into(),
+fn files(directory: &Directory, database: Option<&Path>, tls_key: &Path) -> Finding {
+    let log = database.map(|database| {
+        let mut log = std::ffi::OsString::from(database);
+        log.push("-wal");
+        PathBuf::from(log)
+    });
+    let ours = [
         directory.secret_key(),
         directory.admin_key(),
         directory.socket(),
         tls_key.to_path_buf(),
     ];
+    let database = database.map(Path::to_path_buf);
+    let all: Vec<PathBuf> = database.into_iter().chain(log).chain(ours).collect();
     let open = all.iter().find_map(|path| {
         let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
         (mode & 0o077 != 0).then_some((path, mode))
@@ -299,7 +360,7 @@ mod tests {
         let database = directory.root().join("tombola.db");
         write_private(&database, "").unwrap();
         let key = temp.path().join("key.pem");
-        let found = || files(&directory, &database, &key);
+        let found = || files(&directory, Some(&database), &key);
         assert_eq!(found().state, CheckState::Ok);
         let open = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();

@@ -1,14 +1,18 @@
 //! `doctor`: looks at everything that a person would have to look at, and names the
 //! mend. What the server and its database can say is asked of the server
-//! (`running`); where nobody serves, the same checks read the file, which is not
-//! changed. What only this machine can say is looked at here (`machine`).
+//! (`running`); where nobody serves, the same checks read the file, or ask PostgreSQL over
+//! a connection of their own, and nothing is changed. What only this machine can say is
+//! looked at here (`machine`).
 //!
 //! Each check is a function from facts to findings, so another database or broker
 //! brings facts of its own and no second set of checks.
 
+mod broker;
 mod database;
 mod disk;
 mod machine;
+mod postgres;
+mod processes;
 mod running;
 mod secrets;
 mod work;

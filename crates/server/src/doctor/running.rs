@@ -1,42 +1,89 @@
 //! What the running server says of itself and of its database.
 
-use super::{database, not_checked, secrets, work};
+use super::{broker, database, not_checked, postgres, processes, secrets, work};
 use crate::api::{DoctorDoc, Finding};
 use crate::app::App;
 use std::time::Duration;
+use tombola_core::Timestamp;
 use tombola_core::limits::CLOCK_OFF_MAX;
+use tombola_core::ports::StoreError;
+use tombola_engine::SystemClock;
 use tombola_engine::breaker::BreakerState;
+use tombola_store::postgres::{PostgresOptions, ServerFact, obstacle};
+use tombola_store::read::{DatabaseFact, WorkFact};
 
 const CLOCK: &str = "clock";
-const TOPIC: &str = "topic";
 const BREAKERS: &str = "deliveries.breakers";
 
 /// The checks that only a running server can make, by name.
-pub(super) const NAMES: [&str; 3] = [CLOCK, TOPIC, BREAKERS];
+pub(super) const NAMES: [&str; 3] = [CLOCK, broker::TOPIC, BREAKERS];
 
 /// Every check of the server, on its own database.
 pub(crate) async fn served(app: &App) -> DoctorDoc {
-    let mut found = match app.store().database_fact().await {
-        Ok(file) => {
+    let review = app.config().delivery.hold_review.0;
+    let work = app.store().work_fact(app.now(), review).await;
+    let work = work.map_err(|error| error.to_string());
+    let work = work.as_ref().map_err(String::as_str);
+    let ours = app.claims().secrets().seal_keys().marks();
+    let mut found = match app.store().database_fact(SystemClock::wall).await {
+        Ok(DatabaseFact::File(file)) => {
             let mut found = database::check(&file);
-            let ours = app.claims().secrets().seal_keys().marks();
             found.push(secrets::used(&ours, &file.secrets));
+            found.extend(of_work(work, app.now()));
             found
         }
-        Err(error) => vec![database::unreadable(&error)],
+        Ok(DatabaseFact::Server(fact)) => {
+            let mut found = postgres::check(&fact, Ok(&ours));
+            found.extend(rows(&fact, work));
+            found
+        }
+        Err(error) => match app.config().database.postgres() {
+            Ok(Some(options)) => out_of_reach(&options, &error).await,
+            Ok(None) | Err(_) => {
+                let mut found = vec![database::unreadable(&error)];
+                found.extend(of_work(work, app.now()));
+                found
+            }
+        },
     };
-    let review = app.config().delivery.hold_review.0;
-    match app.store().work_fact(app.now(), review).await {
-        Ok(rows) => found.extend(work::check(&rows, app.now())),
-        Err(error) => found.extend(not_checked(&work::NAMES, &error.to_string())),
-    }
     match app.store().endpoint_list(app.now()).await {
         Ok(endpoints) => found.extend(breakers(app.breakers(&endpoints))),
         Err(error) => found.extend(not_checked(&[BREAKERS], &error.to_string())),
     }
-    found.push(clock(app.clock_off()));
-    found.push(topic(app).await);
+    found.push(clock(app.clock_off(), app.store().is_shared()));
+    found.extend(broker::of_server(app).await);
     DoctorDoc::of(found)
+}
+
+fn of_work(work: Result<&WorkFact, &str>, now: Timestamp) -> Vec<Finding> {
+    match work {
+        Ok(work) => work::check(work, now),
+        Err(why) => not_checked(&work::NAMES, why),
+    }
+}
+
+/// What rows on PostgreSQL tell: what needs a person, and who serves. The time is its
+/// server's.
+pub(super) fn rows(fact: &ServerFact, work: Result<&WorkFact, &str>) -> Vec<Finding> {
+    let mut found = of_work(work, Timestamp(fact.server.now));
+    let has_work = work.is_ok_and(|work| work.oldest_undelivered.is_some());
+    match &fact.rows {
+        Ok(rows) => found.extend(processes::check(&rows.processes, has_work)),
+        Err(why) => found.extend(not_checked(&processes::NAMES, why)),
+    }
+    found
+}
+
+/// PostgreSQL could not be asked: which part of the url to look at, if it is that.
+pub(super) async fn out_of_reach(options: &PostgresOptions, error: &StoreError) -> Vec<Finding> {
+    let mut found = match obstacle(options).await {
+        Some(obstacle) => postgres::unreachable(&obstacle),
+        None => postgres::unanswered(&error.to_string()),
+    };
+    let why = "the database could not be asked";
+    found.extend(not_checked(&work::NAMES, why));
+    found.extend(not_checked(&processes::NAMES, why));
+    found
 }
 
 fn breakers(states: Vec<(String, BreakerState)>) -> Vec<Finding> {
@@ -64,30 +111,16 @@ fn breaker(endpoint: &str, state: BreakerState) -> Option<Finding> {
     Some(Finding::warning(BREAKERS, what, mend))
 }
 
-fn clock(off: Duration) -> Finding {
-    let what = format!("{} ms off the machine's time", off.as_millis());
+/// Where the database is shared its server's time is everybody's, else this machine's.
+fn clock(off: Duration, is_shared: bool) -> Finding {
+    let whose = if is_shared { "database" } else { "machine" };
+    let what = format!("{} ms off the {whose}'s time", off.as_millis());
     if off > CLOCK_OFF_MAX {
-        let mend = "the machine's time has stepped: look at its time service; the server follows slowly, \
+        let mend = "a machine's time has stepped: look at its time service; the server follows slowly, \
                     or start it anew";
         Finding::fault(CLOCK, what, mend)
     } else {
         Finding::ok(CLOCK, what)
-    }
-}
-
-async fn topic(app: &App) -> Finding {
-    let checks = app.readiness().await;
-    let state = checks.into_iter().find(|(name, _)| *name == TOPIC);
-    match state {
-        Some((_, state)) if state != "ok" => Finding::fault(
-            TOPIC,
-            state,
-            "draws go on without it; look at the broker, then at the server's log",
-        ),
-        Some(_) | None => {
-            let broker = &app.config().broker;
-            Finding::ok(TOPIC, format!("{} at {}", broker.topic, broker.url))
-        }
     }
 }
 
@@ -98,9 +131,11 @@ mod tests {
 
     #[test]
     fn clock_that_is_off_by_more_than_two_seconds_is_a_fault() {
-        assert_eq!(clock(CLOCK_OFF_MAX).state, CheckState::Ok);
-        let more = CLOCK_OFF_MAX + Duration::from_micros(1);
-        assert_eq!(clock(more).state, CheckState::Fault);
+        for is_shared in [false, true] {
+            assert_eq!(clock(CLOCK_OFF_MAX, is_shared).state, CheckState::Ok);
+            let more = CLOCK_OFF_MAX + Duration::from_micros(1);
+            assert_eq!(clock(more, is_shared).state, CheckState::Fault);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What `doctor` asks of a running server. It reads the whole file, so it takes
+//! What `doctor` asks of a running server. It reads the whole file of SQLite, so it takes
 //! turns with the audit.
 
 use super::Route;

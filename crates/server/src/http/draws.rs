@@ -227,7 +227,8 @@ fn of_store(error: &StoreError) -> ApiError {
         StoreError::Row(_)
         | StoreError::Inconsistent(_)
         | StoreError::Sealed(_)
-        | StoreError::Schema(_) => ApiError::internal(error),
+        | StoreError::Schema(_)
+        | StoreError::Moved(_) => ApiError::internal(error),
     }
 }
 

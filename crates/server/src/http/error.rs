@@ -321,9 +321,10 @@ impl From<StoreError> for ApiError {
                 tracing::error!(error = %error, "request failed by something sealed");
                 Code::Sealed.into()
             }
-            StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Schema(_) => {
-                Self::internal(&error)
-            }
+            StoreError::Row(_)
+            | StoreError::Inconsistent(_)
+            | StoreError::Schema(_)
+            | StoreError::Moved(_) => Self::internal(&error),
         }
     }
 }

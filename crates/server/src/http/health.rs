@@ -3,7 +3,7 @@
 use super::Route;
 use super::auth::Access;
 use crate::api::{ReadyDoc, VersionDoc};
-use crate::app::App;
+use crate::app::{App, Check};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -18,7 +18,9 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/readyz", Access::PUBLIC, ready)
             .about(
                 "Ready",
-                "Each dependency by name: `ok`, or what is the matter. 503 if any is not ok.",
+                "Each dependency by name: `ok`, or what is the matter; 503 if the process is of no use \
+                 so. `degraded: …` is what it goes on without: draws need no broker, so a process with \
+                 the role api stays ready while the topic is away.",
             )
             .answers::<ReadyDoc>(200)
             .answers::<ReadyDoc>(503),
@@ -29,10 +31,9 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Each dependency by name: `ok`, or what is the matter. 503 if any is not ok.
 async fn ready(State(app): State<App>) -> Response {
     let checks = app.readiness().await;
-    let is_ready = checks.iter().all(|(_, state)| state == "ok");
+    let is_ready = !checks.iter().any(Check::is_in_the_way);
     let status = if is_ready {
         StatusCode::OK
     } else {
@@ -40,7 +41,7 @@ async fn ready(State(app): State<App>) -> Response {
     };
     let checks = checks
         .into_iter()
-        .map(|(name, state)| (name.to_owned(), state))
+        .map(|check| (check.name.to_owned(), check.said()))
         .collect();
     let ready = is_ready;
     (status, Json(ReadyDoc { ready, checks })).into_response()

@@ -16,6 +16,7 @@ use tombola_core::ports::Role;
 use tombola_core::{Timestamp, limits};
 use tombola_engine::Meters;
 use tombola_engine::meters::Histogram;
+use tombola_store::postgres::PoolState;
 use tombola_store::read::Gauges;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -67,6 +68,7 @@ pub(crate) async fn render(app: &App) -> Result<String, ApiError> {
             count,
         );
     }
+    connections(&mut page, &app.store().connections());
     page.head(
         "tombola_audit_violations",
         "gauge",
@@ -204,6 +206,35 @@ fn draws(page: &mut Page, meters: &Meters) {
         "From arrival in the desk to the answer",
         seconds,
     );
+}
+
+/// Of this process, where the database is on a server.
+fn connections(page: &mut Page, pools: &[(&str, PoolState)]) {
+    if pools.is_empty() {
+        return;
+    }
+    let name = "tombola_database_connections";
+    page.head(name, "gauge", "Connections of this process by what they do");
+    for (pool, state) in pools {
+        let used = state.open.saturating_sub(state.idle);
+        for (word, count) in [("idle", state.idle), ("used", used)] {
+            page.sample(name, &[("pool", pool), ("state", word)], count);
+        }
+    }
+    let name = "tombola_database_connections_max";
+    page.head(name, "gauge", "Connections that this process may have");
+    for (pool, state) in pools {
+        page.sample(name, &[("pool", pool)], state.max);
+    }
+    let name = "tombola_database_waiting";
+    page.head(
+        name,
+        "gauge",
+        "Calls of this process that wait for a connection",
+    );
+    for (pool, state) in pools {
+        page.sample(name, &[("pool", pool)], state.waiting);
+    }
 }
 
 fn lag(page: &mut Page, meters: &Meters) {
@@ -346,6 +377,31 @@ mod tests {
         let beyond = lines(max + 3);
         let rest = "tombola_stock_left{campaign=\"other\",prize=\"other\"} 6";
         assert_eq!((beyond.len(), beyond[max].as_str()), (max + 1, rest));
+    }
+
+    #[test]
+    fn connections_are_shown_by_pool_where_there_are_pools() {
+        let shown = |pools: &[(&str, PoolState)]| {
+            let mut page = Page::default();
+            connections(&mut page, pools);
+            page.text
+        };
+        assert_eq!(shown(&[]), "");
+        let state = PoolState {
+            max: 16,
+            open: 5,
+            idle: 2,
+            waiting: 1,
+        };
+        let text = shown(&[("write", state)]);
+        for line in [
+            "tombola_database_connections{pool=\"write\",state=\"idle\"} 2",
+            "tombola_database_connections{pool=\"write\",state=\"used\"} 3",
+            "tombola_database_connections_max{pool=\"write\"} 16",
+            "tombola_database_waiting{pool=\"write\"} 1",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line}: {text}");
+        }
     }
 
     #[test]

@@ -149,8 +149,19 @@ pub fn access_table() -> Vec<(Method, &'static str, Access)> {
 
 /// The router of `app`.
 pub(crate) fn router(app: &App) -> Router {
+    router_of(table(), app)
+}
+
+/// The router of a process without the role api: health and metrics.
+pub(crate) fn health_router(app: &App) -> Router {
+    let mut routes = health::routes();
+    routes.extend(metrics::routes());
+    router_of(routes, app)
+}
+
+fn router_of(routes: Vec<Route>, app: &App) -> Router {
     let mut router = Router::new();
-    for route in table() {
+    for route in routes {
         let guard = request::Guard {
             app: app.clone(),
             access: route.access,

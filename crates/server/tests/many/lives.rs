@@ -16,7 +16,7 @@ fn campaign() -> Value {
 
 /// Callers who draw until they are told to end, each draw under its key until it is
 /// answered, at the next process where one does not answer; gives how many drew.
-fn while_callers_draw(town: &Town, meanwhile: impl FnOnce(&AtomicUsize)) -> usize {
+pub(crate) fn while_callers_draw(town: &Town, meanwhile: impl FnOnce(&AtomicUsize)) -> usize {
     let (is_over, drawn) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         for caller in 0..CALLERS {
@@ -42,7 +42,7 @@ fn while_callers_draw(town: &Town, meanwhile: impl FnOnce(&AtomicUsize)) -> usiz
 }
 
 /// Waits until so many more were drawn.
-fn more(drawn: &AtomicUsize, count: usize) {
+pub(crate) fn more(drawn: &AtomicUsize, count: usize) {
     let from = drawn.load(Ordering::Relaxed);
     while drawn.load(Ordering::Relaxed) < from + count {
         thread::yield_now();
@@ -50,9 +50,9 @@ fn more(drawn: &AtomicUsize, count: usize) {
 }
 
 fn draw(town: &Town, user: &str, key: &str) {
-    let mut last = None;
+    let (mut last, apis) = (None, town.apis());
     for turn in 0..20_000 {
-        let process = turn % town.processes();
+        let process = apis[turn % apis.len()];
         let call = ("POST", "/v1/campaigns/fair/draws");
         let answer = town.ask(process, call, (ADMIN, key), &json!({ "user": user }));
         if matches!(&answer, Some(Answer { status: 201, .. })) {

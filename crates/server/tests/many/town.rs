@@ -40,8 +40,15 @@ pub(crate) struct Town {
     server: PostgresOptions,
     name: String,
     url: String,
+    /// Of each process.
+    roles: Vec<&'static str>,
+    /// Variables of every process.
+    settings: Vec<(&'static str, String)>,
     processes: Vec<Mutex<Process>>,
 }
+
+/// Everything in one process.
+const ALL: &str = "api,worker,rescue";
 
 struct Process {
     child: Child,
@@ -52,6 +59,46 @@ impl Town {
     /// With so many processes, which all start at once on an empty database; `None` where
     /// there is no PostgreSQL.
     pub(crate) fn new(processes: usize) -> Option<Self> {
+        let mut town = Self::empty(vec![ALL; processes], Vec::new())?;
+        town.begin();
+        Some(town)
+    }
+
+    /// The same with these roles and brokers; the topic and the group are the town's own.
+    pub(crate) fn with_broker(roles: &[&'static str], broker: &str) -> Option<Self> {
+        let temp = tempfile::Builder::new().prefix("t").tempdir().unwrap();
+        let name = temp.path().file_name().unwrap().to_str().unwrap();
+        let settings = vec![
+            ("TOMBOLA_BROKER__URL", broker.to_owned()),
+            ("TOMBOLA_BROKER__TOPIC", format!("many_{name}")),
+            ("TOMBOLA_BROKER__GROUP", format!("many_{name}")),
+            // The least that brokers allow: so long a dead worker keeps its partitions.
+            (
+                "TOMBOLA_BROKER__KAFKA__SESSION_TIMEOUT_MS",
+                "6000".to_owned(),
+            ),
+        ];
+        Self::empty(roles.to_vec(), settings)
+    }
+
+    /// The same on the Kafka that the environment names, with the topic made.
+    pub(crate) fn on_kafka(roles: &[&'static str]) -> Option<Self> {
+        let Ok(brokers) = std::env::var("TOMBOLA_TEST_KAFKA") else {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                let line = "tombola-skip: many: TOMBOLA_TEST_KAFKA names no brokers";
+                writeln!(std::io::stdout(), "{line}").unwrap();
+            });
+            return None;
+        };
+        let mut town = Self::with_broker(roles, &format!("kafka://{brokers}"))?;
+        let made = town.tombola(&["topic", "create", "--partitions", "8", "--replication", "1"]);
+        assert_eq!(made["state"], "made", "{made:#}");
+        town.begin();
+        Some(town)
+    }
+
+    fn empty(roles: Vec<&'static str>, settings: Vec<(&'static str, String)>) -> Option<Self> {
         let Ok(url) = std::env::var("TOMBOLA_TEST_POSTGRES") else {
             static SAID: Once = Once::new();
             SAID.call_once(|| {
@@ -69,20 +116,39 @@ impl Town {
         let server = PostgresOptions::parse(&url).unwrap();
         block_on(fresh::create(&server, &name)).unwrap();
         let (place, _) = url.rsplit_once('/').unwrap();
-        let mut town = Self {
+        Some(Self {
             url: format!("{place}/{name}"),
             temp,
             server,
             name,
+            roles,
+            settings,
             processes: Vec::new(),
-        };
-        let starting: Vec<_> = (0..processes).map(|number| town.spawn(number)).collect();
-        town.processes = starting
+        })
+    }
+
+    /// Starts every process at once.
+    pub(crate) fn begin(&mut self) {
+        let processes = 0..self.roles.len();
+        let starting: Vec<_> = processes.map(|number| self.spawn(number)).collect();
+        self.processes = starting
             .into_iter()
             .enumerate()
-            .map(|(number, child)| Mutex::new(town.begun(number, child)))
+            .map(|(number, child)| Mutex::new(self.begun(number, child)))
             .collect();
-        Some(town)
+    }
+
+    /// The document of a command that works by the settings of the town.
+    pub(crate) fn tombola(&self, args: &[&str]) -> Value {
+        let said = self.command(0).args(args).arg("--json").output().unwrap();
+        assert!(said.status.success(), "{args:?}: {said:?}");
+        serde_json::from_slice(&said.stdout).unwrap()
+    }
+
+    /// The processes that answer the API.
+    pub(crate) fn apis(&self) -> Vec<usize> {
+        let has_api = |number: &usize| self.roles[*number].contains("api");
+        (0..self.roles.len()).filter(has_api).collect()
     }
 
     fn spawn(&self, number: usize) -> Child {
@@ -93,6 +159,7 @@ impl Town {
             .unwrap();
         self.command(number)
             .args(["serve", "--migrate", "--listen", "127.0.0.1:0", "--json"])
+            .args(["--roles", self.roles[number]])
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -126,7 +193,8 @@ impl Town {
             .env("TOMBOLA_DATABASE__URL", &self.url)
             .env("TOMBOLA_DATABASE__DIRECTORY", format!("data-{number}"))
             .env("TOMBOLA_DATABASE__SECRET_KEY_FILE", "secret.key")
-            .env("TOMBOLA_BOOTSTRAP_KEY", ADMIN);
+            .env("TOMBOLA_BOOTSTRAP_KEY", ADMIN)
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -187,7 +255,8 @@ impl Town {
         let path = format!("/v1/campaigns/{slug}");
         self.admin(0, "PUT", &path, campaign);
         for (step, to) in ["submit", "approve", "start"].into_iter().enumerate() {
-            let at = (step + 1) % self.processes();
+            let apis = self.apis();
+            let at = apis[(step + 1) % apis.len()];
             let transitions = format!("{path}/transitions");
             self.admin(at, "POST", &transitions, &json!({ "to": to }));
         }

@@ -330,7 +330,7 @@ async fn second_person_has_to_approve_where_the_config_says_so() {
     let temp = tempfile::tempdir().unwrap();
     let mut config = crate::world::config(&temp.path().join("data"));
     config.campaigns.approval = tombola_core::campaign::Approval::SecondPerson;
-    let world = World::with(temp, config).await;
+    let world = World::with(temp.into(), config).await;
     world.apply(crate::world::FAIR).await;
     let (ann, bo) = (
         world.key("operator", "ann").await,

@@ -489,6 +489,9 @@ fn restore_that_is_killed_leaves_no_half_database() {
 /// name; whoever opens the directory then finishes the restore.
 #[tokio::test]
 async fn restore_that_was_decided_on_is_finished_by_whoever_opens_the_directory() {
+    if crate::world::is_not_about_files() {
+        return;
+    }
     let world = World::with_fair().await;
     let body = json!({ "user": "u1" }).to_string();
     let path = "/v1/campaigns/fair/draws";
@@ -510,6 +513,9 @@ async fn restore_that_was_decided_on_is_finished_by_whoever_opens_the_directory(
 
 #[tokio::test]
 async fn one_backup_at_a_time_and_a_receiver_that_goes_away_lets_the_next_begin() {
+    if crate::world::is_not_about_files() {
+        return;
+    }
     let world = World::with_fair().await;
     let first = world.response("GET", "/v1/backup").await;
     assert_eq!(first.status(), 200);
@@ -533,4 +539,21 @@ async fn one_backup_at_a_time_and_a_receiver_that_goes_away_lets_the_next_begin(
         whole.header("content-length").unwrap(),
         whole.body.len().to_string()
     );
+}
+
+#[tokio::test]
+async fn what_is_for_sqlite_is_refused_on_postgresql() {
+    if !crate::world::is_not_about_files() {
+        return; // said in the run on PostgreSQL
+    }
+    let world = World::new().await;
+    let backup = world.send("GET", "/v1/backup", &[], "").await;
+    assert_eq!(backup.code(), "sqlite_only");
+    let rotate = world
+        .post(
+            "/v1/secrets/rotate",
+            &serde_json::json!({ "reason": "new" }),
+        )
+        .await;
+    assert_eq!(rotate.code(), "sqlite_only");
 }

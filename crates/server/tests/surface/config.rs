@@ -64,27 +64,82 @@ fn show_says_where_each_value_came_from() {
 }
 
 #[test]
-fn what_this_build_has_not_got_is_said_plainly() {
+fn databases_brokers_and_roles_that_do_not_go_together_are_refused_plainly() {
     let desk = Desk::new();
-    let refused = |name: &str, value: &str| {
-        let mut command = desk.command(&["serve"]);
-        command.env(name, value);
+    let refused = |roles: &str, variables: &[(&str, &str)]| {
+        let mut command = desk.command(&["serve", "--roles", roles]);
+        command.envs(variables.iter().copied());
+        let refused = said(command);
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        refused.stderr
+    };
+    let all = "api,worker,rescue";
+    let postgres = refused(all, &[("TOMBOLA_DATABASE__URL", "postgres://")]);
+    assert!(postgres.contains("`database.url`: "), "{postgres}");
+    let kafka = refused(all, &[("TOMBOLA_BROKER__URL", "kafka://h1:9092/x")]);
+    assert!(
+        kafka.contains("use memory:, or kafka://HOST:PORT"),
+        "{kafka}"
+    );
+    let on_kafka = ("TOMBOLA_BROKER__URL", "kafka://h1:9092");
+    let acks = refused(all, &[on_kafka, ("TOMBOLA_BROKER__KAFKA__ACKS", "0")]);
+    assert!(
+        acks.contains("TOMBOLA_BROKER__KAFKA__ACKS: broker.kafka.acks cannot be `0`"),
+        "{acks}"
+    );
+    let in_memory = refused("api,rescue", &[]);
+    assert!(
+        in_memory.contains("broker.url = \"memory:\"") && in_memory.contains("worker is missing")
+    );
+    let on_file = refused("worker", &[on_kafka]);
+    assert!(
+        on_file.contains("database.url = \"sqlite://…\"") && on_file.contains("api is missing")
+    );
+}
+
+#[test]
+fn secrets_of_kafka_are_shown_to_nobody() {
+    let desk = Desk::new();
+    let show = |args: &[&str]| {
+        let mut command = desk.command(args);
+        command
+            .env("TOMBOLA_BROKER__URL", "kafka://h1:9092")
+            .env("TOMBOLA_BROKER__KAFKA__SASL_USERNAME", "ann")
+            .env("TOMBOLA_BROKER__KAFKA__SASL_PASSWORD", "open sesame");
         said(command)
     };
-    let postgres = refused("TOMBOLA_DATABASE__URL", "postgres://db/tombola");
-    assert_eq!(postgres.code, Some(2));
+    let table = show(&["config", "show", "--origin"]).stdout;
     assert!(
-        postgres.stderr.contains("this build has no PostgreSQL yet"),
-        "{postgres:?}"
+        table.contains(
+            "[broker.kafka]\n\"sasl.password\" = \"…\"  # TOMBOLA_BROKER__KAFKA__SASL_PASSWORD\n\
+             \"sasl.username\" = \"ann\"  # TOMBOLA_BROKER__KAFKA__SASL_USERNAME\n"
+        ),
+        "{table}"
     );
-    let kafka = refused("TOMBOLA_BROKER__URL", "kafka://h1:9092");
-    assert!(
-        kafka.code == Some(2) && kafka.stderr.contains("this build has no Kafka yet"),
-        "{kafka:?}"
-    );
-    let split = desk.run(&["serve", "--roles", "api,rescue"]);
-    assert_eq!(split.code, Some(2));
-    assert!(split.stderr.contains("worker is missing"), "{split:?}");
+    let document = show(&["config", "show", "--json"]);
+    assert_eq!(document.json()["broker"]["kafka"]["sasl.username"], "ann");
+    for shown in [table, document.stdout] {
+        assert!(!shown.contains("sesame"), "{shown}");
+    }
+}
+
+#[test]
+fn topic_in_memory_says_that_there_is_nothing_to_make() {
+    let desk = Desk::new();
+    for command in ["create", "describe"] {
+        let shown = desk.ok(&["topic", command]);
+        assert!(
+            shown.stdout.contains("in the memory of the server"),
+            "{shown:?}"
+        );
+        assert_eq!(
+            desk.ok(&["topic", command, "--json"]).json()["in_memory"],
+            true
+        );
+    }
+    let afar = desk.run(&["topic", "describe", "--server", "http://h:1"]);
+    assert_eq!(afar.code, Some(2), "{afar:?}");
+    assert!(!desk.path("tombola-data").exists(), "no database was made");
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Receiver {
     }
 
     /// The calls so far, head and body.
-    fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         self.calls.lock().unwrap().clone()
     }
 }

@@ -60,8 +60,11 @@ impl Play {
         }
         let method = operation.method.to_uppercase();
         let answer = self.world.send(&method, &path, &headers, &body).await;
-        assert!(answer.status.is_success(), "{}: {answer:?}", operation.id());
         self.played.insert(operation.id());
+        if crate::world::is_not_about_files() && answer.code() == "sqlite_only" {
+            return answer.json();
+        }
+        assert!(answer.status.is_success(), "{}: {answer:?}", operation.id());
         self.compare(&operation, &answer);
         answer.json()
     }

@@ -53,4 +53,6 @@ mod serving;
 #[cfg(test)]
 mod standard_webhooks;
 #[cfg(test)]
+mod transfer;
+#[cfg(test)]
 mod world;

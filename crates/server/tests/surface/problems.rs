@@ -14,6 +14,10 @@ use tombola_server::http::error::Code;
 /// Codes that no request of this test reaches, with what would.
 const NOT_REACHED: &[(Code, &str)] = &[
     (
+        Code::SqliteOnly,
+        "see `what_is_for_sqlite_is_refused_on_postgresql`",
+    ),
+    (
         Code::UserErased,
         "see `erased_user_is_in_no_answer_and_in_no_row_and_the_audit_holds`",
     ),

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tempfile::TempDir;
-use tombola_server::app::App;
+use tombola_server::app::{App, Purpose};
 use tombola_server::client::Api;
 use tombola_server::config::Config;
 use tombola_server::http::auth::Who;
+use tombola_store::postgres::{PostgresOptions, fresh};
 use tower::ServiceExt;
 
 /// A campaign of three kinds; users may draw five times, and every draw wins.
@@ -79,37 +80,106 @@ impl Answer {
 
 /// A router over a fresh directory; nothing moves, so every state stands still.
 pub(crate) struct World {
-    pub(crate) temp: TempDir,
+    pub(crate) temp: Temp,
     pub(crate) app: App,
     router: Router,
+}
+
+/// A fresh directory. Where `TOMBOLA_SURFACE_POSTGRES` names a server, a database of its
+/// own as well, so that the same tests of the API run on PostgreSQL; it is dropped with
+/// the directory.
+pub(crate) struct Temp {
+    dir: TempDir,
+    database: Option<(PostgresOptions, String)>,
+}
+
+impl From<TempDir> for Temp {
+    fn from(dir: TempDir) -> Self {
+        let database = server().map(|url| {
+            let options = PostgresOptions::parse(&url).unwrap();
+            let name = database_of(dir.path());
+            wait(fresh::create(&options, &name)).unwrap();
+            (options, name)
+        });
+        Self { dir, database }
+    }
+}
+
+impl std::ops::Deref for Temp {
+    type Target = TempDir;
+
+    fn deref(&self) -> &TempDir {
+        &self.dir
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if let Some((server, name)) = &self.database {
+            wait(fresh::remove(server, name)).unwrap();
+        }
+    }
+}
+
+/// Where these tests have their databases, if not in files.
+pub(crate) fn server() -> Option<String> {
+    std::env::var("TOMBOLA_SURFACE_POSTGRES").ok()
+}
+
+/// Whether this run is on PostgreSQL, where a test about the file of a database has
+/// nothing to say: it has said it in the run on SQLite.
+pub(crate) fn is_not_about_files() -> bool {
+    server().is_some()
+}
+
+fn database_of(directory: &Path) -> String {
+    let tail = directory.file_name().unwrap().to_string_lossy();
+    format!("tombola_surface_{}", tail.trim_start_matches('.'))
+}
+
+/// On a thread of its own: the test's runtime may be waiting, or ending.
+fn wait<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_all().build().unwrap().block_on(work)
+        });
+        waiting.join().unwrap()
+    })
 }
 
 pub(crate) fn config(directory: &Path) -> Config {
     let mut config = Config::default();
     config.database.url = format!("sqlite://{}/tombola.db", directory.display());
+    if let (Some(url), Some(temp)) = (server(), directory.parent()) {
+        let (place, _) = url.rsplit_once('/').unwrap();
+        config.database.url = format!("{place}/{}", database_of(temp));
+        config.database.directory = directory.display().to_string();
+    }
     config.http.listen = "127.0.0.1:0".to_owned();
     config
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        Self::over(temp).await
+        Self::over(tempfile::tempdir().unwrap().into()).await
     }
 
-    pub(crate) async fn over(temp: TempDir) -> Self {
+    pub(crate) async fn over(temp: Temp) -> Self {
         Self::set(temp, |_| {}).await
     }
 
     /// Over a directory, under these settings.
-    pub(crate) async fn set(temp: TempDir, set: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn set(temp: Temp, set: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(&temp.path().join("data"));
         set(&mut config);
         Self::with(temp, config).await
     }
 
-    pub(crate) async fn with(temp: TempDir, config: Config) -> Self {
-        let app = App::open(config).await.unwrap();
+    pub(crate) async fn with(temp: Temp, config: Config) -> Self {
+        let app = App::open_for(config, Purpose::Serve { migrate: true })
+            .await
+            .unwrap();
         let router = app.router();
         Self { temp, app, router }
     }
@@ -121,7 +191,7 @@ impl World {
 
     /// With the campaign `fair` started under these settings.
     pub(crate) async fn with_fair_and(settings: impl FnOnce(&mut Config)) -> Self {
-        let world = Self::set(tempfile::tempdir().unwrap(), settings).await;
+        let world = Self::set(tempfile::tempdir().unwrap().into(), settings).await;
         world.apply(FAIR).await;
         let codes = world
             .send(

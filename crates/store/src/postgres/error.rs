@@ -91,6 +91,7 @@ mod tests {
             StoreError::Schema(_) => "schema",
             StoreError::Inconsistent(_) => "inconsistent",
             StoreError::Overloaded
+            | StoreError::Moved(_)
             | StoreError::Sealed(_)
             | StoreError::KeyReused
             | StoreError::Closed => "other",

@@ -8,6 +8,7 @@ use super::options::PostgresOptions;
 use super::partitions;
 use super::session::Opener;
 use crate::sqlite::Schema;
+use crate::transfer;
 use std::time::Duration;
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Error, GenericClient, Transaction};
@@ -25,22 +26,41 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "init",
-    sql: include_str!("../../migrations/postgres/0001_init.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "init",
+        sql: include_str!("../../migrations/postgres/0001_init.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "process",
+        sql: include_str!("../../migrations/postgres/0002_process.sql"),
+    },
+];
 
 const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
-/// Makes sure that the schema is the one of this program; gives the database's own uuid.
-pub(super) async fn ready(opener: &Opener, may_migrate: bool) -> StoreResult<String> {
+/// Makes sure that the schema is the one of this program and that no transfer has yet to
+/// bring rows, unless it is the transfer that asks; gives the database's own uuid.
+pub(super) async fn ready(
+    opener: &Opener,
+    may_migrate: bool,
+    is_for_transfer: bool,
+) -> StoreResult<String> {
     let (mut client, _alive) = opener.connect().await?;
     let found = opener.deadline.within(schema_of(&client)).await?;
     if may_migrate && found.present < found.newest {
         apply(&mut client).await?;
     } else {
         check(found)?;
+    }
+    if !is_for_transfer {
+        // Before anything is written: also the uuid comes with the rows.
+        opener
+            .deadline
+            .within(transfer::on_connect(&client))
+            .await??;
     }
     opener.deadline.within(origin(&client)).await
 }

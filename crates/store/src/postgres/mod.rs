@@ -19,10 +19,12 @@
 //!   [`LOCK_WAIT_MAX`], and runs again.
 //! - The server keeps the connection and answers nothing: see [`Session::within`].
 
+mod alone;
 mod error;
 mod facts;
 pub mod fresh;
 mod jobs;
+mod look;
 pub mod migrate;
 mod options;
 mod partitions;
@@ -33,7 +35,9 @@ mod session;
 mod sql;
 mod tls;
 
-pub use facts::{LostSetting, ServerFacts};
+pub use facts::{HeldSnapshot, LostSetting, OpenTransaction, ServerFacts, Wall};
+pub(crate) use look::{OTHER_SCHEMA, rows};
+pub use look::{Obstacle, ObstacleAt, ServerFact, ServerRows, look, obstacle};
 pub use options::{
     ANSWER_MARGIN, Bounds, CONNECT_MAX, IDLE_IN_TRANSACTION_MAX, LOCK_WAIT_MAX, POOL_MAX,
     POOL_WAIT_MAX, PostgresOptions, READ_MAX, READS_MAX, STATEMENT_MAX, UrlError,
@@ -48,11 +52,12 @@ use crate::Shared;
 use crate::rules::RulesCache;
 use crate::seals::{Seals, take_up};
 use crate::store::{StoreOptions, answer_of};
+pub(crate) use alone::Alone;
 pub(crate) use error::failed;
 pub(crate) use sql::Statements;
 use std::sync::Arc;
 use tombola_core::Timestamp;
-use tombola_core::ports::StoreResult;
+use tombola_core::ports::{StoreError, StoreResult};
 
 /// The store's database, and what its calls may know.
 pub struct PostgresStore {
@@ -93,6 +98,18 @@ impl PostgresStore {
         let row = session.within(session.client().query_one(sql, &[])).await;
         let row = session.end(row)?;
         error::get(&row, 0).map(Timestamp)
+    }
+
+    /// Whether the server takes writes: after a fail-over the old one may be a standby.
+    pub(crate) async fn takes_writes(&self) -> StoreResult<()> {
+        let session = self.database.take().await?;
+        let sql = "SELECT pg_is_in_recovery()";
+        let row = session.within(session.client().query_one(sql, &[])).await;
+        if error::get(&session.end(row)?, 0)? {
+            let what = "the server is a standby, which takes no writes";
+            return Err(StoreError::Unavailable(what.to_owned()));
+        }
+        Ok(())
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {

@@ -67,13 +67,31 @@ impl Postgres {
     /// Connects, and looks at the schema: a database that is behind is migrated if the
     /// options say so and else refused, one that is ahead is always refused.
     pub async fn open(options: &PostgresOptions) -> StoreResult<Self> {
+        Self::open_for(options, false).await
+    }
+
+    /// The same where rows are still to come: for the transfer that brings them.
+    pub(crate) async fn open_unfinished(options: &PostgresOptions) -> StoreResult<Self> {
+        Self::open_for(options, true).await
+    }
+
+    async fn open_for(options: &PostgresOptions, is_for_transfer: bool) -> StoreResult<Self> {
         let writer = Opener::new(options, false)?;
-        let origin = migrate::ready(&writer, options.migrate).await?;
+        let origin = migrate::ready(&writer, options.migrate, is_for_transfer).await?;
+        Self::with(options, writer, origin.into())
+    }
+
+    /// Without a look at the schema, for who has looked at it: nothing is changed.
+    pub(super) fn unchecked(options: &PostgresOptions) -> StoreResult<Self> {
+        Self::with(options, Opener::new(options, false)?, Arc::from(""))
+    }
+
+    fn with(options: &PostgresOptions, writer: Opener, origin: Arc<str>) -> StoreResult<Self> {
         let reader = Opener::new(options, true)?;
         Ok(Self {
             pool: pool(writer, options.pool_max, options.wait_max)?,
             reads: pool(reader, options.reads_max, options.wait_max)?,
-            origin: origin.into(),
+            origin,
         })
     }
 
@@ -109,9 +127,9 @@ impl Postgres {
         self.reads.close();
     }
 
-    /// What sessions that write are set to.
-    pub(super) fn settings(&self) -> Vec<(&'static str, String)> {
-        self.pool.manager().settings()
+    /// What opens sessions that write.
+    pub(super) fn opener(&self) -> &Opener {
+        self.pool.manager()
     }
 }
 

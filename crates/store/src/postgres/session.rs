@@ -156,6 +156,11 @@ impl Opener {
         ]
     }
 
+    /// Whether every host of the url is this machine.
+    pub(super) fn is_near(&self) -> bool {
+        tls::is_near(&self.config, true)
+    }
+
     /// How long a connection may take to come about, at each host.
     pub(super) fn connect_max(&self) -> Duration {
         let hosts = self.config.get_hosts().len().max(1);

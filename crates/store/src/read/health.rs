@@ -1,13 +1,15 @@
-//! What `doctor` looks at in a database: the file itself, and what of its rows
-//! needs a person. Read on a connection that cannot write, be it the server's or,
-//! where nobody serves, one of its own on the file.
+//! What `doctor` looks at in a database: the file itself, or the server that has it, and
+//! what of its rows needs a person. Read on a connection that cannot write, be it the
+//! server's or, where nobody serves, one of its own.
 
 use super::campaigns::{file_of, rules_of};
 use super::column::{count, count_or_null, instant, instant_or_null, word};
 use crate::Store;
+use crate::postgres::{self, ServerFact, Wall};
 use crate::sql::OrStoreError as _;
 use crate::sql::{self, Connection, OptionalExtension, params};
 use crate::sqlite::{Schema, backup, schema_of};
+use crate::store::Database;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,12 +17,21 @@ use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::campaign::{KindSpec, Rules};
 use tombola_core::limits::DOCTOR_TIMEOUT;
-use tombola_core::ports::{PauseScope, Role, StoreResult};
+use tombola_core::ports::{PauseScope, Role, StoreError, StoreResult};
 use tombola_core::reason::{DeadReason, HoldReason};
+
+/// How a database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseFact {
+    /// SQLite's, with its file.
+    File(FileFact),
+    /// PostgreSQL's, with its server.
+    Server(Box<ServerFact>),
+}
 
 /// How a database's file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DatabaseFact {
+pub struct FileFact {
     /// Its schema, beside the newest that this program knows.
     pub schema: Schema,
     /// Its size.
@@ -104,16 +115,33 @@ pub enum Need {
 }
 
 impl Store {
-    /// How the file is; reads all of it, so one at a time is enough.
-    pub async fn database_fact(&self) -> StoreResult<DatabaseFact> {
+    /// How the database is; a file is read whole, so one at a time is enough. `wall` is
+    /// this machine's time, which is held against that of the database's server.
+    pub async fn database_fact(&self, wall: Wall) -> StoreResult<DatabaseFact> {
+        match &self.database {
+            Database::Sqlite(_) => self.file_fact().await.map(DatabaseFact::File),
+            Database::Postgres(postgres) => {
+                let server = postgres.database().facts(wall).await?;
+                let rows = if server.has_our_schema() {
+                    self.read(|conn| postgres::rows(conn).or_store()).await
+                } else {
+                    Err(StoreError::Schema(postgres::OTHER_SCHEMA.to_owned()))
+                };
+                let rows = rows.map_err(|error| error.to_string());
+                Ok(DatabaseFact::Server(Box::new(ServerFact { server, rows })))
+            }
+        }
+    }
+
+    async fn file_fact(&self) -> StoreResult<FileFact> {
         self.read_within(DOCTOR_TIMEOUT, |conn| {
             let conn = conn.sqlite();
             let synchronous = conn
                 .query_row("PRAGMA synchronous", [], |row| row.get(0))
                 .or_store()?;
-            Ok(DatabaseFact {
+            Ok(FileFact {
                 synchronous: Some(synchronous),
-                ..database_fact(conn)?
+                ..file_fact(conn)?
             })
         })
         .await
@@ -133,9 +161,9 @@ impl Store {
         path: &Path,
         now: Timestamp,
         review: Duration,
-    ) -> StoreResult<(DatabaseFact, Option<WorkFact>)> {
+    ) -> StoreResult<(FileFact, Option<WorkFact>)> {
         let conn = backup::open_read_only(path)?;
-        let database = database_fact(&conn)?;
+        let database = file_fact(&conn)?;
         let conn = Connection::from(conn);
         let is_known = (1..=database.schema.newest).contains(&database.schema.present);
         let work = (is_known && database.faults.is_empty())
@@ -145,7 +173,7 @@ impl Store {
     }
 }
 
-fn database_fact(conn: &rusqlite::Connection) -> StoreResult<DatabaseFact> {
+fn file_fact(conn: &rusqlite::Connection) -> StoreResult<FileFact> {
     let number = |pragma: &str| {
         conn.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, u32>(0))
             .map(u64::from)
@@ -154,7 +182,7 @@ fn database_fact(conn: &rusqlite::Connection) -> StoreResult<DatabaseFact> {
     let log = conn
         .path()
         .and_then(|path| std::fs::metadata(format!("{path}-wal")).ok());
-    Ok(DatabaseFact {
+    Ok(FileFact {
         bytes: number("page_count")? * number("page_size")?,
         log_bytes: log.map_or(0, |log| log.len()),
         journal_mode: conn
@@ -167,7 +195,11 @@ fn database_fact(conn: &rusqlite::Connection) -> StoreResult<DatabaseFact> {
     })
 }
 
-fn work_fact(conn: &Connection, now: Timestamp, review: Duration) -> sql::Result<WorkFact> {
+pub(crate) fn work_fact(
+    conn: &Connection,
+    now: Timestamp,
+    review: Duration,
+) -> sql::Result<WorkFact> {
     Ok(WorkFact {
         keys: keys(conn, now)?,
         needs: needs(conn)?,

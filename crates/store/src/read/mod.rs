@@ -41,7 +41,8 @@ pub use dead_letters::{DeadLetterFact, DeadLetterFilter, KeptMessageFact, Letter
 pub use draws::{DrawFilter, DrawRow, Outcome};
 pub use endpoints::EndpointFact;
 pub use gauges::{Gauges, StockLeft};
-pub use health::{DatabaseFact, KeyFact, Need, PauseFact, PrizeNeed, WorkFact};
+pub(crate) use health::work_fact;
+pub use health::{DatabaseFact, FileFact, KeyFact, Need, PauseFact, PrizeNeed, WorkFact};
 pub use log::{LogFact, LogFilter};
 pub use page::{Page, PageQuery, Place};
 pub use points::{PointsEntry, PointsFact};

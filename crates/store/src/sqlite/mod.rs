@@ -16,6 +16,7 @@ mod tests;
 
 pub use migrate::Schema;
 pub(crate) use migrate::{migrations_missing, schema, schema_of};
+pub(crate) use open::BUSY_TIMEOUT;
 pub(crate) use writer::alone;
 
 use crate::sql::Connection;

@@ -10,6 +10,7 @@ use crate::seals::{self, Seal, Seals};
 use crate::sql;
 use crate::sql::{OrStoreError as _, store_error};
 use crate::store::{Shared, StoreOptions};
+use crate::transfer;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions};
@@ -26,7 +27,7 @@ const STATEMENTS: usize = 256;
 /// usual, half as much goes to the log (`docs/decisions/0011-small-pages.md`).
 const PAGE_BYTES: u32 = 2048;
 /// How long a statement waits for another process that has the file.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn open(
     path: &Path,
@@ -36,6 +37,8 @@ pub(super) fn open(
     create_file(path).map_err(|error| unavailable(&error))?;
     let mut conn = connect(path, options.cache_kib)?;
     set_up_log(&conn)?;
+    // First: one that is not to be served stays as it is.
+    transfer::on_open(&conn)?;
     migrate::migrate(&mut conn)?;
     let conn = sql::Connection::from(conn);
     let seal = take_up(&conn, options.seal_keys.as_ref())?;

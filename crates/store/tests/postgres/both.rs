@@ -21,7 +21,7 @@ use tombola_core::{AwardId, Timestamp};
 use tombola_store::postgres::PostgresStore;
 use tombola_store::{Store, StoreOptions};
 
-const EVERYTHING: &str = r#"
+pub(crate) const EVERYTHING: &str = r#"
 [campaign]
 slug = "fair"
 name = "Fair"

@@ -1,7 +1,15 @@
 //! What `doctor` is told of the server.
 
 use crate::server::Database;
-use tombola_store::postgres::Postgres;
+use std::time::Duration;
+use tombola_core::Timestamp;
+use tombola_store::postgres::{ObstacleAt, Postgres, PostgresOptions, ServerRows, look, obstacle};
+use tombola_store::read::WorkFact;
+
+/// Of a machine whose time stands at its beginning.
+const fn wall() -> Timestamp {
+    Timestamp(0)
+}
 
 #[tokio::test]
 async fn the_server_tells_what_it_is_and_what_it_keeps() {
@@ -10,7 +18,7 @@ async fn the_server_tells_what_it_is_and_what_it_keeps() {
     };
     let postgres = Postgres::open(&database.options()).await.unwrap();
     let before = postgres.now().await.unwrap();
-    let facts = postgres.facts().await.unwrap();
+    let facts = postgres.facts(wall).await.unwrap();
     let admin = database.connect().await;
     let version = "SELECT current_setting('server_version')";
     let version: String = admin.query_one(version, &[]).await.unwrap().get(0);
@@ -21,7 +29,10 @@ async fn the_server_tells_what_it_is_and_what_it_keeps() {
         "{facts:?}"
     );
     assert!(facts.connections_used >= 1 && facts.connections_max >= facts.connections_used);
-    assert_eq!((facts.schema_present, facts.schema_newest), (1, 1));
+    assert!(facts.has_our_schema(), "{facts:?}");
+    assert_eq!(facts.clock_ahead, facts.now);
+    assert_eq!(facts.months_missing, Vec::<String>::new());
+    assert_eq!(facts.connections_ours, 20);
     assert!(!facts.is_in_recovery && !facts.is_pooled && facts.settings_lost.is_empty());
     assert_eq!(facts.tls_version, None);
     let json = serde_json::to_value(&facts).unwrap();
@@ -41,7 +52,7 @@ async fn settings_that_did_not_stay_are_told_apart() {
     let reset = session.client().batch_execute("RESET ALL");
     session.within(reset).await.unwrap();
     session.give_back();
-    let lost = postgres.facts().await.unwrap().settings_lost;
+    let lost = postgres.facts(wall).await.unwrap().settings_lost;
     let lock = lost.iter().find(|it| it.name == "lock_timeout").unwrap();
     assert_eq!((lock.expected.as_str(), lock.found.as_str()), ("5000", "0"));
 }
@@ -52,11 +63,74 @@ async fn a_transaction_that_was_left_open_is_seen() {
         return;
     };
     let postgres = Postgres::open(&database.options()).await.unwrap();
-    assert_eq!(postgres.facts().await.unwrap().oldest_transaction_ms, None);
+    assert_eq!(postgres.facts(wall).await.unwrap().transactions, []);
     let admin = database.connect().await;
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM meta";
     admin.batch_execute(begin).await.unwrap();
-    let facts = postgres.facts().await.unwrap();
-    assert!(facts.oldest_transaction_ms.is_some(), "{facts:?}");
-    assert!(facts.oldest_snapshot_transactions.is_some(), "{facts:?}");
+    let facts = postgres.facts(wall).await.unwrap();
+    let pid: i32 = admin
+        .query_one("SELECT pg_backend_pid()", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let open = &facts.transactions[0];
+    assert_eq!(
+        (open.pid, open.state.as_str()),
+        (i64::from(pid), "idle in transaction")
+    );
+    let held = facts.oldest_snapshot.unwrap();
+    assert_eq!(
+        (held.kind, held.name),
+        ("session".to_owned(), pid.to_string())
+    );
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_to_a_server_is_named() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let options = database.options();
+    assert_eq!(obstacle(&options).await, None);
+    let mut elsewhere = options.clone();
+    elsewhere.config.dbname("nobody_made_it");
+    let found = obstacle(&elsewhere).await.unwrap();
+    assert_eq!(found.at, ObstacleAt::Database, "{found:?}");
+    let mut nobody = options.clone();
+    nobody.config.user("nobody_of_this_name");
+    let found = obstacle(&nobody).await.unwrap();
+    assert_eq!(found.at, ObstacleAt::Role, "{found:?}");
+    // A port that was ours, so that nobody listens there now.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let url = format!("postgres://tombola@127.0.0.1:{port}/tombola");
+    let closed = PostgresOptions::parse(&url).unwrap();
+    let found = obstacle(&closed).await.unwrap();
+    assert_eq!(found.at, ObstacleAt::Port, "{found:?}");
+    let url = "postgres://tombola@no-such-host.invalid/tombola?sslmode=disable";
+    let found = obstacle(&PostgresOptions::parse(url).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(found.at, ObstacleAt::Host, "{found:?}");
+}
+
+#[tokio::test]
+async fn a_look_changes_nothing_and_reads_rows_only_under_our_schema() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let review = Duration::from_hours(24);
+    let options = database.options();
+    let (empty, work) = look(&options, wall, review).await.unwrap();
+    assert_eq!(empty.server.schema_present, 0);
+    assert!(empty.rows.is_err() && work.is_err());
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    let admin = database.connect().await;
+    let made: i64 = admin.query_one(tables, &[]).await.unwrap().get(0);
+    assert_eq!(made, 0);
+    drop(Postgres::open(&options).await.unwrap());
+    let (ours, work) = look(&options, wall, review).await.unwrap();
+    assert_eq!(ours.rows, Ok(ServerRows::default()));
+    assert_eq!(work, Ok(WorkFact::default()));
 }

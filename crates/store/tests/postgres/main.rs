@@ -21,9 +21,12 @@ mod migrations;
 mod partitions;
 mod poison;
 mod pool;
+mod processes;
 mod proxy;
 mod rescue;
 mod tls;
+mod topic_life;
+mod transfer;
 mod world;
 
 use tombola_store::conformance::{cluster, server};

@@ -49,7 +49,11 @@ impl Server {
         );
         let mut options = PostgresOptions::parse(&url).unwrap();
         options.migrate = true;
-        Ok(Postgres::open(&options).await?.facts().await?.tls_version)
+        Ok(Postgres::open(&options)
+            .await?
+            .facts(|| tombola_core::Timestamp(0))
+            .await?
+            .tls_version)
     }
 
     async fn refused(&self, parameters: &str) -> String {

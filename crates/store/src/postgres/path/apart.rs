@@ -42,6 +42,7 @@ const fn is_own(error: &StoreError) -> bool {
         StoreError::Unavailable(_)
         | StoreError::Overloaded
         | StoreError::Schema(_)
+        | StoreError::Moved(_)
         | StoreError::KeyReused
         | StoreError::Closed => false,
     }

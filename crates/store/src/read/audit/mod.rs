@@ -96,7 +96,11 @@ impl Store {
     }
 }
 
-fn audit(conn: &Connection, shared: &Shared, depth: AuditDepth) -> StoreResult<AuditReport> {
+pub(crate) fn audit(
+    conn: &Connection,
+    shared: &Shared,
+    depth: AuditDepth,
+) -> StoreResult<AuditReport> {
     let versions = Versions::load(conn)?;
     let totals = totals::count(conn).or_store()?;
     let mut checks = checks::run(conn, &versions, shared.schedule.attempts_max).or_store()?;

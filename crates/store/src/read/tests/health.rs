@@ -2,13 +2,13 @@
 
 use crate::Store;
 use crate::read::fixture::{Fixture, GIFT, HOOK, NOW, On, actor, endpoint, on_each_database};
-use crate::read::{Need, WorkFact};
+use crate::read::{DatabaseFact, FileFact, Need, WorkFact};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tombola_core::campaign::Transition;
 use tombola_core::limits::DOCTOR_TIMEOUT;
 use tombola_core::ports::{
-    Action, ApiKey, Catalog as _, Operate as _, PauseScope, Role, StoreError,
+    Action, ApiKey, Catalog as _, Operate as _, PauseScope, Role, StoreError, StoreResult,
 };
 use tombola_core::reason::HoldReason;
 
@@ -18,6 +18,13 @@ on_each_database! {
 }
 
 const DAY: Duration = Duration::from_hours(24);
+
+async fn file(fixture: &Fixture) -> StoreResult<FileFact> {
+    match fixture.store.database_fact(|| NOW).await? {
+        DatabaseFact::File(file) => Ok(file),
+        DatabaseFact::Server(server) => panic!("{server:?}"),
+    }
+}
 
 async fn work(fixture: &Fixture) -> WorkFact {
     fixture.store.work_fact(NOW, DAY).await.unwrap()
@@ -34,7 +41,7 @@ fn needs(work: &WorkFact) -> Vec<(&str, &Need)> {
 async fn file_is_told_of_alike_by_the_server_and_by_whoever_opens_it_alone() {
     let fixture = Fixture::fair().await;
     fixture.win("u1", GIFT).await;
-    let served = fixture.store.database_fact().await.unwrap();
+    let served = file(&fixture).await.unwrap();
     assert_eq!(
         (served.journal_mode.as_str(), served.synchronous),
         ("wal", Some(2))
@@ -150,7 +157,7 @@ async fn look_at_the_file_ends_at_its_time_out_and_not_before() {
         .unwrap();
     let look_when_passed = async |passed: Duration| {
         *hand.lock().unwrap() = (Duration::ZERO, passed);
-        fixture.store.database_fact().await
+        file(&fixture).await
     };
     let almost = DOCTOR_TIMEOUT.saturating_sub(Duration::from_micros(1));
     assert!(look_when_passed(almost).await.is_ok());
