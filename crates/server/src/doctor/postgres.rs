@@ -10,6 +10,7 @@ use tombola_store::postgres::{
     HeldSnapshot, LostSetting, Obstacle, ObstacleAt, OpenTransaction, ServerFact, ServerFacts,
     ServerRows,
 };
+use tombola_store::processes::SILENT_MAX;
 
 const REACHABLE: &str = "database.reachable";
 const VERSION: &str = "database.version";
@@ -256,19 +257,31 @@ fn connections(server: &ServerFacts, rows: Option<&ServerRows>) -> Finding {
     let room = server.connections_limit.unwrap_or(for_all).min(for_all);
     let used = server.connections_used;
     let taken = format!("{used} of {for_all} connections are taken");
-    let mend = "raise max_connections of the server, or lower database.connections_max and \
-                database.read_connections_max of each process";
+    let what_to_raise = if room < for_all {
+        "the connection limit of the role or of the database"
+    } else {
+        "max_connections of the server"
+    };
+    let mend = format!(
+        "raise {what_to_raise}, or lower database.connections_max and database.read_connections_max of each \
+         process"
+    );
     if used >= for_all {
         return Finding::fault(CONNECTIONS, taken, mend);
     }
     let processes = rows.map_or(&[][..], |rows| rows.processes.as_slice());
-    let of_processes: u64 = processes.iter().map(|it| it.connections).sum();
+    let alive: Vec<u64> = processes
+        .iter()
+        .filter(|it| it.silent <= SILENT_MAX)
+        .map(|it| it.connections)
+        .collect();
+    let of_processes: u64 = alive.iter().sum();
     let wanted = i64::try_from(of_processes)
         .unwrap_or(i64::MAX)
         .max(server.connections_ours);
     let what = format!(
         "{taken}; {} may have {wanted}",
-        match processes.len() {
+        match alive.len() {
             0 | 1 => "one process".to_owned(),
             many => format!("{many} processes"),
         }
