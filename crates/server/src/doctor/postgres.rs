@@ -3,6 +3,7 @@
 
 use super::{about, not_checked, secrets};
 use crate::api::Finding;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tombola_core::limits::CLOCK_OFF_MAX;
@@ -157,15 +158,18 @@ fn version(server: &ServerFacts) -> Finding {
 fn schema(server: &ServerFacts) -> Finding {
     let (present, newest) = (server.schema_present, server.schema_newest);
     let what = format!("schema {present} of {newest}");
-    if present > newest {
-        let what = format!("{what}: it was migrated by a newer program");
-        Finding::fault(SCHEMA, what, "use the newer program")
-    } else if present < newest {
-        let mend =
-            "take a backup, then `tombola migrate up`; `tombola migrate plan` says what it applies";
-        Finding::fault(SCHEMA, what, mend)
-    } else {
-        Finding::ok(SCHEMA, what)
+    match present.cmp(&newest) {
+        Ordering::Greater => Finding::fault(
+            SCHEMA,
+            format!("{what}: it was migrated by a newer program"),
+            "use the newer program",
+        ),
+        Ordering::Less => Finding::fault(
+            SCHEMA,
+            what,
+            "take a backup, then `tombola migrate up`; `tombola migrate plan` says what it applies",
+        ),
+        Ordering::Equal => Finding::ok(SCHEMA, what),
     }
 }
 
