@@ -3,6 +3,7 @@
 
 use super::{about, not_checked, secrets};
 use crate::api::Finding;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tombola_core::limits::CLOCK_OFF_MAX;
@@ -10,6 +11,7 @@ use tombola_store::postgres::{
     HeldSnapshot, LostSetting, Obstacle, ObstacleAt, OpenTransaction, ServerFact, ServerFacts,
     ServerRows,
 };
+use tombola_store::processes::SILENT_MAX;
 
 const REACHABLE: &str = "database.reachable";
 const VERSION: &str = "database.version";
@@ -156,15 +158,18 @@ fn version(server: &ServerFacts) -> Finding {
 fn schema(server: &ServerFacts) -> Finding {
     let (present, newest) = (server.schema_present, server.schema_newest);
     let what = format!("schema {present} of {newest}");
-    if present > newest {
-        let what = format!("{what}: it was migrated by a newer program");
-        Finding::fault(SCHEMA, what, "use the newer program")
-    } else if present < newest {
-        let mend =
-            "take a backup, then `tombola migrate up`; `tombola migrate plan` says what it applies";
-        Finding::fault(SCHEMA, what, mend)
-    } else {
-        Finding::ok(SCHEMA, what)
+    match present.cmp(&newest) {
+        Ordering::Greater => Finding::fault(
+            SCHEMA,
+            format!("{what}: it was migrated by a newer program"),
+            "use the newer program",
+        ),
+        Ordering::Less => Finding::fault(
+            SCHEMA,
+            what,
+            "take a backup, then `tombola migrate up`; `tombola migrate plan` says what it applies",
+        ),
+        Ordering::Equal => Finding::ok(SCHEMA, what),
     }
 }
 
@@ -256,19 +261,31 @@ fn connections(server: &ServerFacts, rows: Option<&ServerRows>) -> Finding {
     let room = server.connections_limit.unwrap_or(for_all).min(for_all);
     let used = server.connections_used;
     let taken = format!("{used} of {for_all} connections are taken");
-    let mend = "raise max_connections of the server, or lower database.connections_max and \
-                database.read_connections_max of each process";
+    let what_to_raise = if room < for_all {
+        "the connection limit of the role or of the database"
+    } else {
+        "max_connections of the server"
+    };
+    let mend = format!(
+        "raise {what_to_raise}, or lower database.connections_max and database.read_connections_max of each \
+         process"
+    );
     if used >= for_all {
         return Finding::fault(CONNECTIONS, taken, mend);
     }
     let processes = rows.map_or(&[][..], |rows| rows.processes.as_slice());
-    let of_processes: u64 = processes.iter().map(|it| it.connections).sum();
+    let alive: Vec<u64> = processes
+        .iter()
+        .filter(|it| it.silent <= SILENT_MAX)
+        .map(|it| it.connections)
+        .collect();
+    let of_processes: u64 = alive.iter().sum();
     let wanted = i64::try_from(of_processes)
         .unwrap_or(i64::MAX)
         .max(server.connections_ours);
     let what = format!(
         "{taken}; {} may have {wanted}",
-        match processes.len() {
+        match alive.len() {
             0 | 1 => "one process".to_owned(),
             many => format!("{many} processes"),
         }

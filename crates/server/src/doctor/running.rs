@@ -37,14 +37,15 @@ pub(crate) async fn served(app: &App) -> DoctorDoc {
             found.extend(rows(&fact, work));
             found
         }
-        Err(error) => match app.config().database.postgres() {
-            Ok(Some(options)) => out_of_reach(&options, &error).await,
-            Ok(None) | Err(_) => {
+        Err(error) => {
+            if let Ok(Some(options)) = app.config().database.postgres() {
+                out_of_reach(&options, &error).await
+            } else {
                 let mut found = vec![database::unreadable(&error)];
                 found.extend(of_work(work, app.now()));
                 found
             }
-        },
+        }
     };
     match app.store().endpoint_list(app.now()).await {
         Ok(endpoints) => found.extend(breakers(app.breakers(&endpoints))),

@@ -23,6 +23,8 @@ mod docs;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod doctor_postgres;
+#[cfg(test)]
 mod document;
 #[cfg(test)]
 mod draws;

@@ -168,18 +168,22 @@ fn place(error: &Error, options: &PostgresOptions) -> ObstacleAt {
         let is_tls = error
             .get_ref()
             .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
-        return match error.kind() {
-            _ if is_tls => ObstacleAt::Tls,
-            io::ErrorKind::ConnectionRefused => ObstacleAt::Port,
-            _ => ObstacleAt::Host,
+        return if is_tls {
+            ObstacleAt::Tls
+        } else if error.kind() == io::ErrorKind::ConnectionRefused {
+            ObstacleAt::Port
+        } else {
+            ObstacleAt::Host
         };
     }
     // The client says neither that a password is missing nor that the server has no TLS
     // by anything but words.
-    match (options.tls, options.config.get_password()) {
-        (TlsMode::Disable, None) => ObstacleAt::Password,
-        (TlsMode::Prefer | TlsMode::VerifyCa | TlsMode::VerifyFull, Some(_)) => ObstacleAt::Tls,
-        _ => ObstacleAt::Unknown,
+    let has_tls = options.tls != TlsMode::Disable;
+    let has_password = options.config.get_password().is_some();
+    match (has_tls, has_password) {
+        (false, false) => ObstacleAt::Password,
+        (true, true) => ObstacleAt::Tls,
+        (false, true) | (true, false) => ObstacleAt::Unknown,
     }
 }
 

@@ -188,6 +188,9 @@ fn connections_of_all_pools_are_weighed_against_those_that_there_are() {
         five.what,
         "21 of 97 connections are taken; 5 processes may have 100, and there is room for 97"
     );
+    let mut dead = rows(5);
+    dead.processes[0].silent = SILENT_MAX + Duration::from_micros(1);
+    assert_eq!(connections(&good(), Some(&dead)).state, CheckState::Ok);
     let with = |change: fn(&mut ServerFacts)| {
         let mut server = good();
         change(&mut server);
@@ -197,6 +200,10 @@ fn connections_of_all_pools_are_weighed_against_those_that_there_are() {
     assert_eq!(state(&shared, 4), CheckState::Warning);
     let bounded = with(|it| it.connections_limit = Some(10));
     assert_eq!(state(&bounded, 0), CheckState::Warning);
+    let mend = |server: &ServerFacts| connections(server, None).mend.unwrap();
+    assert!(mend(&bounded).starts_with("raise the connection limit of the role"));
+    let small = with(|it| it.connections_max = 20);
+    assert!(mend(&small).starts_with("raise max_connections"));
     let pooled = with(|it| it.is_pooled = true);
     assert_eq!(state(&pooled, 5), CheckState::Ok);
     let full = with(|it| it.connections_used = 97);
