@@ -38,6 +38,8 @@ pub use options::{
 pub use partitions::Kept;
 pub use pool::{PoolState, Postgres, Taken};
 pub use session::Session;
+#[cfg(any(test, feature = "conformance"))]
+pub use sql::LOCK_PAGE;
 pub use tls::TlsMode;
 
 use crate::Shared;

@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Statement};
 use tombola_core::ports::StoreResult;
 
 macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident = $sql:literal;)+) => {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
         /// The prepared statements of one connection.
         pub(super) struct Statements { $($(#[$doc])* pub(super) $name: Statement),+ }
 
@@ -21,6 +21,20 @@ macro_rules! statements {
         }
     };
 }
+
+/// The page is read first and its rows are locked after that, so that where the next
+/// page begins depends on nobody else's locks. A row that somebody has in hand, or
+/// that moved on meanwhile, comes with nulls.
+pub const LOCK_PAGE: &str = "WITH page AS MATERIALIZED (
+       SELECT due_at, award_id FROM delivery
+       WHERE lane = $1 AND due_at IS NOT NULL AND due_at <= $2 AND (due_at, award_id) > ($3, $4)
+       ORDER BY due_at, award_id LIMIT $5)
+     SELECT d.*, p.due_at, p.award_id FROM page p LEFT JOIN LATERAL (
+       SELECT award_id, kind, lane, state, lease, due_at, attempts, publishes, in_doubt,
+         hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition,
+         \"offset\", prize_id, message_id, delivery_key
+       FROM delivery WHERE award_id = p.award_id AND lane = $1 AND due_at <= $2
+       FOR NO KEY UPDATE SKIP LOCKED) AS d ON true";
 
 statements! {
     /// No row if the ids below 2^53 do not suffice.
@@ -114,20 +128,8 @@ statements! {
            hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition,
            \"offset\", prize_id, message_id, delivery_key
          FROM delivery WHERE award_id = ANY ($1) ORDER BY award_id FOR NO KEY UPDATE";
-    /// The page is read first and its rows are locked after that, so that where the next
-    /// page begins depends on nobody else's locks. A row that somebody has in hand, or
-    /// that moved on meanwhile, comes with nulls.
-    lock_page =
-        "WITH page AS MATERIALIZED (
-           SELECT due_at, award_id FROM delivery
-           WHERE lane = $1 AND due_at IS NOT NULL AND due_at <= $2 AND (due_at, award_id) > ($3, $4)
-           ORDER BY due_at, award_id LIMIT $5)
-         SELECT d.*, p.due_at, p.award_id FROM page p LEFT JOIN LATERAL (
-           SELECT award_id, kind, lane, state, lease, due_at, attempts, publishes, in_doubt,
-             hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition,
-             \"offset\", prize_id, message_id, delivery_key
-           FROM delivery WHERE award_id = p.award_id AND lane = $1 AND due_at <= $2
-           FOR NO KEY UPDATE SKIP LOCKED) AS d ON true";
+    /// See [`LOCK_PAGE`].
+    lock_page = LOCK_PAGE;
 
     read_facts =
         "SELECT id, campaign_id, version, prize_id, user_id, drawn_at, traceparent

@@ -87,7 +87,9 @@ impl Table {
         let (table, id) = (self.name(), self.id());
         let code = match self {
             Self::Code => "campaign_id, digest",
-            Self::DigestKey | Self::Endpoint | Self::Address => "CAST(NULL AS INTEGER), CAST(NULL AS BLOB)",
+            Self::DigestKey | Self::Endpoint | Self::Address => {
+                "CAST(NULL AS INTEGER), CAST(NULL AS BLOB)"
+            }
         };
         let mut rows = conn
             .prepare_cached(&format!(
