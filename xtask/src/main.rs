@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod ci;
 mod codegen;
 mod contract;
@@ -48,6 +49,7 @@ enum Chore {
     #[command(subcommand)]
     Services(services::Services),
     /// Run a benchmark of the testkit in release mode
+    #[command(after_help = bench::HELP)]
     Bench {
         /// Which one
         name: String,
@@ -72,23 +74,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Ci => return ci::run(&workspace),
         Chore::Codegen { check } => codegen::run(&workspace, check)?,
         Chore::Services(chore) => services::run(&workspace, &chore)?,
-        Chore::Bench { name, args } => {
-            if name == "http" || name == "export" {
-                // The server that it measures is a process of its own.
-                let server = ["build", "--release", "-p", "tombola-server"];
-                shell::run(&mut workspace.cargo(server))?;
-            }
-            let bench = [
-                "run",
-                "--release",
-                "-p",
-                "tombola-testkit",
-                "--bin",
-                "bench",
-                "--",
-            ];
-            shell::run(workspace.cargo(bench).arg(name).args(args))?;
-        }
+        Chore::Bench { name, args } => bench::run(&workspace, &name, &args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

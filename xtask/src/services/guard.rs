@@ -1,4 +1,4 @@
-//! Services of one test run: started for it where nobody has set the variables that name them, and
+//! Services of one run of tests or of a benchmark: started for it where nobody has set the variables that name them, and
 //! stopped with it.
 //!
 //! A process of its own waits for the run to end and then stops them. It notices by its standard
@@ -41,6 +41,19 @@ impl Guard {
             tally.fail(format!("services: {error:#}"));
         }
         guard
+    }
+
+    /// Starts a PostgreSQL alone, unless one is named already.
+    pub(crate) fn postgres(workspace: &Workspace) -> Result<Self> {
+        let mut guard = Self::default();
+        if env::var_os(POSTGRES).is_none() {
+            let wanted = Wanted {
+                postgres: Some(postgres::Programs::find()?),
+                kafka: None,
+            };
+            guard.begin(workspace, wanted)?;
+        }
+        Ok(guard)
     }
 
     fn begin(&mut self, workspace: &Workspace, wanted: Wanted) -> Result<()> {

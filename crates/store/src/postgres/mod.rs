@@ -46,6 +46,8 @@ pub use partitions::Kept;
 pub(crate) use path::Rows;
 pub use pool::{PoolState, Postgres, Taken};
 pub use session::Session;
+#[cfg(any(test, feature = "conformance"))]
+pub use sql::LOCK_PAGE;
 pub use tls::TlsMode;
 
 use crate::Shared;

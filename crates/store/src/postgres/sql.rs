@@ -2,6 +2,15 @@
 //! table: its members come in as arrays, one for each column, and `unnest` makes
 //! rows of them.
 //!
+//! A plan is made once for each connection and stays, also where the table was empty and
+//! has grown since; until its statistics are made it counts for nearly empty. So no
+//! statement leaves a choice by which the cost of a batch follows the size of a table:
+//! where the first column of an index would already do for a small table, each member of
+//! the batch looks for its own row (`LATERAL`, with `OFFSET 0` where it would be joined
+//! otherwise, or `ON CONFLICT`); an update joined to `unnest` also names its rows by
+//! `= ANY`; and tables are not read from end to end where there is another way (see
+//! `Opener::settings`).
+//!
 //! Row locks are `FOR NO KEY UPDATE`, which is what an update takes; the stronger
 //! `FOR UPDATE` would also stop inserts that refer to the row.
 
@@ -11,7 +20,7 @@ use tokio_postgres::{Client, Statement};
 use tombola_core::ports::StoreResult;
 
 macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident = $sql:literal;)+) => {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
         /// The prepared statements of one connection.
         pub(crate) struct Statements { $($(#[$doc])* pub(crate) $name: Statement),+ }
 
@@ -26,6 +35,21 @@ macro_rules! statements {
         }
     };
 }
+
+/// The page is read first and its rows are locked after that, so that where the next
+/// page begins depends on nobody else's locks. A row that somebody has in hand, or
+/// that moved on meanwhile, comes with nulls. `OFFSET 0` keeps what is asked of it once it
+/// is locked out of the search for it, which is by its key alone.
+pub const LOCK_PAGE: &str = "WITH page AS MATERIALIZED (
+       SELECT due_at, award_id FROM delivery
+       WHERE lane = $1 AND due_at IS NOT NULL AND due_at <= $2 AND (due_at, award_id) > ($3, $4)
+       ORDER BY due_at, award_id LIMIT $5)
+     SELECT d.*, p.due_at, p.award_id FROM page p LEFT JOIN LATERAL (
+       SELECT award_id, kind, lane, state, lease, due_at, attempts, publishes, in_doubt,
+         hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition,
+         \"offset\", prize_id, message_id, delivery_key
+       FROM delivery WHERE award_id = p.award_id
+       OFFSET 0 FOR NO KEY UPDATE SKIP LOCKED) AS d ON d.lane = $1 AND d.due_at <= $2";
 
 statements! {
     /// No row if the ids below 2^53 do not suffice.
@@ -47,11 +71,15 @@ statements! {
          ON CONFLICT DO NOTHING RETURNING first_draw";
     read_keys =
         "SELECT r.client, r.request_key, r.fingerprint, r.first_draw, r.more_draws
-         FROM unnest($2::text[], $3::text[]) AS k (client, request_key)
-         JOIN request r ON r.campaign_id = $1 AND r.client = k.client AND r.request_key = k.request_key";
+         FROM unnest($2::text[], $3::text[]) AS k (client, request_key) CROSS JOIN LATERAL (
+           SELECT * FROM request
+           WHERE campaign_id = $1 AND request_key = k.request_key AND client = k.client OFFSET 0) AS r";
+    /// Keys that this transaction claimed, so nobody else moves them.
     free_keys =
-        "DELETE FROM request r USING unnest($2::text[], $3::text[]) AS k (client, request_key)
-         WHERE r.campaign_id = $1 AND r.client = k.client AND r.request_key = k.request_key";
+        "DELETE FROM request WHERE ctid = ANY (ARRAY(
+           SELECT r.place FROM unnest($2::text[], $3::text[]) AS k (client, request_key) CROSS JOIN LATERAL (
+             SELECT ctid AS place FROM request
+             WHERE campaign_id = $1 AND request_key = k.request_key AND client = k.client OFFSET 0) AS r))";
     read_draws =
         "SELECT id, version, user_id, prize_id, drawn_at, claim_key FROM draw WHERE id = ANY ($1)";
 
@@ -60,9 +88,11 @@ statements! {
         "INSERT INTO allowance (campaign_id, user_id, total, day, day_total)
          SELECT $1::bigint, u, 0, 0, 0 FROM unnest($2::text[]) AS u
          ON CONFLICT DO NOTHING RETURNING user_id";
+    /// One after the other, in the order of the array.
     lock_allowances =
-        "SELECT user_id, total, day, day_total FROM allowance
-         WHERE campaign_id = $1 AND user_id = ANY ($2) ORDER BY user_id FOR NO KEY UPDATE";
+        "SELECT a.* FROM unnest($2::text[]) AS u CROSS JOIN LATERAL (
+           SELECT user_id, total, day, day_total FROM allowance
+           WHERE campaign_id = $1 AND user_id = u FOR NO KEY UPDATE) AS a";
     lock_campaign =
         "SELECT state, version, draws, day FROM campaign WHERE id = $1 FOR NO KEY UPDATE";
     lock_prizes =
@@ -70,20 +100,25 @@ statements! {
          WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
     read_blocked = "SELECT user_id FROM blocked_user WHERE user_id = ANY ($1)";
     read_wins =
-        "SELECT prize_id, user_id, wins FROM user_win
-         WHERE prize_id = ANY ($1) AND user_id = ANY ($2)";
+        "SELECT w.* FROM unnest($1::bigint[]) AS p CROSS JOIN unnest($2::text[]) AS u CROSS JOIN LATERAL (
+           SELECT prize_id, user_id, wins FROM user_win
+           WHERE prize_id = p AND user_id = u OFFSET 0) AS w";
 
     add_draws =
         "UPDATE campaign SET draws = draws + $2, wins = wins + $3, day = $4 WHERE id = $1";
     add_spent =
         "UPDATE prize p SET spent = p.spent + a.won, day = greatest(p.day, $3),
            day_spent = CASE WHEN p.day >= $3 THEN p.day_spent ELSE 0 END + a.won
-         FROM unnest($1::bigint[], $2::bigint[]) AS a (id, won) WHERE p.id = a.id";
+         FROM unnest($1::bigint[], $2::bigint[]) AS a (id, won)
+         WHERE p.id = a.id AND p.id = ANY ($1)";
+    /// All of them are there: this is the update that finds each by the whole key.
     add_used =
-        "UPDATE allowance w SET total = w.total + a.drawn, day = greatest(w.day, $4),
-           day_total = CASE WHEN w.day >= $4 THEN w.day_total ELSE 0 END + a.drawn
+        "INSERT INTO allowance AS w (campaign_id, user_id, total, day, day_total)
+         SELECT $1::bigint, a.user_id, a.drawn, $4::integer, a.drawn
          FROM unnest($2::text[], $3::bigint[]) AS a (user_id, drawn)
-         WHERE w.campaign_id = $1 AND w.user_id = a.user_id";
+         ON CONFLICT (campaign_id, user_id) DO UPDATE
+           SET total = w.total + excluded.total, day = greatest(w.day, excluded.day),
+             day_total = CASE WHEN w.day >= excluded.day THEN w.day_total ELSE 0 END + excluded.total";
     /// The instants are coarse, so that nearly always nothing is written.
     add_spans =
         "INSERT INTO draw_span AS s (span, campaign_id, from_at, to_at)
@@ -92,7 +127,11 @@ statements! {
            SET from_at = least(s.from_at, excluded.from_at), to_at = greatest(s.to_at, excluded.to_at)
            WHERE excluded.from_at < s.from_at OR excluded.to_at > s.to_at";
     /// Only rows that this transaction made: a refusal leaves nothing.
-    drop_allowances = "DELETE FROM allowance WHERE campaign_id = $1 AND user_id = ANY ($2)";
+    drop_allowances =
+        "DELETE FROM allowance WHERE ctid = ANY (ARRAY(
+           SELECT a.place FROM unnest($2::text[]) AS u CROSS JOIN LATERAL (
+             SELECT ctid AS place FROM allowance
+             WHERE campaign_id = $1 AND user_id = u OFFSET 0) AS a))";
     add_wins =
         "INSERT INTO user_win AS w (prize_id, user_id, wins)
          SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[])
@@ -119,20 +158,8 @@ statements! {
            hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition,
            \"offset\", prize_id, message_id, delivery_key
          FROM delivery WHERE award_id = ANY ($1) ORDER BY award_id FOR NO KEY UPDATE";
-    /// The page is read first and its rows are locked after that, so that where the next
-    /// page begins depends on nobody else's locks. A row that somebody has in hand, or
-    /// that moved on meanwhile, comes with nulls.
-    lock_page =
-        "WITH page AS MATERIALIZED (
-           SELECT due_at, award_id FROM delivery
-           WHERE lane = $1 AND due_at IS NOT NULL AND due_at <= $2 AND (due_at, award_id) > ($3, $4)
-           ORDER BY due_at, award_id LIMIT $5)
-         SELECT d.*, p.due_at, p.award_id FROM page p LEFT JOIN LATERAL (
-           SELECT award_id, kind, lane, state, lease, due_at, attempts, publishes, in_doubt,
-             hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition,
-             \"offset\", prize_id, message_id, delivery_key
-           FROM delivery WHERE award_id = p.award_id AND lane = $1 AND due_at <= $2
-           FOR NO KEY UPDATE SKIP LOCKED) AS d ON true";
+    /// See [`LOCK_PAGE`].
+    lock_page = LOCK_PAGE;
 
     read_facts =
         "SELECT id, campaign_id, version, prize_id, user_id, drawn_at, traceparent
@@ -219,7 +246,8 @@ statements! {
            AS v (award_id, state, lease, due_at, attempts, publishes, in_doubt, hold_reason,
              dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition, \"offset\",
              ended_at, state_was, lease_was)
-         WHERE d.award_id = v.award_id AND d.lease = v.lease_was AND d.state = v.state_was
+         WHERE d.award_id = v.award_id AND d.award_id = ANY ($1)
+           AND d.lease = v.lease_was AND d.state = v.state_was
          RETURNING d.award_id";
     /// The numbers of an award's lines go on from the highest; its row is locked, so
     /// nobody else counts.
@@ -234,15 +262,18 @@ statements! {
     insert_credits =
         "INSERT INTO points_entry (award_id, user_id, points, at)
          SELECT c.*, $1::bigint FROM unnest($2::bigint[], $3::text[], $4::bigint[]) AS c";
+    /// They are locked already. What is asked of them is no condition of `code_free`, which
+    /// would be read from end to end.
     bind_codes =
         "UPDATE code c SET award_id = b.award_id
          FROM unnest($1::bigint[], $2::bigint[]) AS b (id, award_id)
-         WHERE c.id = b.id AND c.award_id IS NULL AND c.voided_at IS NULL RETURNING c.id";
+         WHERE c.id = b.id AND c.id = ANY ($1) AND COALESCE(c.award_id, c.voided_at) IS NULL
+         RETURNING c.id";
     /// A daily cap stays used up: the day's units were won.
     give_stock_back =
         "UPDATE prize p SET spent = p.spent - b.units
          FROM unnest($1::bigint[], $2::bigint[]) AS b (id, units)
-         WHERE p.id = b.id AND p.spent >= b.units RETURNING p.id";
+         WHERE p.id = b.id AND p.id = ANY ($1) AND p.spent >= b.units RETURNING p.id";
     /// The entry by which an audit can tell units that came back.
     log_stock_back =
         "INSERT INTO operator_log (at, actor, action, subject, award_id, units, reason)

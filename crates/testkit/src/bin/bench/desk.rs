@@ -1,6 +1,7 @@
-//! The contender: the whole desk on the SQLite store, as `serve` wires it, with no
-//! relay and no worker.
+//! The contender: the whole desk on the store, as `serve` wires it, with no relay and
+//! no worker. On PostgreSQL there may be several, each with a store of its own.
 
+use crate::postgres::Database;
 use anyhow::{Context as _, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -54,56 +55,76 @@ text = "e"
 odds = "6%"
 "#;
 
-/// A desk on a fresh database in `dir`.
+/// Desks on one database.
 pub(crate) struct Contender {
-    desk: Desk,
+    desks: Arc<[Desk]>,
     tasks: Tasks,
-    _store: Arc<Store>,
+    stores: Vec<Arc<Store>>,
 }
 
 impl Contender {
-    /// `alter` changes the schema first, to see what an index of it costs.
+    /// One desk on a fresh database in `dir`. `alter` changes the schema first, to see
+    /// what an index of it costs.
     pub(crate) async fn start(dir: &Path, alter: Option<&str>) -> Result<Self> {
         let path = dir.join("tombola.db");
         let store = Store::open(&path, StoreOptions::default())?;
         if let Some(sql) = alter {
             rusqlite::Connection::open(&path)?.execute_batch(sql)?;
         }
-        let clock = Arc::new(SystemClock::new());
-        let file = parse_toml("bench.toml", CAMPAIGN)
-            .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-        start_campaign(&store, file, true, clock.now()).await?;
+        put_campaign(&store, CAMPAIGN).await?;
+        Ok(Self::on(vec![store]))
+    }
+
+    /// Desks on a database whose campaign has started.
+    pub(crate) async fn on_postgres(database: &Database, instances: usize) -> Result<Self> {
+        let mut stores = Vec::new();
+        for _ in 0..instances {
+            stores.push(Store::connect(&database.options(), StoreOptions::default()).await?);
+        }
+        Ok(Self::on(stores))
+    }
+
+    fn on(stores: Vec<Arc<Store>>) -> Self {
         let tasks = Tasks::new();
-        let desk = Desk::start(
-            DeskParts {
-                path: Arc::clone(&store) as _,
-                clock: clock as _,
+        let desk = |store: &Arc<Store>| {
+            let parts = DeskParts {
+                path: Arc::clone(store) as _,
+                clock: Arc::new(SystemClock::new()),
                 seed: Seed::System,
                 relay: None,
                 meters: Arc::new(Meters::new()),
                 options: DeskOptions::default(),
-            },
-            &tasks,
-        );
-        Ok(Self {
-            desk,
+            };
+            Desk::start(parts, &tasks)
+        };
+        Self {
+            desks: stores.iter().map(desk).collect(),
             tasks,
-            _store: store,
-        })
+            stores,
+        }
     }
 
-    /// One draw of one of 100,000 users.
+    /// One of its stores.
+    pub(crate) fn store(&self) -> &Store {
+        &self.stores[0]
+    }
+
+    /// One draw of one of 100,000 users, by the desks in turn.
     pub(crate) fn ask(
         &self,
     ) -> impl Fn(u64) -> std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send>>
     + Clone
     + Send
     + 'static {
-        let desk = self.desk.clone();
+        let desks = Arc::clone(&self.desks);
         let (campaign, client): (Arc<str>, Arc<str>) = ("bench".into(), "bench".into());
         move |number| {
-            let (desk, campaign, client) =
-                (desk.clone(), Arc::clone(&campaign), Arc::clone(&client));
+            let turn = usize::try_from(number).unwrap_or_default() % desks.len();
+            let (desk, campaign, client) = (
+                desks[turn].clone(),
+                Arc::clone(&campaign),
+                Arc::clone(&client),
+            );
             Box::pin(async move {
                 let ask = DrawAsk {
                     campaign,
@@ -128,6 +149,20 @@ impl Contender {
     pub(crate) fn stop(&self) {
         self.tasks.stop();
     }
+}
+
+/// Puts the campaign of that file into a fresh database on PostgreSQL, and starts it.
+pub(crate) async fn prepare(database: &Database, campaign: &str) -> Result<()> {
+    let store = Store::connect(&database.options(), StoreOptions::default()).await?;
+    put_campaign(&store, campaign).await?;
+    store.close();
+    Ok(())
+}
+
+async fn put_campaign(store: &Store, campaign: &str) -> Result<()> {
+    let file =
+        parse_toml("bench.toml", campaign).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    start_campaign(store, file, true, SystemClock::new().now()).await
 }
 
 /// Puts a campaign in, and starts it.

@@ -10,7 +10,6 @@ use anyhow::{Result, ensure};
 use rusqlite::Connection;
 use serde_json::json;
 use std::path::Path;
-use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
@@ -46,11 +45,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
     let runtime = Runtime::new()?;
     let (mut rows, mut others) = (Vec::new(), Vec::new());
     for callers in callers {
-        let plan = Plan {
-            callers,
-            warm_up: Duration::from_secs(1),
-            measured: Duration::from_secs(seconds),
-        };
+        let plan = Plan::new(callers, seconds);
         rows.push(desk(&runtime, home.path(), &plan, None)?);
         rows.push(rival(
             &runtime,
@@ -134,7 +129,7 @@ fn desk(runtime: &Runtime, home: &Path, plan: &Plan, alter: Option<&str>) -> Res
 fn rival(
     runtime: &Runtime,
     home: &Path,
-    name: &'static str,
+    name: &str,
     plan: &Plan,
     write: fn(Connection, mpsc::Receiver<Ask>) -> Result<()>,
 ) -> Result<Measured> {

@@ -280,7 +280,7 @@ async fn closed_loop(
     }
     waits.sort_unstable();
     Ok(Measured {
-        name,
+        name: name.to_owned(),
         callers: plan.callers,
         draws: u64::try_from(waits.len())?,
         took: plan.measured,

@@ -16,8 +16,19 @@ pub(crate) struct Plan {
     pub(crate) measured: Duration,
 }
 
+impl Plan {
+    /// So many callers for that long, after a second.
+    pub(crate) const fn new(callers: usize, seconds: u64) -> Self {
+        Self {
+            callers,
+            warm_up: Duration::from_secs(1),
+            measured: Duration::from_secs(seconds),
+        }
+    }
+}
+
 /// Runs `ask(number)` from all callers; the number is unique.
-pub(crate) async fn run<F, R>(name: &'static str, plan: &Plan, ask: F) -> Result<Measured>
+pub(crate) async fn run<F, R>(name: &str, plan: &Plan, ask: F) -> Result<Measured>
 where
     F: Fn(u64) -> R + Clone + Send + 'static,
     R: Future<Output = Result<()>> + Send,
@@ -50,7 +61,7 @@ where
     }
     waits.sort_unstable();
     Ok(Measured {
-        name,
+        name: name.to_owned(),
         callers: plan.callers,
         draws: u64::try_from(waits.len())?,
         took: plan.measured,

@@ -4,26 +4,36 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
+mod backlog;
 mod desk;
 mod draw;
+mod draw_hot;
+mod draw_pg;
 mod export;
 mod history;
 mod http;
 mod import;
 mod lists;
 mod load;
+mod naive;
+mod pgbench;
+mod postgres;
 mod raw;
 mod report;
 mod wire;
 
 use anyhow::{Result, bail};
 
-const ALL: &str = "`draw`, `export`, `http`, `import` and `lists`";
+const ALL: &str =
+    "`backlog`, `draw`, `draw-hot`, `draw-pg`, `export`, `http`, `import` and `lists`";
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
+        Some("backlog") => backlog::run(args),
         Some("draw") => draw::run(args),
+        Some("draw-hot") => draw_hot::run(args),
+        Some("draw-pg") => draw_pg::run(args),
         Some("export") => export::run(args),
         Some("http") => http::run(args),
         Some("import") => import::run(args),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// What one run of one contender measured.
 pub(crate) struct Measured {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) callers: usize,
     pub(crate) draws: u64,
     pub(crate) took: Duration,
@@ -30,6 +30,18 @@ impl Measured {
             .or(self.waits.get(last))
             .copied()
             .unwrap_or_default()
+    }
+
+    /// Runs of one contender as if they had been one; `None` of none.
+    pub(crate) fn join(runs: Vec<Self>) -> Option<Self> {
+        let mut whole = runs.into_iter().reduce(|mut whole, run| {
+            whole.draws += run.draws;
+            whole.took += run.took;
+            whole.waits.extend(run.waits);
+            whole
+        })?;
+        whole.waits.sort_unstable();
+        Some(whole)
     }
 
     fn json(&self) -> Value {

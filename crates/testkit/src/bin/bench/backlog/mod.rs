@@ -1,0 +1,246 @@
+//! `bench backlog`: what a million undelivered awards cost the draws; how many rows
+//! rescue reads, whatever lies finished beside them; and what a transaction that is
+//! held open for minutes, which keeps every dead row version in its place, changes.
+
+mod fill;
+mod hold;
+mod reads;
+
+use crate::desk::Contender;
+use crate::draw_pg::numbers;
+use crate::load::{Plan, run as load};
+use crate::postgres::{Database, Server};
+use crate::report::{self, Measured};
+use anyhow::{Context as _, Result, bail, ensure};
+use fill::History;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Of the rate on an empty database.
+const FLOOR_OF_EMPTY: f64 = 0.80;
+/// Of the undelivered awards so many are due now.
+const DUE: u64 = 100_000;
+
+struct Options {
+    undelivered: u64,
+    finished: Vec<usize>,
+    callers: usize,
+    seconds: u64,
+    rounds: u32,
+    hold: u64,
+    asks: bool,
+    dir: String,
+}
+
+/// `backlog [--undelivered N] [--finished N,…] [--callers N] [--seconds N] [--rounds N]
+/// [--hold SECONDS] [--ask yes] [--dir DIR]`. With `--ask yes` each measurement waits
+/// for a line of the standard input, so that somebody can see to a quiet machine.
+pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
+    let mut options = Options {
+        undelivered: 1_000_000,
+        finished: vec![10_000, 1_000_000],
+        callers: 128,
+        seconds: 4,
+        rounds: 3,
+        hold: 0,
+        asks: false,
+        dir: "target".to_owned(),
+    };
+    while let Some(flag) = args.next() {
+        let value = args.next().unwrap_or_default();
+        match flag.as_str() {
+            "--undelivered" => options.undelivered = value.parse()?,
+            "--finished" if value == "none" => options.finished.clear(),
+            "--finished" => options.finished = numbers(&value)?,
+            "--callers" => options.callers = value.parse()?,
+            "--seconds" => options.seconds = value.parse()?,
+            "--rounds" => options.rounds = value.parse()?,
+            "--hold" => options.hold = value.parse()?,
+            "--ask" => options.asks = value == "yes",
+            "--dir" => options.dir = value,
+            other => bail!(
+                "`{other}` is not known; use --undelivered, --finished, --callers, --seconds, --rounds, --hold, --ask, --dir"
+            ),
+        }
+    }
+    tokio::runtime::Runtime::new()?.block_on(measure(&options))
+}
+
+async fn measure(options: &Options) -> Result<()> {
+    std::fs::create_dir_all(&options.dir)?;
+    let fsyncs = report::fsyncs_per_second(tempfile::tempdir_in(Path::new(&options.dir))?.path())?;
+    let server = Server::find().await?;
+    println!("{}; fsync: {fsyncs:.0}/s", server.settings);
+    let mut extra = json!({ "server": server.settings, "fsyncs_per_second": fsyncs.round() });
+    let mut rows = Vec::new();
+    if options.undelivered > 0 {
+        let pair = Pair::fill(&server, options.undelivered).await?;
+        ready(options)?;
+        let rates = pair.rates(options, "").await?;
+        let share = rates.backlog.rate() / rates.empty.rate();
+        println!(
+            "draws with {} undelivered awards: {:.0} % of the rate without any",
+            options.undelivered,
+            share * 100.0
+        );
+        extra["of_empty"] = json!(share);
+        let held = if options.hold > 0 {
+            let (held, fell) = hold::measure(&pair, options, &rates).await?;
+            extra["held"] = fell;
+            Some(held)
+        } else {
+            None
+        };
+        rows.extend([rates.empty, rates.backlog, rates.rescue]);
+        rows.extend(held.into_iter().flatten());
+        pair.drop().await?;
+        report::table(&rows);
+    }
+    let mut reads = Vec::new();
+    for &finished in &options.finished {
+        reads.push(reads::at(&server, u64::try_from(finished)?).await?);
+    }
+    extra["reads"] = json!(reads);
+    report::keep("backlog", &rows, &extra)?;
+    check_floors(&extra)
+}
+
+fn check_floors(extra: &Value) -> Result<()> {
+    if let Some(share) = extra["of_empty"].as_f64() {
+        ensure!(
+            share >= FLOOR_OF_EMPTY,
+            "the desk with a backlog is below {FLOOR_OF_EMPTY} of the desk without one"
+        );
+    }
+    hold::check_floor(&extra["held"])
+}
+
+/// Waits for a line, if it was asked to.
+fn ready(options: &Options) -> Result<()> {
+    if options.asks {
+        println!("ready to measure: waits for a line");
+        let read = std::io::stdin().read_line(&mut String::new())?;
+        ensure!(read > 0, "the standard input ended");
+    }
+    Ok(())
+}
+
+/// A database without a history, one with a backlog, and a desk on each.
+struct Pair {
+    empty: Side,
+    backlog: Side,
+}
+
+struct Side {
+    database: Database,
+    desk: Contender,
+    /// Numbers of draws that were asked for before.
+    asked: AtomicU64,
+}
+
+/// What was measured of a pair.
+struct Rates {
+    empty: Measured,
+    backlog: Measured,
+    /// Rows that rescue took and wrote, and how long its steps took.
+    rescue: Measured,
+}
+
+impl Pair {
+    async fn fill(server: &Server, undelivered: u64) -> Result<Self> {
+        let due = DUE.min(undelivered / 2);
+        let backlog = History {
+            finished: 0,
+            due,
+            later: undelivered - due,
+        };
+        Ok(Self {
+            empty: Side::fill(server, "empty", History::default()).await?,
+            backlog: Side::fill(server, "backlog", backlog).await?,
+        })
+    }
+
+    /// Rounds of one after the other, so that what the machine does meanwhile is
+    /// shared.
+    async fn rates(&self, options: &Options, when: &str) -> Result<Rates> {
+        let (mut empty, mut backlog, mut rescue) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cursor = None;
+        for _ in 0..options.rounds {
+            let plan = Plan::new(options.callers, options.seconds);
+            empty.push(self.empty.draws("desk, empty", &plan).await?);
+            backlog.push(self.backlog.draws("desk, backlog", &plan).await?);
+            let (steps, after) = self.backlog.rescue(cursor).await?;
+            cursor = after;
+            rescue.push(steps);
+        }
+        let whole = |parts| -> Result<Measured> {
+            let mut whole = Measured::join(parts).context("a round at least")?;
+            whole.name.push_str(when);
+            Ok(whole)
+        };
+        Ok(Rates {
+            empty: whole(empty)?,
+            backlog: whole(backlog)?,
+            rescue: whole(rescue)?,
+        })
+    }
+
+    async fn drop(self) -> Result<()> {
+        self.empty.desk.stop();
+        self.backlog.desk.stop();
+        self.empty.database.drop().await?;
+        self.backlog.database.drop().await
+    }
+}
+
+impl Side {
+    async fn fill(server: &Server, name: &str, history: History) -> Result<Self> {
+        let database = server.database(name).await?;
+        history.fill(&database).await?;
+        Ok(Self {
+            desk: Contender::on_postgres(&database, 1).await?,
+            database,
+            asked: AtomicU64::new(0),
+        })
+    }
+
+    async fn draws(&self, name: &str, plan: &Plan) -> Result<Measured> {
+        let ask = self.desk.ask();
+        // More than a load asks for.
+        let first = self.asked.fetch_add(1 << 32, Ordering::Relaxed);
+        load(name, plan, move |number| ask(first + number)).await
+    }
+
+    /// One draw.
+    async fn draw(&self) -> Result<()> {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        self.desk.ask()(number).await
+    }
+
+    /// Some steps of rescue: the rows of each and how long they took.
+    async fn rescue(
+        &self,
+        mut after: Option<tombola_core::ports::DueCursor>,
+    ) -> Result<(Measured, Option<tombola_core::ports::DueCursor>)> {
+        const STEPS: usize = 10;
+        let (mut returned, mut waits) = (0, Vec::new());
+        for _ in 0..STEPS {
+            let begun = std::time::Instant::now();
+            let (rows, next) = reads::steps(self.desk.store(), after, 1).await?;
+            waits.push(begun.elapsed());
+            (returned, after) = (returned + rows, next);
+        }
+        let took: Duration = waits.iter().sum();
+        waits.sort_unstable();
+        let measured = Measured {
+            name: "rescue, rows of steps".to_owned(),
+            callers: 1,
+            draws: u64::try_from(returned)?,
+            took,
+            waits,
+        };
+        Ok((measured, after))
+    }
+}

@@ -1,0 +1,262 @@
+//! How many rows a step of rescue reads for those that it returns: by the plan of the
+//! statement that finds them, and by the server's own counters.
+
+use super::fill::History;
+use crate::postgres::{Database, Server};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio_postgres::Client;
+use tombola_core::limits::RESCUE_BATCH_MAX;
+use tombola_core::ports::{AwardPath as _, Clock, DueCursor, DuePage, DueQuery};
+use tombola_engine::SystemClock;
+use tombola_store::postgres::LOCK_PAGE;
+use tombola_store::read::audit::AuditDepth;
+use tombola_store::{Store, StoreOptions};
+
+/// Rows read for each one returned, at most.
+const FLOOR: f64 = 2.0;
+const STEPS: usize = 20;
+/// Awards that are due, more than all steps here take.
+const DUE: u64 = 2 * (STEPS * RESCUE_BATCH_MAX) as u64;
+/// An audit of more rows takes long.
+const AUDITED_MAX: u64 = 100_000;
+
+/// Measures at so many finished rows.
+pub(super) async fn at(server: &Server, finished: u64) -> Result<Value> {
+    let database = server.database("reads").await?;
+    let history = History {
+        finished,
+        due: DUE,
+        later: 0,
+    };
+    let begun = Instant::now();
+    history.fill(&database).await?;
+    println!(
+        "{finished} finished rows and {DUE} due, filled in {:.0} s",
+        begun.elapsed().as_secs_f64()
+    );
+    let reading = read(&database, history).await;
+    database.drop().await?;
+    reading
+}
+
+async fn read(database: &Database, history: History) -> Result<Value> {
+    let client = database.connect().await?;
+    let mut planned = Vec::new();
+    for mode in ["force_generic_plan", "force_custom_plan"] {
+        let rows = explain(&client, mode, history.finished).await?;
+        planned.push(rows / rows_of(RESCUE_BATCH_MAX));
+    }
+    let found = find(&client).await?;
+    let store = Store::connect(&database.options(), StoreOptions::default()).await?;
+    if history.draws() <= AUDITED_MAX {
+        let report = store.audit(AuditDepth::Full).await?;
+        ensure!(report.ok, "the bulk insert is wrong: {report:?}");
+    }
+    let before = Counted::read(&client).await?;
+    let begun = Instant::now();
+    let (returned, _) = steps(&store, None, STEPS).await?;
+    let took = begun.elapsed();
+    store.close();
+    until_alone(&client).await?;
+    let stepped = Counted::read(&client).await?.since(&before);
+    let per_row =
+        |count: i64| rows_of(usize::try_from(count).unwrap_or_default()) / rows_of(returned);
+    println!(
+        "rows read for each returned: by plan {planned:.2?}, counted {found:.2}; \
+         by a whole step: delivery {:.2}, draw {:.2}, attempt {:.2}; {:.0} rows/s",
+        per_row(stepped.delivery),
+        per_row(stepped.draw),
+        per_row(stepped.attempt),
+        rows_of(returned) / took.as_secs_f64(),
+    );
+    let worst = planned.iter().copied().fold(found, f64::max);
+    ensure!(
+        worst <= FLOOR,
+        "a step reads {worst:.2} rows for each that it returns"
+    );
+    Ok(json!({
+        "finished": history.finished,
+        "rows_per_returned_by_plan": planned,
+        "rows_per_returned_counted": found,
+        "whole_step": {
+            "delivery": per_row(stepped.delivery),
+            "draw": per_row(stepped.draw),
+            "attempt": per_row(stepped.attempt),
+        },
+        "rescued_per_second": (rows_of(returned) / took.as_secs_f64()).round(),
+    }))
+}
+
+fn rows_of(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// So many steps from there; how many rows they returned, and where to go on.
+pub(super) async fn steps(
+    store: &Store,
+    mut after: Option<DueCursor>,
+    count: usize,
+) -> Result<(usize, Option<DueCursor>)> {
+    let mut returned = 0;
+    for _ in 0..count {
+        let page = step(store, after, RESCUE_BATCH_MAX).await?;
+        ensure!(!page.rescued.is_empty(), "nothing more is due");
+        returned += page.rescued.len();
+        after = page.next;
+    }
+    Ok((returned, after))
+}
+
+/// One step of so many rows, as rescue takes it.
+pub(super) async fn step(store: &Store, after: Option<DueCursor>, limit: usize) -> Result<DuePage> {
+    let query = DueQuery {
+        lane: 0,
+        after,
+        limit,
+        now: SystemClock::new().now(),
+        group: None,
+        is_breaker_open: false,
+    };
+    Ok(store.claim_due(query).await?)
+}
+
+/// Runs the first page and gives the rows that its plan's scans read.
+async fn explain(client: &Client, mode: &str, finished: u64) -> Result<f64> {
+    let now = SystemClock::new().now().0;
+    let page = format!(
+        "EXECUTE find (0, {now}, {}, 0, {RESCUE_BATCH_MAX})",
+        i64::MIN
+    );
+    client
+        .batch_execute(&format!(
+            "SET plan_cache_mode = {mode}; PREPARE find (bigint, bigint, bigint, bigint, bigint) AS {LOCK_PAGE}"
+        ))
+        .await?;
+    let plan = format!("BEGIN; EXPLAIN (ANALYZE, BUFFERS, COSTS off, TIMING off) {page}; ROLLBACK");
+    println!("-- {mode}, {finished} finished rows");
+    for message in client.simple_query(&plan).await? {
+        if let tokio_postgres::SimpleQueryMessage::Row(row) = message {
+            println!("   {}", row.get(0).unwrap_or_default());
+        }
+    }
+    client.batch_execute("BEGIN").await?;
+    let plan = format!("EXPLAIN (ANALYZE, FORMAT JSON) {page}");
+    let plan: Value = client
+        .simple_query(&plan)
+        .await?
+        .iter()
+        .find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => serde_json::from_str(row.get(0)?).ok(),
+            _ => None,
+        })
+        .context("EXPLAIN gave no plan")?;
+    client.batch_execute("ROLLBACK; DEALLOCATE find").await?;
+    Ok(rows_read(&plan[0]["Plan"]))
+}
+
+/// Rows that the scans of tables and indexes in a plan read, also those that they then
+/// left out.
+fn rows_read(node: &Value) -> f64 {
+    let number = |name: &str| node[name].as_f64().unwrap_or_default();
+    let kind = node["Node Type"].as_str().unwrap_or_default();
+    let is_scan = kind.ends_with("Scan") && !["CTE Scan", "Subquery Scan"].contains(&kind);
+    let here = if is_scan {
+        let left_out = number("Rows Removed by Filter") + number("Rows Removed by Index Recheck");
+        (number("Actual Rows") + left_out) * number("Actual Loops")
+    } else {
+        0.0
+    };
+    let below = node["Plans"].as_array().map_or(&[][..], Vec::as_slice);
+    here + below.iter().map(rows_read).sum::<f64>()
+}
+
+/// The statement alone, page after page: rows counted as read for each one returned.
+async fn find(client: &Client) -> Result<f64> {
+    let statement = client.prepare(LOCK_PAGE).await?;
+    let now = SystemClock::new().now().0;
+    let limit = i64::try_from(RESCUE_BATCH_MAX)?;
+    let before = Counted::read(client).await?;
+    let (mut after, mut returned) = ((i64::MIN, 0_i64), 0);
+    for _ in 0..STEPS {
+        client.batch_execute("BEGIN").await?;
+        let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+            &[&0_i64, &now, &after.0, &after.1, &limit];
+        let page = client.query(&statement, params).await?;
+        client.batch_execute("ROLLBACK").await?;
+        let places = page.iter().map(|row| (row.get(20), row.get(21)));
+        after = places.max().context("nothing more is due")?;
+        returned += page.len();
+    }
+    let read = Counted::read(client).await?.since(&before).delivery;
+    Ok(rows_of(usize::try_from(read)?) / rows_of(returned))
+}
+
+/// Entries of indexes and rows that scans read, by table, since the server began.
+struct Counted {
+    delivery: i64,
+    draw: i64,
+    attempt: i64,
+}
+
+impl Counted {
+    async fn read(client: &Client) -> Result<Self> {
+        let sql = "SELECT coalesce(sum(t.seq_tup_read), 0)::bigint + coalesce(sum(i.read), 0)::bigint
+            FROM pg_stat_user_tables t LEFT JOIN LATERAL (
+              SELECT sum(idx_tup_read) AS read FROM pg_stat_user_indexes WHERE relid = t.relid) i ON true
+            WHERE t.relname LIKE $1";
+        client
+            .batch_execute("SELECT pg_stat_force_next_flush(); SELECT 1")
+            .await?;
+        let mut counts = [0; 3];
+        for (count, table) in counts.iter_mut().zip(["delivery", "draw", "attempt%"]) {
+            *count = client.query_one(sql, &[&table]).await?.get(0);
+        }
+        let [delivery, draw, attempt] = counts;
+        Ok(Self {
+            delivery,
+            draw,
+            attempt,
+        })
+    }
+
+    const fn since(&self, before: &Self) -> Self {
+        Self {
+            delivery: self.delivery - before.delivery,
+            draw: self.draw - before.draw,
+            attempt: self.attempt - before.attempt,
+        }
+    }
+}
+
+/// A session tells what it counted when it ends at the latest.
+async fn until_alone(client: &Client) -> Result<()> {
+    let others = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    for _ in 0..500 {
+        if client.query_one(others, &[]).await?.get::<_, i64>(0) == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    anyhow::bail!("the store's connections stay open")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_a_scan_left_out_were_read_too_and_a_cte_reads_none_again() {
+        let plan = json!({
+            "Node Type": "Nested Loop", "Actual Rows": 500, "Actual Loops": 1, "Plans": [
+                { "Node Type": "Index Only Scan", "Actual Rows": 500, "Actual Loops": 1,
+                  "Rows Removed by Filter": 20 },
+                { "Node Type": "CTE Scan", "Actual Rows": 500, "Actual Loops": 1 },
+                { "Node Type": "LockRows", "Actual Rows": 1, "Actual Loops": 500, "Plans": [
+                    { "Node Type": "Index Scan", "Actual Rows": 1, "Actual Loops": 500 } ] } ]
+        });
+        assert!((rows_read(&plan) - 1020.0).abs() < 0.1);
+    }
+}
