@@ -50,11 +50,11 @@ section! {
         /// Partitions of the topic in memory, and of one that `tombola topic create`
         /// makes unless it is told otherwise.
         partitions: i32 = limits::TOPIC_PARTITIONS,
-        /// Settings of librdkafka by their own names, as a table of its own
-        /// `[broker.kafka]` with lines such as `security.protocol = "SASL_SSL"`. One that
-        /// would take a promise away is refused by name. In a variable the dots are
-        /// underscores: `TOMBOLA_BROKER__KAFKA__SASL_USERNAME`. A secret may stand in a
-        /// file: `sasl.password_file = "FILE"`.
+        /// Settings of librdkafka by their own names, in a table `[broker.kafka]` with lines
+        /// such as `security.protocol="SASL_SSL"`. One that would take a promise away is
+        /// refused by name. In a variable the dots are underscores:
+        /// `TOMBOLA_BROKER__KAFKA__SASL_USERNAME`. A secret may stand in a file, which
+        /// `sasl.password_file`, `ssl.key.password_file` and the like name.
         kafka: BTreeMap<String, String> = BTreeMap::new(),
     }
 }
