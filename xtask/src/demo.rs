@@ -60,7 +60,7 @@ impl Round {
 
     /// Why it cannot run here, if it cannot.
     pub(crate) fn lacks(&self, services: &Guard) -> Option<&'static str> {
-        (self.postgres && services.postgres().is_none()).then_some("there is no PostgreSQL")
+        (self.postgres && services.postgres_url().is_none()).then_some("there is no PostgreSQL")
     }
 
     /// Runs it and gives a summary for the log. A failing round prints all that the process wrote.
@@ -88,7 +88,7 @@ impl Round {
             .stdout(File::create(out)?)
             .stderr(File::create(err)?);
         let mut restarted = Ok(());
-        let status = if let (true, Some(url)) = (self.postgres, services.postgres()) {
+        let status = if let (true, Some(url)) = (self.postgres, services.postgres_url()) {
             command.env("TOMBOLA_DATABASE__URL", url);
             thread::scope(|scope| {
                 let restarting = scope.spawn(|| {

@@ -91,7 +91,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
 
 /// The tests of the API once more, each on a database of PostgreSQL instead of a file.
 fn surface_on_postgres(workspace: &Workspace, services: &Guard, tally: &mut Tally) -> Result<()> {
-    let Some(url) = services.postgres() else {
+    let Some(url) = services.postgres_url() else {
         tally.skip("surface on PostgreSQL: there is no PostgreSQL");
         return Ok(());
     };

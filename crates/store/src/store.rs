@@ -86,7 +86,7 @@ pub struct Store {
 /// The database behind a store.
 pub(crate) enum Database {
     Sqlite(Sqlite),
-    Postgres(PostgresStore),
+    Postgres(Box<PostgresStore>),
 }
 
 impl Store {
@@ -114,7 +114,7 @@ impl Store {
         let postgres = PostgresStore::open(postgres, options).await?;
         Ok(Arc::new(Self {
             shared: postgres.shared(),
-            database: Database::Postgres(postgres),
+            database: Database::Postgres(Box::new(postgres)),
         }))
     }
 
@@ -294,7 +294,7 @@ impl Store {
     fn path(&self) -> &dyn AwardPath {
         match &self.database {
             Database::Sqlite(sqlite) => sqlite,
-            Database::Postgres(postgres) => postgres,
+            Database::Postgres(postgres) => &**postgres,
         }
     }
 }

@@ -70,7 +70,7 @@ impl Guard {
     }
 
     /// Where PostgreSQL is, be it started here or named by whoever called.
-    pub(crate) fn postgres(&self) -> Option<String> {
+    pub(crate) fn postgres_url(&self) -> Option<String> {
         let started = self.variables.iter().find(|(name, _)| *name == POSTGRES);
         started
             .map(|(_, url)| url.clone())

@@ -37,7 +37,7 @@ pub(crate) struct Connection(Database);
 
 enum Database {
     Sqlite(rusqlite::Connection),
-    Postgres(Session),
+    Postgres(Box<Session>),
 }
 
 impl From<rusqlite::Connection> for Connection {
@@ -48,7 +48,7 @@ impl From<rusqlite::Connection> for Connection {
 
 impl From<Session> for Connection {
     fn from(session: Session) -> Self {
-        Self(Database::Postgres(session))
+        Self(Database::Postgres(Box::new(session)))
     }
 }
 
@@ -81,7 +81,7 @@ impl Connection {
     pub(crate) fn into_postgres(self) -> Option<Session> {
         match self.0 {
             Database::Sqlite(_) => None,
-            Database::Postgres(session) => Some(session),
+            Database::Postgres(session) => Some(*session),
         }
     }
 
@@ -172,6 +172,10 @@ pub(crate) enum Statement<'c> {
 
 impl Statement<'_> {
     /// Runs it; gives the rows it changed.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "values stand in the call as they are, as rusqlite has it"
+    )]
     pub(crate) fn execute(&mut self, params: impl Params) -> Result<usize> {
         let values = params.bound();
         match self {
@@ -181,6 +185,10 @@ impl Statement<'_> {
     }
 
     /// Runs it; its rows come one after the other.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "values stand in the call as they are, as rusqlite has it"
+    )]
     pub(crate) fn query(&mut self, params: impl Params) -> Result<Rows<'_>> {
         let values = params.bound();
         Ok(match self {
