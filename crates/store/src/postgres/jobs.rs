@@ -24,31 +24,39 @@ const WRITE_LOCK: i64 = 0x746f_6d62_6f6c_6177;
 /// How often a job begins at most.
 const RUNS_MAX: u32 = 5;
 /// How long a write may take in all. Longer than what it waits for locks.
-const WRITE_MAX: Duration = Duration::from_secs(60);
+const WRITE_MAX: Duration = Duration::from_mins(1);
 
 impl Postgres {
     /// Runs `job` in a transaction that may write.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "as on SQLite, whose line may be closed"
+    )]
     pub(crate) fn push_write<T, F>(&self, job: F) -> Waiting<T>
     where
         T: Send + 'static,
         F: Fn(&Connection) -> StoreResult<T> + Send + Sync + 'static,
     {
         let postgres = self.clone();
-        self.push(async move {
+        Ok(begun(async move {
             let taken = postgres.take().await?;
             let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({WRITE_LOCK})");
             run(taken, WRITE_MAX, begin, job).await
-        })
+        }))
     }
 
     /// Runs `job` on one state of the database.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "as on SQLite, whose line may be closed"
+    )]
     pub(crate) fn push_read<T, F>(&self, timeout: Duration, job: F) -> Waiting<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
     {
         let postgres = self.clone();
-        self.push(async move {
+        Ok(begun(async move {
             let taken = postgres.take_read().await?;
             let begin = format!(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {}",
@@ -61,24 +69,23 @@ impl Postgres {
                 job.ok_or(StoreError::Closed)?(conn)
             })
             .await
-        })
+        }))
     }
+}
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the task is the call itself: it ends with its job, whose time is bounded"
-    )]
-    fn push<T: Send + 'static>(
-        &self,
-        call: impl Future<Output = StoreResult<T>> + Send + 'static,
-    ) -> Waiting<T> {
-        let (answer, receiver) = oneshot::channel();
-        tokio::spawn(async move {
-            // A caller that hung up needs no answer: what was written stands.
-            drop(answer.send(call.await));
-        });
-        Ok(receiver)
-    }
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task is the call itself: it ends with its job, whose time is bounded"
+)]
+fn begun<T: Send + 'static>(
+    call: impl Future<Output = StoreResult<T>> + Send + 'static,
+) -> oneshot::Receiver<StoreResult<T>> {
+    let (answer, receiver) = oneshot::channel();
+    tokio::spawn(async move {
+        // A caller that hung up needs no answer: what was written stands.
+        drop(answer.send(call.await));
+    });
+    receiver
 }
 
 async fn run<T, F>(taken: Taken, timeout: Duration, begin: String, job: F) -> StoreResult<T>

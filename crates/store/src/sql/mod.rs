@@ -35,6 +35,10 @@ use postgres::Prepared;
 /// One connection, in a transaction that its owner began and ends.
 pub(crate) struct Connection(Database);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each job, never a list of them"
+)]
 enum Database {
     Sqlite(rusqlite::Connection),
     Postgres(Session),
@@ -172,6 +176,10 @@ pub(crate) enum Statement<'c> {
 
 impl Statement<'_> {
     /// Runs it; gives the rows it changed.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "values are written where they are used, as with rusqlite"
+    )]
     pub(crate) fn execute(&mut self, params: impl Params) -> Result<usize> {
         let values = params.bound();
         match self {
@@ -181,6 +189,10 @@ impl Statement<'_> {
     }
 
     /// Runs it; its rows come one after the other.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "values are written where they are used, as with rusqlite"
+    )]
     pub(crate) fn query(&mut self, params: impl Params) -> Result<Rows<'_>> {
         let values = params.bound();
         Ok(match self {
