@@ -84,6 +84,10 @@ pub struct Store {
 }
 
 /// The database behind a store.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a store has one, for as long as it is open"
+)]
 pub(crate) enum Database {
     Sqlite(Sqlite),
     Postgres(Box<PostgresStore>),

@@ -28,13 +28,17 @@ const WRITE_MAX: Duration = Duration::from_mins(1);
 
 impl Postgres {
     /// Runs `job` in a transaction that may write.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "as on SQLite, whose line may be closed"
+    )]
     pub(crate) fn push_write<T, F>(&self, job: F) -> Waiting<T>
     where
         T: Send + 'static,
         F: Fn(&Connection) -> StoreResult<T> + Send + Sync + 'static,
     {
         let postgres = self.clone();
-        Ok(begin(async move {
+        Ok(begun(async move {
             let taken = postgres.take().await?;
             let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({WRITE_LOCK})");
             run(taken, WRITE_MAX, begin, job).await
@@ -42,13 +46,17 @@ impl Postgres {
     }
 
     /// Runs `job` on one state of the database.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "as on SQLite, whose line may be closed"
+    )]
     pub(crate) fn push_read<T, F>(&self, timeout: Duration, job: F) -> Waiting<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
     {
         let postgres = self.clone();
-        Ok(begin(async move {
+        Ok(begun(async move {
             let taken = postgres.take_read().await?;
             let begin = format!(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {}",
@@ -69,7 +77,7 @@ impl Postgres {
     clippy::disallowed_methods,
     reason = "the task is the call itself: it ends with its job, whose time is bounded"
 )]
-fn begin<T: Send + 'static>(
+fn begun<T: Send + 'static>(
     call: impl Future<Output = StoreResult<T>> + Send + 'static,
 ) -> oneshot::Receiver<StoreResult<T>> {
     let (answer, receiver) = oneshot::channel();

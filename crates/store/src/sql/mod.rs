@@ -35,9 +35,13 @@ use postgres::Prepared;
 /// One connection, in a transaction that its owner began and ends.
 pub(crate) struct Connection(Database);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each job, never a list of them"
+)]
 enum Database {
     Sqlite(rusqlite::Connection),
-    Postgres(Box<Session>),
+    Postgres(Session),
 }
 
 impl From<rusqlite::Connection> for Connection {
@@ -48,7 +52,7 @@ impl From<rusqlite::Connection> for Connection {
 
 impl From<Session> for Connection {
     fn from(session: Session) -> Self {
-        Self(Database::Postgres(Box::new(session)))
+        Self(Database::Postgres(session))
     }
 }
 
@@ -81,7 +85,7 @@ impl Connection {
     pub(crate) fn into_postgres(self) -> Option<Session> {
         match self.0 {
             Database::Sqlite(_) => None,
-            Database::Postgres(session) => Some(*session),
+            Database::Postgres(session) => Some(session),
         }
     }
 
@@ -174,7 +178,7 @@ impl Statement<'_> {
     /// Runs it; gives the rows it changed.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "values stand in the call as they are, as rusqlite has it"
+        reason = "values are written where they are used, as with rusqlite"
     )]
     pub(crate) fn execute(&mut self, params: impl Params) -> Result<usize> {
         let values = params.bound();
@@ -187,7 +191,7 @@ impl Statement<'_> {
     /// Runs it; its rows come one after the other.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "values stand in the call as they are, as rusqlite has it"
+        reason = "values are written where they are used, as with rusqlite"
     )]
     pub(crate) fn query(&mut self, params: impl Params) -> Result<Rows<'_>> {
         let values = params.bound();
