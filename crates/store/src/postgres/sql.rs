@@ -83,21 +83,16 @@ statements! {
     read_draws =
         "SELECT id, version, user_id, prize_id, drawn_at, claim_key FROM draw WHERE id = ANY ($1)";
 
-    /// Those that came back are new and ours.
-    ensure_allowances =
-        "INSERT INTO allowance (campaign_id, user_id, total, day, day_total)
-         SELECT $1::bigint, u, 0, 0, 0 FROM unnest($2::text[]) AS u
-         ON CONFLICT DO NOTHING RETURNING user_id";
-    /// One after the other, in the order of the array.
-    lock_allowances =
+    /// Read behind the campaign's lock, which all who count for it have.
+    read_allowances =
         "SELECT a.* FROM unnest($2::text[]) AS u CROSS JOIN LATERAL (
            SELECT user_id, total, day, day_total FROM allowance
-           WHERE campaign_id = $1 AND user_id = u FOR NO KEY UPDATE) AS a";
+           WHERE campaign_id = $1 AND user_id = u OFFSET 0) AS a";
     lock_campaign =
         "SELECT state, version, draws, day FROM campaign WHERE id = $1 FOR NO KEY UPDATE";
     lock_prizes =
         "SELECT id, stock, spent, day, day_spent FROM prize
-         WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
+         WHERE campaign_id = $1 ORDER BY id FOR NO KEY UPDATE";
     read_blocked = "SELECT user_id FROM blocked_user WHERE user_id = ANY ($1)";
     read_wins =
         "SELECT w.* FROM unnest($1::bigint[]) AS p CROSS JOIN unnest($2::text[]) AS u CROSS JOIN LATERAL (
@@ -111,7 +106,7 @@ statements! {
            day_spent = CASE WHEN p.day >= $3 THEN p.day_spent ELSE 0 END + a.won
          FROM unnest($1::bigint[], $2::bigint[]) AS a (id, won)
          WHERE p.id = a.id AND p.id = ANY ($1)";
-    /// All of them are there: this is the update that finds each by the whole key.
+    /// The first draw of a user inserts, and a refusal leaves nothing.
     add_used =
         "INSERT INTO allowance AS w (campaign_id, user_id, total, day, day_total)
          SELECT $1::bigint, a.user_id, a.drawn, $4::integer, a.drawn
@@ -126,12 +121,6 @@ statements! {
          ON CONFLICT (span, campaign_id) DO UPDATE
            SET from_at = least(s.from_at, excluded.from_at), to_at = greatest(s.to_at, excluded.to_at)
            WHERE excluded.from_at < s.from_at OR excluded.to_at > s.to_at";
-    /// Only rows that this transaction made: a refusal leaves nothing.
-    drop_allowances =
-        "DELETE FROM allowance WHERE ctid = ANY (ARRAY(
-           SELECT a.place FROM unnest($2::text[]) AS u CROSS JOIN LATERAL (
-             SELECT ctid AS place FROM allowance
-             WHERE campaign_id = $1 AND user_id = u OFFSET 0) AS a))";
     add_wins =
         "INSERT INTO user_win AS w (prize_id, user_id, wins)
          SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[])

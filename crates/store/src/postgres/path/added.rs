@@ -1,10 +1,11 @@
 //! What a decided batch writes: counters by what it adds to them, draws and
-//! deliveries as they are. All rows that are updated here are locked already.
+//! deliveries as they are. All rows that are updated here are locked already, or are behind
+//! the campaign's lock.
 
 use super::super::session::{Param, Params, Work};
 use super::columns::{Draws, Rows};
 use super::versions::Version;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use tombola_core::Timestamp;
 use tombola_core::award::Row;
 use tombola_core::draw::{DrawRequest, NewDraw};
@@ -84,12 +85,7 @@ impl<'a> Added<'a> {
 
     /// Everything in one trip to the server. The order does not matter: what is
     /// updated is locked, or is behind the campaign's lock.
-    pub(super) async fn write(
-        &self,
-        work: &Work<'_>,
-        at: At,
-        new_users: &HashSet<String>,
-    ) -> StoreResult<()> {
+    pub(super) async fn write(&self, work: &Work<'_>, at: At) -> StoreResult<()> {
         tokio::try_join!(
             biased;
             self.add_draws(work, at),
@@ -99,7 +95,6 @@ impl<'a> Added<'a> {
             self.deliveries.insert(work),
             self.add_wins(work),
             self.add_spans(work, at),
-            self.drop_idle(work, at, new_users),
         )
         .map(drop)
     }
@@ -147,22 +142,6 @@ impl<'a> Added<'a> {
         let (prizes, users): (Vec<i64>, Vec<&str>) = self.wins.keys().copied().unzip();
         let wins: Vec<i64> = self.wins.values().copied().collect();
         work.execute(&work.sql.add_wins, &[&prizes, &users, &wins])
-            .await
-    }
-
-    /// A row that was made for a user who then drew nothing goes again.
-    async fn drop_idle(
-        &self,
-        work: &Work<'_>,
-        (campaign, _, _): At,
-        new_users: &HashSet<String>,
-    ) -> StoreResult<()> {
-        let idle = new_users.iter().map(String::as_str);
-        let idle: Vec<&str> = idle.filter(|user| !self.used.contains_key(user)).collect();
-        if idle.is_empty() {
-            return Ok(());
-        }
-        work.execute(&work.sql.drop_allowances, &[&campaign, &idle])
             .await
     }
 }

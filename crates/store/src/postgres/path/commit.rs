@@ -128,7 +128,7 @@ impl<'a> Desk<'a> {
                 }
             }
             let at = (campaign, batch.now, day);
-            added.write(work, at, &locked.new_users).await?;
+            added.write(work, at).await?;
         }
         self.answer(&locked.version.rules, open, &fates, answers);
         Ok(has_drawn)

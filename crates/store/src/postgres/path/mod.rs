@@ -14,12 +14,13 @@
 //! circle:
 //!
 //! 1. request keys, by (client, key);
-//! 2. allowances, by user;
-//! 3. the campaign;
-//! 4. deliveries, by award;
-//! 5. what ends holds, shared: pauses `FOR KEY SHARE`, endpoints `FOR SHARE`, by lane;
-//! 6. prizes, by id: `FOR KEY SHARE` first, by who asks for codes, then
+//! 2. the campaign;
+//! 3. deliveries, by award;
+//! 4. what ends holds, shared: pauses `FOR KEY SHARE`, endpoints `FOR SHARE`, by lane;
+//! 5. prizes, by id: `FOR KEY SHARE` first, by who asks for codes, then
 //!    `FOR NO KEY UPDATE`;
+//! 6. allowances and wins, by user. Draws read and count them behind the campaign's lock,
+//!    and so lock none of them before they write;
 //! 7. codes. They are taken by `SKIP LOCKED`; who waits for them has the prize, and no
 //!    code yet (see `codes`).
 //!

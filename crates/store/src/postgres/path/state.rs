@@ -1,5 +1,6 @@
 //! What a batch locks and reads before it is decided, in the one order that every
-//! transaction keeps: allowances, campaign, prizes. Keys came before.
+//! transaction keeps: campaign, prizes. Keys came before. Allowances need no lock: whoever
+//! counts draws of a campaign has the campaign.
 
 use super::super::error::{get, inconsistent};
 use super::super::session::{Params, Work};
@@ -17,8 +18,6 @@ use tombola_core::time::CivilDay;
 pub(super) struct Locked {
     pub(super) state: BatchState,
     pub(super) version: Arc<Version>,
-    /// Users whose allowance row this transaction made.
-    pub(super) new_users: HashSet<String>,
 }
 
 /// A user's counters as they are kept, before it is known which day it is.
@@ -42,9 +41,6 @@ pub(super) async fn lock(
     users.dedup();
     let names: Vec<&str> = users.iter().map(|user| &***user).collect();
     let trip = Trip::run(work, campaign, &names).await?;
-    if trip.allowances.len() != names.len() {
-        return Err(work.met("an allowance was just removed"));
-    }
     let (mut state, version) =
         campaign_state(work, versions, campaign, &trip.campaign, now).await?;
     let used: Vec<Used> = trip
@@ -67,16 +63,9 @@ pub(super) async fn lock(
             state.blocked.insert(user.into());
         }
         read_wins(work, &version, &names, &mut state).await?;
-        lock_prizes(work, &version, &mut state).await?;
+        count_prizes(&version, &trip.prizes, &mut state)?;
     }
-    let new_users = trip.new_users.iter();
-    Ok(Locked {
-        state,
-        version,
-        new_users: new_users
-            .map(|row| get(row, 0))
-            .collect::<StoreResult<_>>()?,
-    })
+    Ok(Locked { state, version })
 }
 
 impl Used {
@@ -98,35 +87,36 @@ impl Used {
     }
 }
 
-/// What the first locks gave.
+/// What the locks gave.
 struct Trip {
-    new_users: Vec<Row>,
-    allowances: Vec<Row>,
     campaign: Vec<Row>,
+    prizes: Vec<Row>,
+    allowances: Vec<Row>,
     blocked: Vec<Row>,
 }
 
 impl Trip {
-    /// Missing allowances are inserted, so that there is something to lock; then
-    /// all are locked, both in the order of the users, and then the campaign. The
-    /// statements go to the server together and run there one after the other, in
-    /// this order.
+    /// The campaign is locked first, then all its prizes, also those that never run out:
+    /// what was won of them is added up in the end, and a row that is only then locked
+    /// would be out of order with a unit that rescue gives back. The statements go to the
+    /// server together and run there one after the other, in this order; each sees what
+    /// was committed before it began, so what is read behind the lock stays.
     async fn run(work: &Work<'_>, campaign: i64, users: &[&str]) -> StoreResult<Self> {
         let sql = work.sql;
         let of_users: Params<'_> = &[&campaign, &users];
         let of_campaign: Params<'_> = &[&campaign];
         let by_name: Params<'_> = &[&users];
-        let (new_users, allowances, campaign, blocked) = tokio::try_join!(
+        let (campaign, prizes, allowances, blocked) = tokio::try_join!(
             biased;
-            work.query(&sql.ensure_allowances, of_users),
-            work.query(&sql.lock_allowances, of_users),
             work.query(&sql.lock_campaign, of_campaign),
+            work.query(&sql.lock_prizes, of_campaign),
+            work.query(&sql.read_allowances, of_users),
             work.query(&sql.read_blocked, by_name),
         )?;
         Ok(Self {
-            new_users,
-            allowances,
             campaign,
+            prizes,
+            allowances,
             blocked,
         })
     }
@@ -176,7 +166,7 @@ async fn campaign_state(
     Ok((state, version))
 }
 
-/// Wins need no lock of their own: whoever writes them holds the user's allowance.
+/// Wins need no lock of their own: whoever writes them has the campaign.
 async fn read_wins(
     work: &Work<'_>,
     version: &Version,
@@ -195,26 +185,21 @@ async fn read_wins(
     Ok(())
 }
 
-/// Locks and reads all prizes, also those that never run out: what was won of them is
-/// added up in the end, and a row that is only then locked would be out of order
-/// with a unit that rescue gives back.
-async fn lock_prizes(
-    work: &Work<'_>,
-    version: &Version,
-    state: &mut BatchState,
-) -> StoreResult<()> {
+/// What is left of the version's prizes; those of other versions are none of its business.
+fn count_prizes(version: &Version, rows: &[Row], state: &mut BatchState) -> StoreResult<()> {
     for (count, lane) in state.prizes.iter_mut().zip(&version.lanes) {
         count.lane = lane.unwrap_or_default();
     }
-    let all = ids_where(version, |_| true)?;
-    for row in work.query(&work.sql.lock_prizes, &[&all]).await? {
-        let (index, _) = version.prize(get(&row, 0)?)?;
-        let (stock, day): (Option<i64>, i32) = (get(&row, 1)?, get(&row, 3)?);
+    for row in rows {
+        let Some(index) = version.index(get(row, 0)?) else {
+            continue;
+        };
+        let (stock, day): (Option<i64>, i32) = (get(row, 1)?, get(row, 3)?);
         let prize = &mut state.prizes[index];
         prize.stock = stock.map(natural).transpose()?;
-        prize.spent = count(&row, 2)?;
+        prize.spent = count(row, 2)?;
         prize.today = if CivilDay(day) >= state.day {
-            count(&row, 4)?
+            count(row, 4)?
         } else {
             0
         };

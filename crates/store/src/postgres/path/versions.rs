@@ -33,11 +33,14 @@ pub(super) struct Version {
 }
 
 impl Version {
+    /// The index of the prize of that id, `None` of one of another version.
+    pub(super) fn index(&self, id: i64) -> Option<usize> {
+        self.prize_ids.iter().position(|it| *it == Some(id))
+    }
+
     /// The prize of that id, with its index.
     pub(super) fn prize(&self, id: i64) -> StoreResult<(usize, &Prize)> {
-        self.prize_ids
-            .iter()
-            .position(|it| *it == Some(id))
+        self.index(id)
             .and_then(|index| Some((index, self.rules.prizes.get(index)?)))
             .ok_or_else(|| inconsistent(format!("prize {id} is not in {}", self.rules.slug)))
     }

@@ -11,7 +11,7 @@ use tombola_engine::SystemClock;
 /// How many awards of which sort, with ids in this order.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct History {
-    /// Delivered. Their request keys were cleaned up.
+    /// Delivered.
     pub(crate) finished: u64,
     /// Never published, and due now.
     pub(crate) due: u64,
@@ -63,7 +63,7 @@ impl History {
                FROM generate_series({finished} + 1::bigint, {draws}) AS g;
              INSERT INTO request (campaign_id, client, request_key, fingerprint, first_draw)
                SELECT 1, 'bench', md5(g::text), '\\x00000000000000000000000000000000', g
-               FROM generate_series({finished} + 1::bigint, {draws}) AS g;
+               FROM generate_series(1::bigint, {draws}) AS g;
              INSERT INTO allowance (campaign_id, user_id, total, day, day_total)
                SELECT 1, user_id, count(*), {now} / 86400000000, count(*) FROM draw GROUP BY user_id;
              INSERT INTO draw_span (span, campaign_id, from_at, to_at)
