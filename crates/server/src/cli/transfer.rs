@@ -197,7 +197,7 @@ async fn transfer(
     let mut on_step = |progress| bars.show(progress);
     let done = transfer::run(&sides.file, to, options, &mut on_step).await;
     bars.end();
-    let report = match done.map_err(|error| explain(error))? {
+    let report = match done.map_err(explain)? {
         Transferred::Ended(report) => *report,
         Transferred::Before | Transferred::Stopped => {
             if out.is_json() {

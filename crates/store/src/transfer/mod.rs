@@ -41,12 +41,17 @@
 //!   served.
 
 mod mark;
+mod report;
 mod row;
 mod source;
 mod tables;
 mod target;
 
 pub(crate) use mark::{on_connect, on_open};
+pub use report::{
+    Doing, OnStep, Progress, TableReport, TransferError, TransferOptions, TransferReport,
+    Transferred,
+};
 #[cfg(feature = "conformance")]
 pub use tables::listed;
 
@@ -54,11 +59,9 @@ use crate::Shared;
 use crate::postgres::PostgresOptions;
 use crate::read::AuditReport;
 use crate::rules::RulesCache;
-use crate::seal::SealKeys;
 use crate::seals::{Seal, Seals};
 use mark::{FromMark, ToMark};
 use row::Sum;
-use serde::Serialize;
 use serde_json::Value;
 use source::Source;
 use std::path::{Path, PathBuf};
@@ -69,124 +72,12 @@ use tokio::sync::mpsc;
 use tombola_core::Timestamp;
 use tombola_core::award::step;
 use tombola_core::ports::{Actor, StoreError};
-use tombola_core::retry::Schedule;
 
 /// Rows of one chunk. Beside its commit a transaction costs little: more rows in it are
 /// hardly faster, and take more memory.
 pub const CHUNK_ROWS_MAX: usize = 5000;
 /// Chunks that were read and not written yet.
 const CHUNKS_WAITING_MAX: usize = 2;
-
-/// Why nothing was transferred, or not all.
-#[derive(Debug, thiserror::Error)]
-pub enum TransferError {
-    /// It may not be; says what to do.
-    #[error("{0}")]
-    Refused(String),
-    /// A row that PostgreSQL does not take.
-    #[error("a row of the old database cannot be moved: {table} {key}: {what}")]
-    Row {
-        /// Its table.
-        table: &'static str,
-        /// Its primary key.
-        key: String,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The old database cannot be read.
-    #[error("the old database: {0}")]
-    From(StoreError),
-    /// The new database cannot be written; another run goes on behind what is there.
-    #[error("the new database: {0}")]
-    To(StoreError),
-}
-
-/// How a database is transferred.
-#[derive(Debug, Clone)]
-pub struct TransferOptions {
-    /// The secrets of the old database, which the audits need.
-    pub seal_keys: Option<SealKeys>,
-    /// By which the audits judge attempts.
-    pub schedule: Schedule,
-    /// What is on its way is due then.
-    pub now: Timestamp,
-    /// See [`CHUNK_ROWS_MAX`].
-    pub chunk_rows_max: usize,
-}
-
-/// What is being done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doing {
-    /// Rows go over; each step is a chunk that is there.
-    Copying,
-    /// Both sides are summed, table by table.
-    Comparing,
-    /// Both sides are audited.
-    Auditing,
-    /// The old database has its last mark, the new one is not released yet.
-    Releasing,
-}
-
-/// How far it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// What is being done.
-    pub doing: Doing,
-    /// Rows so far.
-    pub done: u64,
-    /// Rows in all.
-    pub of: u64,
-}
-
-/// Is told after each step; where it says `false` the work ends, as if it were killed.
-pub type OnStep<'a> = &'a mut (dyn FnMut(Progress) -> bool + Send);
-
-/// One table on both sides.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TableReport {
-    /// Its name.
-    pub table: &'static str,
-    /// Rows on SQLite.
-    pub rows: u64,
-    /// Rows on PostgreSQL.
-    pub rows_there: u64,
-    /// Whether every byte of every row is the same.
-    pub is_equal: bool,
-}
-
-/// What was transferred, compared and audited.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TransferReport {
-    /// The uuid of the database, which stays.
-    pub origin: String,
-    /// Where to, without a password.
-    pub to: String,
-    /// Whether an earlier run had begun it.
-    pub is_resumed: bool,
-    /// Rows that this run moved.
-    pub moved: u64,
-    /// Texts for people that lost a U+0000 in this run.
-    pub cut: u64,
-    /// Every table.
-    pub tables: Vec<TableReport>,
-    /// The audit of the old database.
-    pub audit_from: AuditReport,
-    /// The audit of the new one.
-    pub audit_to: AuditReport,
-    /// Whether nothing differs: then the new database was released.
-    pub is_released: bool,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Transferred {
-    /// All steps were gone.
-    Ended(Box<TransferReport>),
-    /// Another run had done it all before.
-    Before,
-    /// It was stopped.
-    Stopped,
-}
 
 /// Rows of one table, as they go over.
 struct Chunk {
@@ -256,16 +147,19 @@ struct Work {
 }
 
 impl Work {
-    /// One that is done already stays: nobody may serve the file any more.
+    /// One of the same transfer stays, above all one that is done: nobody may serve the file.
     async fn leave_first_mark(&self, source: &Source) -> Result<(), TransferError> {
-        if source.mark.is_some() {
+        if source.has_token(&self.mark.token) {
             return Ok(());
         }
-        let first = FromMark {
+        self.put_mark(self.first_mark()).await
+    }
+
+    fn first_mark(&self) -> FromMark {
+        FromMark {
             is_done: false,
             ..self.last_mark.clone()
-        };
-        self.put_mark(first).await
+        }
     }
 
     async fn put_mark(&self, mark: FromMark) -> Result<(), TransferError> {
@@ -297,6 +191,9 @@ impl Work {
                 return Ok(Transferred::Stopped);
             }
             self.target.release(&self.mark).await?;
+        } else {
+            // Also where an earlier run had left the last one: nothing was released.
+            self.put_mark(self.first_mark()).await?;
         }
         Ok(Transferred::Ended(Box::new(TransferReport {
             origin: source.origin,
@@ -431,16 +328,6 @@ fn agree(one: &AuditReport, other: &AuditReport) -> bool {
             .collect()
     };
     found(one) == found(other) && one.campaigns == other.campaigns
-}
-
-impl Progress {
-    const fn of(doing: Doing) -> Self {
-        Self {
-            doing,
-            done: 0,
-            of: 0,
-        }
-    }
 }
 
 /// Runs what blocks on a thread for waiting.

@@ -239,7 +239,7 @@ fn renamed(options: &PostgresOptions) -> (PostgresOptions, String) {
 
 impl Source {
     /// Whether rows that came under this token are still the rows of the file.
-    fn has_token(&self, token: &str) -> bool {
+    pub(super) fn has_token(&self, token: &str) -> bool {
         self.mark.as_ref().is_some_and(|mark| mark.token == token)
     }
 }
@@ -310,10 +310,10 @@ async fn make(
     source: &Source,
     now: Timestamp,
 ) -> Result<ToMark, TransferError> {
-    let token = source.mark.as_ref().map(|mark| &mark.token);
     let mark = ToMark {
         origin: source.origin.clone(),
-        token: token.unwrap_or(&source.fresh_token).clone(),
+        // One of its own: rows that went elsewhere before are not gone on with.
+        token: source.fresh_token.clone(),
         started_at: now,
         state: ToState::Unfinished,
         table: Some(TABLES[0].name.to_owned()),

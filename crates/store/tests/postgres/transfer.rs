@@ -726,11 +726,19 @@ async fn another_database_and_another_target_are_refused_after_a_transfer() {
         return;
     };
     let (old, stranger) = (Old::lived_in().await, Old::lived_in().await);
+    let stopped = old
+        .move_until(&other, 50, |progress| progress.done < 400)
+        .await;
+    assert_eq!(stopped.unwrap(), Transferred::Stopped);
     ended(old.move_to(&new).await);
     let why = refusal(stranger.move_to(&new).await);
     assert!(why.contains("it holds another database"), "{why}");
     let why = refusal(old.move_to(&other).await);
     assert!(why.contains("was transferred to postgres://"), "{why}");
+    assert!(
+        is_moved(open_new(&other).await),
+        "rows of the first attempt are never served"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
