@@ -90,7 +90,7 @@ pub struct Store {
 )]
 pub(crate) enum Database {
     Sqlite(Sqlite),
-    Postgres(Box<PostgresStore>),
+    Postgres(PostgresStore),
 }
 
 impl Store {
@@ -118,7 +118,7 @@ impl Store {
         let postgres = PostgresStore::open(postgres, options).await?;
         Ok(Arc::new(Self {
             shared: postgres.shared(),
-            database: Database::Postgres(Box::new(postgres)),
+            database: Database::Postgres(postgres),
         }))
     }
 
@@ -298,7 +298,7 @@ impl Store {
     fn path(&self) -> &dyn AwardPath {
         match &self.database {
             Database::Sqlite(sqlite) => sqlite,
-            Database::Postgres(postgres) => &**postgres,
+            Database::Postgres(postgres) => postgres,
         }
     }
 }
