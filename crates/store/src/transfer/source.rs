@@ -166,9 +166,9 @@ fn each_row(
     let mut select = conn
         .prepare(&table.sqlite_rows(!after.is_empty(), now))
         .or_store()?;
-    let key = after.iter().map(|value| match value {
-        Value::Number(number) => rusqlite::types::Value::from(number.as_i64().unwrap_or(i64::MIN)),
-        value => rusqlite::types::Value::from(value.as_str().unwrap_or_default().to_owned()),
+    let key = after.iter().map(|value| match value.as_i64() {
+        Some(number) => rusqlite::types::Value::from(number),
+        None => rusqlite::types::Value::from(value.as_str().unwrap_or_default().to_owned()),
     });
     let mut rows = select.query(rusqlite::params_from_iter(key)).or_store()?;
     while let Some(row) = rows.next().or_store()? {

@@ -161,15 +161,14 @@ impl Target {
     /// behind the highest, and the planner knows the tables.
     pub(super) async fn settle(&self) -> Result<(), TransferError> {
         let numbered = TABLES.iter().filter(|table| table.has_identity);
-        let settle: String = numbered
-            .map(|Table { name, .. }| {
-                format!(
-                    "SELECT setval(pg_get_serial_sequence('{name}', 'id'), coalesce(max(id), 0) + 1, false) FROM {name};"
-                )
-            })
-            .collect();
+        let settle = numbered.map(|Table { name, .. }| {
+            format!(
+                "SELECT setval(pg_get_serial_sequence('{name}', 'id'), coalesce(max(id), 0) + 1, false) FROM {name}"
+            )
+        });
+        let settle = settle.collect::<Vec<_>>().join("; ");
         let names: Vec<_> = TABLES.iter().map(|table| table.name).collect();
-        let settle = format!("{settle} ANALYZE {}", names.join(", "));
+        let settle = format!("{settle}; ANALYZE {}", names.join(", "));
         let call = self.alone.within(self.alone.client.batch_execute(&settle));
         call.await.map_err(to)
     }
@@ -393,14 +392,15 @@ fn of_table(table: &Table, error: Error) -> TransferError {
         .as_db_error()
         .and_then(|it| it.where_())
         .map(str::to_owned);
-    match failed(error) {
-        StoreError::Row(what) => TransferError::Row {
+    let failed = failed(error);
+    if let StoreError::Row(what) = failed {
+        return TransferError::Row {
             table: table.name,
             key: place.unwrap_or_default(),
             what,
-        },
-        error => to(error),
+        };
     }
+    to(failed)
 }
 
 /// Where it is, without a password.

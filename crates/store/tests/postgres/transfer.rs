@@ -325,7 +325,7 @@ async fn act(store: &Store, it: &Seen, n: usize) {
                 phone: None,
             }))
             .await;
-            if n % 8 == 0 {
+            if n.is_multiple_of(8) {
                 store
                     .deliver_local(vec![it.copy.clone()], NOON)
                     .await
@@ -339,7 +339,7 @@ async fn act(store: &Store, it: &Seen, n: usize) {
             act(Action::Cancel {
                 return_stock: false,
             })
-            .await
+            .await;
         }
         ("points", 0) => {
             store.reverse_points(it.award, by(), NOON).await.unwrap();
@@ -453,7 +453,7 @@ async fn is_all_there(old: &Old, new: &Database) {
 fn ended(transferred: Result<Transferred, TransferError>) -> TransferReport {
     match transferred.unwrap() {
         Transferred::Ended(report) => *report,
-        other => panic!("{other:?}"),
+        other @ (Transferred::Before | Transferred::Stopped) => panic!("{other:?}"),
     }
 }
 
@@ -520,7 +520,7 @@ async fn finish(store: &Store, lanes: &[i64]) -> BTreeMap<AwardId, usize> {
     times
 }
 
-async fn states(new: &Client) -> BTreeMap<(String, String), BTreeSet<i64>> {
+async fn states(new: &Client) -> States {
     let sql =
         "SELECT p.slug, d.state, d.award_id FROM delivery d JOIN prize p ON p.id = d.prize_id";
     let mut all: BTreeMap<_, BTreeSet<i64>> = BTreeMap::new();
@@ -530,6 +530,35 @@ async fn states(new: &Client) -> BTreeMap<(String, String), BTreeSet<i64>> {
             .insert(row.get(2));
     }
     all
+}
+
+type States = BTreeMap<(String, String), BTreeSet<i64>>;
+
+fn of(all: &States, prize: &str, state: State) -> BTreeSet<i64> {
+    let key = (prize.to_owned(), state.name().to_owned());
+    all.get(&key).cloned().unwrap_or_default()
+}
+
+fn is_of_every_state(before: &States) {
+    for (prize, state) in [
+        ("coupon", State::Delivering),
+        ("voucher", State::Delivering),
+        ("coupon", State::Retryable),
+        ("coupon", State::Pending),
+        ("text", State::Pending),
+        ("code", State::Pending),
+        ("points", State::Delivered),
+        ("mug", State::Held),
+        ("later", State::Held),
+        ("voucher", State::Dead),
+        ("later", State::Cancelled),
+    ] {
+        assert!(
+            !of(before, prize, state).is_empty(),
+            "no {prize} is {}: {before:?}",
+            state.name()
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -553,29 +582,8 @@ async fn a_database_moves_whole_and_what_was_unfinished_ends_once() {
 
     let shell = new.connect().await;
     let before = states(&shell).await;
-    let of = |prize: &str, state: State| -> BTreeSet<i64> {
-        let key = (prize.to_owned(), state.name().to_owned());
-        before.get(&key).cloned().unwrap_or_default()
-    };
-    for (prize, state) in [
-        ("coupon", State::Delivering),
-        ("voucher", State::Delivering),
-        ("coupon", State::Retryable),
-        ("coupon", State::Pending),
-        ("text", State::Pending),
-        ("code", State::Pending),
-        ("points", State::Delivered),
-        ("mug", State::Held),
-        ("later", State::Held),
-        ("voucher", State::Dead),
-        ("later", State::Cancelled),
-    ] {
-        assert!(
-            !of(prize, state).is_empty(),
-            "no {prize} is {}: {before:?}",
-            state.name()
-        );
-    }
+    let of = |prize: &str, state: State| of(&before, prize, state);
+    is_of_every_state(&before);
     let store = Store::connect(&new.options(), store_options())
         .await
         .unwrap();
@@ -584,10 +592,7 @@ async fn a_database_moves_whole_and_what_was_unfinished_ends_once() {
     let times = finish(&store, &[0, 1, 2]).await;
     assert!(times.values().all(|times| *times == 1), "{times:?}");
     let after = states(&shell).await;
-    let now = |prize: &str, state: State| -> BTreeSet<i64> {
-        let key = (prize.to_owned(), state.name().to_owned());
-        after.get(&key).cloned().unwrap_or_default()
-    };
+    let now = |prize: &str, state: State| self::of(&after, prize, state);
     for prize in ["coupon", "voucher", "text", "code", "points"] {
         for state in [State::Pending, State::Delivering, State::Retryable] {
             assert_eq!(now(prize, state), BTreeSet::new(), "{prize}");
