@@ -45,7 +45,6 @@ fn keep(conn: &Connection, before: Option<&str>, now: &str) -> sql::Result<bool>
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::read::fixture::Fixture;
 
     #[tokio::test]
