@@ -12,10 +12,11 @@
 use super::{App, ServeRole, ServeRoles};
 use crate::config::Config;
 use crate::random;
+use std::mem::{Discriminant, discriminant};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tombola_broker::{
-    KafkaTopic, KeptEpoch, MemoryOptions, MemoryTopic, Renewal, SettingsError, Why,
+    KafkaTopic, KeptEpoch, MemberHealth, MemoryOptions, MemoryTopic, Renewal, SettingsError, Why,
 };
 use tombola_core::ports::{StoreResult, Topic, TopicError};
 use tombola_store::Store;
@@ -37,7 +38,24 @@ pub(crate) enum OurTopic {
 /// The topic on Kafka, and how it was at the last look.
 pub(crate) struct Kafka {
     topic: Arc<KafkaTopic>,
-    trouble: Mutex<Option<String>>,
+    seen: Mutex<Seen>,
+}
+
+/// What the last look saw.
+struct Seen {
+    /// What is the matter, if anything is.
+    trouble: Option<String>,
+    /// Which error it was: their texts change from look to look.
+    kind: Option<Discriminant<TopicError>>,
+}
+
+impl Seen {
+    fn of(error: Option<&TopicError>) -> Self {
+        Self {
+            trouble: error.map(TopicError::to_string),
+            kind: error.map(discriminant),
+        }
+    }
 }
 
 impl OurTopic {
@@ -47,7 +65,10 @@ impl OurTopic {
         if let Some(options) = broker.kafka(any_life()) {
             return Ok(Self::Kafka(Arc::new(Kafka {
                 topic: Arc::new(KafkaTopic::new(options)?),
-                trouble: Mutex::new(Some("nobody has looked at it yet".to_owned())),
+                seen: Mutex::new(Seen {
+                    trouble: Some("nobody has looked at it yet".to_owned()),
+                    kind: None,
+                }),
             })));
         }
         Ok(Self::Memory(MemoryTopic::new(MemoryOptions {
@@ -82,8 +103,8 @@ impl OurTopic {
             Self::Memory(_) => None,
             Self::Kafka(kafka) => {
                 let members = kafka.topic.health();
-                let complaint = members.iter().find_map(|member| member.complaint());
-                kafka.seen().or(complaint)
+                let complaint = members.iter().find_map(MemberHealth::complaint);
+                kafka.trouble().or(complaint)
             }
         }
     }
@@ -102,23 +123,23 @@ impl OurTopic {
 }
 
 impl Kafka {
-    fn seen(&self) -> Option<String> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.clone()
+    fn trouble(&self) -> Option<String> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.trouble.clone()
     }
 
-    /// Keeps what a look saw; says it once when it comes, and once when it is over.
-    fn note(&self, seen: Result<(), String>) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = seen.err();
-        if *trouble == seen {
-            return;
+    /// Keeps what a look saw; says it once when trouble comes, and once when it is over.
+    fn note(&self, error: Option<&TopicError>) {
+        let now = Seen::of(error);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.kind != now.kind {
+            if let Some(why) = &now.trouble {
+                tracing::warn!(why, "the topic is out of reach; draws go on");
+            } else {
+                tracing::info!("the topic is within reach again");
+            }
         }
-        match &seen {
-            Some(why) => tracing::warn!(why, "the topic is out of reach; draws go on without it"),
-            None => tracing::info!("the topic is there"),
-        }
-        *trouble = seen;
+        *seen = now;
     }
 
     /// Looks, and lives what is to be lived from now on.
@@ -127,7 +148,7 @@ impl Kafka {
             let row = store.kept_topic_life().await?;
             let kept = row.as_deref().and_then(read);
             let looked = self.topic.look(kept.as_ref(), any_life()).await;
-            self.note(looked.as_ref().map(drop).map_err(TopicError::to_string));
+            self.note(looked.as_ref().err());
             let (now, why) = match looked {
                 Ok(Renewal::Grown(now)) => (now, None),
                 Ok(Renewal::Renewed(now, why)) => (now, Some(why)),
@@ -173,7 +194,7 @@ impl App {
 
 async fn follow(app: App, kafka: Arc<Kafka>) {
     loop {
-        let pause = if kafka.seen().is_some() {
+        let pause = if kafka.trouble().is_some() {
             LOOK_AGAIN
         } else {
             LOOK_INTERVAL

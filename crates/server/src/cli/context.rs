@@ -174,7 +174,8 @@ impl Context {
     }
 }
 
-/// A command is quiet unless somebody asked for more.
+/// A command is quiet unless somebody asked for more: what librdkafka has to say stands
+/// in the command's own error.
 fn log_of_a_command(loaded: &Loaded) {
     let is_set = loaded
         .origins
@@ -183,7 +184,7 @@ fn log_of_a_command(loaded: &Loaded) {
     let filter = if is_set {
         loaded.config.log.filter.as_str()
     } else {
-        "error"
+        "error,librdkafka=off"
     };
     begin_logging(filter, loaded.config.log.format == "json");
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(args: DemoArgs, context: &mut Context) -> anyhow::Result
         out,
         bar: Mutex::default(),
     };
-    let report = demo::run(&options, &bars).await?;
+    let report = Box::pin(demo::run(&options, &bars)).await?;
     bars.end();
     out.either(&report, || report.text())?;
     if !report.is_clean() {

@@ -126,20 +126,19 @@ pub(super) fn name_of_variable(name: &str) -> String {
 
 /// Every setting of a table by its dotted name, quoted or not: `a.b = 1` is a table in
 /// TOML. An error names what is no text, number or truth.
-pub(super) fn flattened(table: Table) -> Result<Vec<(String, String)>, String> {
+pub(super) fn flattened(table: &Table) -> Result<Vec<(String, String)>, String> {
     let mut flat = Vec::new();
     for (name, value) in table {
         match value {
-            Value::String(text) => flat.push((name, text)),
-            Value::Integer(number) => flat.push((name, number.to_string())),
-            Value::Boolean(flag) => flat.push((name, flag.to_string())),
-            Value::Table(below) => flat.extend(
-                flattened(below)
-                    .map_err(|wrong| format!("{name}.{wrong}"))?
-                    .into_iter()
-                    .map(|(rest, value)| (format!("{name}.{rest}"), value)),
-            ),
-            Value::Float(_) | Value::Datetime(_) | Value::Array(_) => return Err(name),
+            Value::String(text) => flat.push((name.clone(), text.clone())),
+            Value::Integer(number) => flat.push((name.clone(), number.to_string())),
+            Value::Boolean(flag) => flat.push((name.clone(), flag.to_string())),
+            Value::Table(below) => {
+                let below = flattened(below).map_err(|wrong| format!("{name}.{wrong}"))?;
+                let named = below.into_iter();
+                flat.extend(named.map(|(rest, value)| (format!("{name}.{rest}"), value)));
+            }
+            Value::Float(_) | Value::Datetime(_) | Value::Array(_) => return Err(name.clone()),
         }
     }
     Ok(flat)

@@ -205,10 +205,9 @@ impl Reading {
     }
 
     fn put(&mut self, key: &str, value: Value, origin: Origin) {
-        let value = match value {
-            Value::Table(settings) if key == KAFKA => return self.put_settings(settings, &origin),
-            value => value,
-        };
+        if let (KAFKA, Value::Table(settings)) = (key, &value) {
+            return self.put_settings(settings, &origin);
+        }
         let Some(slot) = self.slot(key) else {
             return self.unknown(key, &origin);
         };
@@ -225,7 +224,7 @@ impl Reading {
     }
 
     /// Settings of librdkafka, over those of weaker sources one by one.
-    fn put_settings(&mut self, settings: Table, origin: &Origin) {
+    fn put_settings(&mut self, settings: &Table, origin: &Origin) {
         let settings = match kafka::flattened(settings) {
             Ok(settings) => settings,
             Err(wrong) => {

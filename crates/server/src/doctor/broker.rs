@@ -4,7 +4,7 @@ use super::not_checked;
 use crate::api::Finding;
 use crate::app::App;
 use crate::config::Config;
-use tombola_broker::{Inspection, KafkaTopic, TopicWarning};
+use tombola_broker::{Inspection, KafkaTopic, PartitionInspection, TopicWarning};
 use tombola_core::limits::DOCTOR_NAMED_MAX;
 use tombola_core::ports::TopicError;
 use tombola_core::reason::KeptReason;
@@ -91,7 +91,7 @@ fn check(url: &str, it: &Inspection) -> Vec<Finding> {
         .settings
         .min_insync_replicas
         .map_or_else(|| "unknown".to_owned(), |min| min.to_string());
-    let lag: i64 = it.partitions.iter().map(|it| it.lag()).sum();
+    let lag: i64 = it.partitions.iter().map(PartitionInspection::lag).sum();
     let members = it.group.members.len();
     let good = [
         (
@@ -104,7 +104,7 @@ fn check(url: &str, it: &Inspection) -> Vec<Finding> {
         ),
         (
             GROUP,
-            format!("{members} members, all ours, have {lag} messages before them"),
+            format!("{members} members, none a stranger; {lag} messages are before them"),
         ),
     ];
     let warnings = it.warnings();
@@ -180,7 +180,7 @@ fn foreign(gauges: &Gauges) -> Finding {
 mod tests {
     use super::*;
     use crate::api::CheckState;
-    use tombola_broker::{GroupInspection, MemberInspection, PartitionInspection, TopicSettings};
+    use tombola_broker::{GroupInspection, MemberInspection, TopicSettings};
 
     fn sound() -> Inspection {
         Inspection {

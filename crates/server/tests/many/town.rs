@@ -83,28 +83,27 @@ impl Town {
 
     /// The same on the Kafka that the environment names, with the topic made.
     pub(crate) fn on_kafka(roles: &[&'static str]) -> Option<Self> {
-        let Ok(brokers) = std::env::var("TOMBOLA_TEST_KAFKA") else {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| {
-                let line = "tombola-skip: many: TOMBOLA_TEST_KAFKA names no brokers";
-                writeln!(std::io::stdout(), "{line}").unwrap();
-            });
-            return None;
-        };
-        let mut town = Self::with_broker(roles, &format!("kafka://{brokers}"))?;
+        let mut town = Self::without_topic(roles)?;
         let made = town.tombola(&["topic", "create", "--partitions", "8", "--replication", "1"]);
         assert_eq!(made["state"], "made", "{made:#}");
         town.begin();
         Some(town)
     }
 
+    /// The same before its topic is made and anything is started.
+    pub(crate) fn without_topic(roles: &[&'static str]) -> Option<Self> {
+        let Ok(brokers) = std::env::var("TOMBOLA_TEST_KAFKA") else {
+            static SAID: Once = Once::new();
+            skip(&SAID, "TOMBOLA_TEST_KAFKA names no brokers");
+            return None;
+        };
+        Self::with_broker(roles, &format!("kafka://{brokers}"))
+    }
+
     fn empty(roles: Vec<&'static str>, settings: Vec<(&'static str, String)>) -> Option<Self> {
         let Ok(url) = std::env::var("TOMBOLA_TEST_POSTGRES") else {
             static SAID: Once = Once::new();
-            SAID.call_once(|| {
-                let line = "tombola-skip: many: TOMBOLA_TEST_POSTGRES names no server";
-                writeln!(std::io::stdout(), "{line}").unwrap();
-            });
+            skip(&SAID, "TOMBOLA_TEST_POSTGRES names no server");
             return None;
         };
         let temp = tempfile::tempdir().unwrap();
@@ -318,6 +317,14 @@ impl Drop for Town {
         }
         block_on(fresh::remove(&self.server, &self.name)).unwrap();
     }
+}
+
+/// Says once why tests claim nothing here.
+fn skip(said: &Once, why: &str) {
+    said.call_once(|| {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "tombola-skip: many: {why}").unwrap();
+    });
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
