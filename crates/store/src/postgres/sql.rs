@@ -93,6 +93,9 @@ statements! {
     lock_prizes =
         "SELECT id, stock, spent, day, day_spent FROM prize
          WHERE campaign_id = $1 ORDER BY id FOR NO KEY UPDATE";
+    /// Before stock is given back.
+    lock_given_prizes =
+        "SELECT id FROM prize WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
     read_blocked = "SELECT user_id FROM blocked_user WHERE user_id = ANY ($1)";
     read_wins =
         "SELECT w.* FROM unnest($1::bigint[]) AS p CROSS JOIN unnest($2::text[]) AS u CROSS JOIN LATERAL (

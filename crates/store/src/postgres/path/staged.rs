@@ -173,7 +173,7 @@ impl StockBack {
         let of_log: Params<'_> = &[&now.0, &self.award, &self.prize, &self.by, &self.reason];
         let (_, given, ()) = tokio::try_join!(
             biased;
-            work.query(&work.sql.lock_prizes, of_prizes),
+            work.query(&work.sql.lock_given_prizes, of_prizes),
             work.query(&work.sql.give_stock_back, of_units),
             work.execute(&work.sql.log_stock_back, of_log),
         )?;
