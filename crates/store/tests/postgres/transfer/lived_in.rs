@@ -197,10 +197,10 @@ pub(super) async fn draw(store: &Store) {
 /// An award as the shell sees it.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
-    award: AwardId,
-    prize: String,
-    lease: i64,
-    copy: Copy,
+    pub(super) award: AwardId,
+    pub(super) prize: String,
+    pub(super) lease: i64,
+    pub(super) copy: Copy,
 }
 
 pub(super) fn seen(shell: &Connection) -> Vec<Seen> {

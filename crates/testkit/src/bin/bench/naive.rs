@@ -128,7 +128,7 @@ impl Connection {
 
     async fn one_by_one(&self, user: &str, key: &str) -> Result<()> {
         let client = &self.client;
-        let (_, stock) = tokio::try_join!(
+        let ((), stock) = tokio::try_join!(
             client.batch_execute("BEGIN"),
             client.query_one(&self.lock, &[])
         )?;

@@ -147,9 +147,11 @@ async fn explain(client: &Client, mode: &str, finished: u64) -> Result<f64> {
         .simple_query(&plan)
         .await?
         .iter()
-        .find_map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => serde_json::from_str(row.get(0)?).ok(),
-            _ => None,
+        .find_map(|message| {
+            let tokio_postgres::SimpleQueryMessage::Row(row) = message else {
+                return None;
+            };
+            serde_json::from_str(row.get(0)?).ok()
         })
         .context("EXPLAIN gave no plan")?;
     client.batch_execute("ROLLBACK; DEALLOCATE find").await?;
