@@ -4,7 +4,7 @@
 //! for each port call; no rule lives here.
 //!
 //! What moves awards is written twice, in `sqlite::path` and `postgres::path`, each as
-//! its database is fast. All else is written once over [`sql`].
+//! its database is fast. All else is written once over `sql`.
 //!
 //! Codes, addresses and secrets of endpoints are kept sealed: see [`seal`].
 //!

@@ -177,7 +177,7 @@ impl World {
     }
 
     pub(crate) async fn with(temp: Temp, config: Config) -> Self {
-        let app = App::open_for(config, Purpose::Serve { migrate: true })
+        let app = Box::pin(App::open_for(config, Purpose::Serve { migrate: true }))
             .await
             .unwrap();
         let router = app.router();

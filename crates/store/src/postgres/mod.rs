@@ -5,7 +5,7 @@
 //! # Model
 //! A call is one transaction at READ COMMITTED, on a connection of its own. What
 //! must not move between being read and being written is locked by name, in one order
-//! that [`path`] names; so transactions wait for each other, and never in a circle. A
+//! that `path` names; so transactions wait for each other, and never in a circle. A
 //! stricter level would turn each of these waits into an error.
 //!
 //! # What each failure does

@@ -2,12 +2,12 @@
 //! everything that is in it, unfinished awards too.
 //!
 //! # Model
-//! Every row of every table ([`tables`]) goes over in the order of its primary key, in
+//! Every row of every table (`tables`) goes over in the order of its primary key, in
 //! chunks. A chunk and the mark of how far it is are one transaction on PostgreSQL, so
 //! after a kill at any point another run goes on behind the last chunk: no row is lost
-//! or doubled. Then the rows of both sides are summed ([`row`]) and audited, and only if
+//! or doubled. Then the rows of both sides are summed (`row`) and audited, and only if
 //! nothing differs is the new database released. What each mark allows whom is said in
-//! [`mark`].
+//! `mark`.
 //!
 //! # Authority
 //! Whoever calls holds the lock of the data directory: nobody serves the old database,

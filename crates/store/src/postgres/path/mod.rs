@@ -1,5 +1,5 @@
 //! What moves an award, on PostgreSQL: each method of
-//! [`AwardPath`](tombola_core::ports::AwardPath) is one function and one transaction
+//! [`AwardPath`] is one function and one transaction
 //! over a batch.
 //!
 //! # Model

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn rate_is_read_from_what_pgbench_prints() {
-        assert_eq!(rate_of(PRINTED), Some(7329.316_114));
+        assert_eq!(rate_of(PRINTED), Some(7_329.316_114));
         assert_eq!(rate_of("pgbench: error: no such database"), None);
     }
 
