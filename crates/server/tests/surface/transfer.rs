@@ -92,6 +92,16 @@ fn calls(receiver: &Receiver) -> BTreeMap<String, usize> {
     counts
 }
 
+/// A campaign whose coupons go to that receiver, slowly.
+fn write_files(desk: &Desk, receiver: &Receiver) {
+    let endpoint = format!(
+        "[[endpoint]]\nname = \"shop\"\nurl = \"{}\"\nidempotent = true\nallow_private = true\nrate = \"20/s\"\n",
+        receiver.url
+    );
+    fs::write(desk.path("endpoints.toml"), endpoint).unwrap();
+    fs::write(desk.path("hook.toml"), CAMPAIGN).unwrap();
+}
+
 /// Aim: the server is killed with awards in hand, the transfer is killed half-way and run
 /// again, and on PostgreSQL each award is delivered under its one key.
 #[tokio::test(flavor = "multi_thread")]
@@ -100,12 +110,7 @@ async fn what_was_drawn_on_sqlite_is_delivered_once_on_postgresql_after_two_kill
         return;
     };
     let (desk, receiver) = (Desk::new(), Receiver::of(200));
-    let endpoint = format!(
-        "[[endpoint]]\nname = \"shop\"\nurl = \"{}\"\nidempotent = true\nallow_private = true\nrate = \"20/s\"\n",
-        receiver.url
-    );
-    fs::write(desk.path("endpoints.toml"), endpoint).unwrap();
-    fs::write(desk.path("hook.toml"), CAMPAIGN).unwrap();
+    write_files(&desk, &receiver);
     let server = desk.serve();
     desk.ok(&["endpoint", "put", "endpoints.toml"]);
     desk.ok(&["campaign", "apply", "hook.toml", "--start"]);
