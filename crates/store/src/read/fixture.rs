@@ -184,6 +184,7 @@ pub(crate) struct Fixture {
 }
 
 /// Where the database lies.
+#[expect(clippy::large_enum_variant, reason = "there is one for each test")]
 enum Home {
     Directory(TempDir),
     Server {

@@ -148,7 +148,7 @@ async fn open_new(new: &Database) -> Result<Arc<Store>, StoreError> {
     Store::connect(&options, store_options()).await
 }
 
-fn is_moved<T>(opened: Result<T, StoreError>) -> bool {
+fn is_moved<T>(opened: &Result<T, StoreError>) -> bool {
     matches!(opened, Err(StoreError::Moved(_)))
 }
 
@@ -254,7 +254,7 @@ async fn a_database_moves_whole_and_what_was_unfinished_ends_once() {
     );
     assert_eq!((report.cut, report.is_resumed), (1, false));
     is_all_there(&old, &new).await;
-    assert!(is_moved(old.open()), "the old database pays no more");
+    assert!(is_moved(&old.open()), "the old database pays no more");
 
     let shell = new.connect().await;
     let before = states(&shell).await;
@@ -313,7 +313,7 @@ async fn a_transfer_that_is_killed_after_every_chunk_loses_and_doubles_nothing()
         });
         assert_eq!(run.await.unwrap(), Transferred::Stopped);
         let opened = open_new(&new).await;
-        assert!(is_moved(opened), "it may not be served");
+        assert!(is_moved(&opened), "it may not be served");
         if !was_copying {
             break;
         }
@@ -325,7 +325,7 @@ async fn a_transfer_that_is_killed_after_every_chunk_loses_and_doubles_nothing()
     assert_eq!(run.await.unwrap(), Transferred::Stopped);
     let opened = open_new(&new).await;
     assert!(
-        is_moved(opened) && is_moved(old.open()),
+        is_moved(&opened) && is_moved(&old.open()),
         "neither may be served"
     );
     let report = ended(old.move_to(&new).await);
@@ -417,7 +417,7 @@ async fn another_database_and_another_target_are_refused_after_a_transfer() {
     let why = refusal(old.move_to(&other).await);
     assert!(why.contains("was transferred to postgres://"), "{why}");
     assert!(
-        is_moved(open_new(&other).await),
+        is_moved(&open_new(&other).await),
         "rows of the first attempt are never served"
     );
 }
@@ -429,11 +429,11 @@ async fn a_transfer_that_is_undone_shuts_the_new_database_before_it_opens_the_ol
     };
     let old = Old::lived_in().await;
     ended(old.move_to(&new).await);
-    assert!(is_moved(old.open()));
+    assert!(is_moved(&old.open()));
     let undone = transfer::undo(&old.path(), Some(&new.options()), by(), LATER).await;
     undone.unwrap();
     let opened = open_new(&new).await;
-    assert!(is_moved(opened));
+    assert!(is_moved(&opened));
     old.open().unwrap().close();
     let paused = "SELECT count(*) FROM pause WHERE campaign || prize || endpoint = ''";
     let paused: i64 = old.shell().query_row(paused, [], |row| row.get(0)).unwrap();
@@ -464,7 +464,7 @@ async fn a_byte_that_is_another_on_the_other_side_is_seen_and_nothing_is_release
     let other: Vec<_> = report.tables.iter().filter(|it| !it.is_equal).collect();
     assert_eq!((other.len(), other[0].table), (1, "request"));
     let opened = open_new(&new).await;
-    assert!(is_moved(opened));
+    assert!(is_moved(&opened));
     old.open().expect("the old one is served as before").close();
 }
 

@@ -82,8 +82,8 @@ fn of_log(filter: LogFilter) -> Read {
     Box::new(move |conn, page, reach| Ok(log::list(conn, &filter, page, reach)?.next))
 }
 
-fn after(second: u64) -> Option<tombola_core::Timestamp> {
-    Some(NOW.plus(Duration::from_secs(second)))
+fn after(second: u64) -> tombola_core::Timestamp {
+    NOW.plus(Duration::from_secs(second))
 }
 
 #[rustfmt::skip]
@@ -100,7 +100,7 @@ fn lists() -> Vec<(&'static str, Read)> {
         ("awards of no prize", of_awards(AwardFilter { prize: text("none"), ..<_>::default() })),
         ("awards of an endpoint", of_awards(AwardFilter { endpoint: text("keen"), ..<_>::default() })),
         ("awards of no endpoint", of_awards(AwardFilter { endpoint: text("none"), ..<_>::default() })),
-        ("awards of a time", of_awards(AwardFilter { since: after(9_000), until: after(10_000), ..<_>::default() })),
+        ("awards of a time", of_awards(AwardFilter { since: Some(after(9_000)), until: Some(after(10_000)), ..<_>::default() })),
         ("pending awards", of_awards(AwardFilter { state: Some(State::Pending), ..<_>::default() })),
         ("retryable awards", of_awards(AwardFilter { state: Some(State::Retryable), ..<_>::default() })),
         ("held awards", of_awards(AwardFilter { state: Some(State::Held), ..<_>::default() })),
@@ -119,17 +119,17 @@ fn lists() -> Vec<(&'static str, Read)> {
         ("draws that a user won", of_draws(DrawFilter { user: text("user-17"), outcome: Some(Outcome::Won), ..<_>::default() })),
         ("draws that won a prize", of_draws(DrawFilter { prize: text("phone"), ..<_>::default() })),
         ("draws of no such client", of_draws(DrawFilter { client: text("none"), ..<_>::default() })),
-        ("draws of a time", of_draws(DrawFilter { until: after(10_000), ..<_>::default() })),
+        ("draws of a time", of_draws(DrawFilter { until: Some(after(10_000)), ..<_>::default() })),
         ("dead letters", of_letters(DeadLetterFilter::default())),
         ("dead letters of no such kind", of_letters(DeadLetterFilter { kind: Some(Kind::Code), ..<_>::default() })),
-        ("dead letters of a time", of_letters(DeadLetterFilter { since: after(9_000), until: after(10_000), ..<_>::default() })),
-        ("dead awards of a time", of_awards(AwardFilter { state: Some(State::Dead), until: after(10_000), ..<_>::default() })),
+        ("dead letters of a time", of_letters(DeadLetterFilter { since: Some(after(9_000)), until: Some(after(10_000)), ..<_>::default() })),
+        ("dead awards of a time", of_awards(AwardFilter { state: Some(State::Dead), until: Some(after(10_000)), ..<_>::default() })),
         ("dead letters of a campaign", of_letters(DeadLetterFilter { campaign: text("gala"), ..<_>::default() })),
         ("dead letters of a reason", of_letters(DeadLetterFilter { reason: LetterReason::parse("poison"), ..<_>::default() })),
         ("messages of a reason", of_letters(DeadLetterFilter { reason: LetterReason::parse("empty"), ..<_>::default() })),
         ("the log", of_log(LogFilter::default())),
         ("the log of nobody", of_log(LogFilter { by: text("nobody"), ..<_>::default() })),
-        ("the log of a time", of_log(LogFilter { since: after(9_000), until: after(10_000), ..<_>::default() })),
+        ("the log of a time", of_log(LogFilter { since: Some(after(9_000)), until: Some(after(10_000)), ..<_>::default() })),
         ("the log of an award", of_log(LogFilter { award: Some(AwardId(10)), ..<_>::default() })),
         ("the log of no award", of_log(LogFilter { award: Some(AwardId(7)), ..<_>::default() })),
         ("points of a user", Box::new(|conn, page, _| Ok(points::entries(conn, "rich", page)?.next))),
