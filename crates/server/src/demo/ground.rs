@@ -20,6 +20,10 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// The same where leases have to end.
 const PATIENCE_WITH_LEASES: Duration = Duration::from_mins(5);
 
+/// How often it is tried to drop the database, and how long between two tries.
+const REMOVALS: u32 = 50;
+const AGAIN: Duration = Duration::from_millis(200);
+
 /// The directory and the database of one run.
 pub(crate) struct Ground {
     pub(crate) data: PathBuf,
@@ -142,10 +146,19 @@ impl Ground {
 
     /// Drops the database; the directory goes by itself.
     pub(crate) async fn remove(self) -> Result<()> {
-        if let Some(it) = &self.postgres {
-            fresh::remove(&it.server, &it.name).await?;
+        let Some(it) = &self.postgres else {
+            return Ok(());
+        };
+        // PostgreSQL may be restarting at this moment.
+        for _ in 0..REMOVALS {
+            if fresh::remove(&it.server, &it.name).await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(AGAIN).await;
         }
-        Ok(())
+        fresh::remove(&it.server, &it.name)
+            .await
+            .with_context(|| format!("the database {} was not dropped", it.name))
     }
 }
 
