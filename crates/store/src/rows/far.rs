@@ -68,7 +68,7 @@ fn give_stock_back(conn: &Connection, writes: &[Write<'_>]) -> StoreResult<()> {
     let all = |sql: &mut sql::Statement<'_>, columns: &[Array<'_>]| -> StoreResult<usize> {
         sql.execute(params_from_iter(columns)).or_store()
     };
-    all(&mut conn.hot(|it| &it.lock_prizes), &[Array(&prizes)])?;
+    all(&mut conn.hot(|it| &it.lock_given_prizes), &[Array(&prizes)])?;
     let given = [Array(&prizes), Array(&units)];
     if all(&mut conn.hot(|it| &it.give_stock_back), &given)? != prizes.len() {
         let what = format!("awards spent no unit of their prize: prizes {prizes:?}");
