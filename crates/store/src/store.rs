@@ -235,7 +235,12 @@ impl Store {
     {
         answer_of(match &self.database {
             Database::Sqlite(sqlite) => sqlite.push_write(priority, rows, job),
-            Database::Postgres(postgres) => postgres.database().push_write(job),
+            Database::Postgres(postgres) => {
+                let shared = self.shared();
+                // What was read of rows that are gone again must not be remembered.
+                let job = move |conn: &Connection| job(conn).inspect_err(|_| shared.rules.forget());
+                postgres.database().push_write(job)
+            }
         })
     }
 
