@@ -312,7 +312,11 @@ fn update(conn: &Connection, write: Write<'_>) -> StoreResult<bool> {
 fn give_stock_back(conn: &Connection, write: Write<'_>) -> StoreResult<()> {
     let before = write.before;
     let rows = conn
-        .prepare_cached("UPDATE prize SET spent = spent - 1 WHERE id = ?1 AND spent > 0")
+        .prepare_cached(conn.either(
+            "UPDATE prize SET spent = spent - 1 WHERE id = ?1 AND spent > 0",
+            "UPDATE prize SET spent_besides = spent_besides - 1
+             WHERE id = ?1 AND (SELECT spent FROM prize_count WHERE prize_id = ?1) > 0",
+        ))
         .and_then(|mut it| it.execute([before.prize_id]))
         .or_store()?;
     if rows != 1 {

@@ -22,23 +22,27 @@ pub(super) fn change_stock(
     by: &Actor,
     now: Timestamp,
 ) -> sql::Result<StockChanged> {
-    let found: Option<(i64, Option<i64>, i64)> = conn
-        // Draws lock the campaign before its prizes, so only the prize is locked here.
+    // What is given is counted behind the campaign's lock, and read once it is had.
+    if super::campaign::load(conn, campaign)?.is_none() {
+        return Ok(StockChanged::NotFound);
+    }
+    let found: Option<(i64, Option<i64>)> = conn
         .prepare_cached(&format!(
-            "SELECT p.id, p.stock, p.spent FROM prize p JOIN campaign c ON c.id = p.campaign_id
+            "SELECT p.id, p.stock FROM prize p JOIN campaign c ON c.id = p.campaign_id
              WHERE c.slug = ?1 AND p.slug = ?2{}",
             conn.either("", " FOR NO KEY UPDATE OF p")
         ))?
-        .query_row([campaign, prize], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+        .query_row([campaign, prize], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((id, stock, spent)) = found else {
+    let Some((id, stock)) = found else {
         return Ok(StockChanged::NotFound);
     };
     let Some(stock) = stock else {
         return Ok(StockChanged::Unlimited);
     };
+    let spent: i64 = conn
+        .prepare_cached("SELECT spent FROM prize_count WHERE prize_id = ?1")?
+        .query_row([id], |row| row.get(0))?;
     // Saturating: a stock beyond the column's range is as good as its end.
     if stock.saturating_add(by_units) < spent {
         return Ok(StockChanged::NotEnough {
@@ -47,10 +51,9 @@ pub(super) fn change_stock(
     }
     let changed = conn
         .prepare_cached(
-            "UPDATE prize SET stock = ?2 WHERE id = ?1 AND spent <= ?2
-             RETURNING stock, stock - spent",
+            "UPDATE prize SET stock = ?2 WHERE id = ?1 RETURNING stock, stock - CAST(?3 AS INTEGER)",
         )?
-        .query_row([id, stock.saturating_add(by_units)], |row| {
+        .query_row([id, stock.saturating_add(by_units), spent], |row| {
             Ok(StockChanged::Changed {
                 stock: count(row, 0)?,
                 left: count(row, 1)?,
@@ -94,7 +97,10 @@ pub(super) fn of_file(
 ) -> sql::Result<Vec<LiveStock>> {
     let changes = operator_changes(conn, &campaign.slug)?;
     let mut row_of =
-        conn.prepare_cached("SELECT id, spent FROM prize WHERE campaign_id = ?1 AND slug = ?2")?;
+        conn.prepare_cached(
+            "SELECT p.id, n.spent FROM prize p JOIN prize_count n ON n.prize_id = p.id
+             WHERE p.campaign_id = ?1 AND p.slug = ?2",
+        )?;
     file.prize
         .iter()
         .map(|prize| {

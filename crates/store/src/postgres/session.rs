@@ -15,15 +15,14 @@ use super::options::{Bounds, PostgresOptions};
 use super::prepared::Prepared;
 use super::sql::Statements;
 use super::tls;
+use futures_util::FutureExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{
-    Client, Config, Connection, Error, IsolationLevel, NoTls, Row, Statement, Transaction,
-};
+use tokio_postgres::{Client, Config, Connection, Error, NoTls, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tombola_core::ports::{StoreError, StoreResult};
 
@@ -143,6 +142,9 @@ impl Opener {
         let may_read_whole_tables = if self.is_read_only { "on" } else { "off" };
         vec![
             ("enable_seqscan", may_read_whole_tables.to_owned()),
+            // Where a whole table has to be read after all, the plan counts as so dear that it
+            // would be compiled: a second for a table of ten rows.
+            ("jit", "off".to_owned()),
             (
                 "statement_timeout",
                 millis(statement_max(bounds, self.is_read_only)),
@@ -226,19 +228,16 @@ impl Session {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) async fn begin(&mut self) -> StoreResult<Work<'_>> {
-        let start = self
-            .client
-            .build_transaction()
-            .isolation_level(IsolationLevel::ReadCommitted)
-            .start();
-        let tx = self.deadline.within(start).await?;
-        Ok(Work {
-            tx,
+    /// Nothing goes to the server until the first statement does.
+    pub(super) const fn begin(&mut self) -> Work<'_> {
+        Work {
+            client: &self.client,
+            is_begun: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             sql: &self.sql,
             has_met: &self.has_met,
             deadline: &self.deadline,
-        })
+        }
     }
 
     /// Whether a transaction since the last asking ended by meeting another one: it
@@ -327,8 +326,12 @@ where
 /// server in one trip and run there in that order. `biased` also makes the error
 /// of the statement that failed come first, and not the one that says of every
 /// later statement that the transaction is over. Each is boxed: a batch joins many.
+/// The transaction begins with the trip of its first statement; its commit may go with the
+/// last ones ([`Work::commit`]).
 pub(super) struct Work<'a> {
-    tx: Transaction<'a>,
+    client: &'a Client,
+    is_begun: AtomicBool,
+    is_over: AtomicBool,
     pub(super) sql: &'a Statements,
     has_met: &'a AtomicBool,
     deadline: &'a Deadline,
@@ -336,17 +339,19 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     pub(super) async fn query(&self, sql: &Statement, params: Params<'_>) -> StoreResult<Vec<Row>> {
-        self.within(Box::pin(self.tx.query(sql, params))).await
+        self.within(Box::pin(self.client.query(sql, params))).await
     }
 
     pub(super) async fn execute(&self, sql: &Statement, params: Params<'_>) -> StoreResult<()> {
-        let changed = self.within(Box::pin(self.tx.execute(sql, params))).await;
+        let changed = self
+            .within(Box::pin(self.client.execute(sql, params)))
+            .await;
         changed.map(drop)
     }
 
     /// Runs what has no parameters and no answer: savepoints.
     pub(super) async fn run(&self, sql: &str) -> StoreResult<()> {
-        self.within(self.tx.batch_execute(sql)).await
+        self.within(self.client.batch_execute(sql)).await
     }
 
     /// What another transaction did between two statements of this one; the batch may
@@ -358,7 +363,7 @@ impl Work<'_> {
 
     async fn within<T>(&self, call: impl Future<Output = Result<T, Error>>) -> StoreResult<T> {
         let seen = async {
-            call.await.inspect_err(|error| {
+            self.begun(call).await.inspect_err(|error| {
                 if is_conflict(error) {
                     self.has_met.store(true, Ordering::Relaxed);
                 }
@@ -367,8 +372,23 @@ impl Work<'_> {
         self.deadline.within(seen).await
     }
 
-    pub(super) async fn commit(self) -> StoreResult<()> {
-        self.deadline.within(self.tx.commit()).await
+    /// The first call of the transaction has its beginning before it.
+    async fn begun<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        if self.is_begun.swap(true, Ordering::Relaxed) {
+            return call.await;
+        }
+        let begin = self
+            .client
+            .batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED");
+        let ((), answer) = tokio::try_join!(biased; begin, call)?;
+        Ok(answer)
+    }
+
+    /// May be joined as the last of the statements that it commits: if one of them fails,
+    /// the server takes the commit of what has failed for a rollback, and the join gives the
+    /// failure.
+    pub(super) async fn commit(&self) -> StoreResult<()> {
+        self.end_by("COMMIT").await
     }
 
     /// Commits what was written. Locks alone are not worth the wait for the disk.
@@ -381,6 +401,23 @@ impl Work<'_> {
     }
 
     pub(super) async fn roll_back(self) -> StoreResult<()> {
-        self.deadline.within(self.tx.rollback()).await
+        self.end_by("ROLLBACK").await
+    }
+
+    async fn end_by(&self, sql: &str) -> StoreResult<()> {
+        self.is_over.store(true, Ordering::Relaxed);
+        if !self.is_begun.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.deadline.within(self.client.batch_execute(sql)).await
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        if self.is_begun.load(Ordering::Relaxed) && !self.is_over.load(Ordering::Relaxed) {
+            // Sent, and not waited for: what comes on this connection comes behind it.
+            drop(self.client.batch_execute("ROLLBACK").now_or_never());
+        }
     }
 }

@@ -89,10 +89,16 @@ statements! {
            SELECT user_id, total, day, day_total FROM allowance
            WHERE campaign_id = $1 AND user_id = u OFFSET 0) AS a";
     lock_campaign =
-        "SELECT state, version, draws, day FROM campaign WHERE id = $1 FOR NO KEY UPDATE";
-    lock_prizes =
-        "SELECT id, stock, spent, day, day_spent FROM prize
-         WHERE campaign_id = $1 ORDER BY id FOR NO KEY UPDATE";
+        "SELECT state, version, draws_besides, day FROM campaign WHERE id = $1 FOR NO KEY UPDATE";
+    /// Behind the lock, by a snapshot of its own: the newest row is the one that the last
+    /// batch wrote.
+    read_tally =
+        "SELECT n, draws, wins, day, prizes, spent, day_spent FROM tally
+         WHERE campaign_id = $1 ORDER BY n DESC LIMIT 1";
+    /// Not locked: whoever changes a stock has the campaign, and units that come back while
+    /// this is read are given by a later batch.
+    read_stocks =
+        "SELECT id, stock, spent_besides, day, day_spent_besides FROM prize WHERE campaign_id = $1";
     /// Before stock is given back.
     lock_given_prizes =
         "SELECT id FROM prize WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
@@ -102,13 +108,11 @@ statements! {
            SELECT prize_id, user_id, wins FROM user_win
            WHERE prize_id = p AND user_id = u OFFSET 0) AS w";
 
-    add_draws =
-        "UPDATE campaign SET draws = draws + $2, wins = wins + $3, day = $4 WHERE id = $1";
-    add_spent =
-        "UPDATE prize p SET spent = p.spent + a.won, day = greatest(p.day, $3),
-           day_spent = CASE WHEN p.day >= $3 THEN p.day_spent ELSE 0 END + a.won
-         FROM unnest($1::bigint[], $2::bigint[]) AS a (id, won)
-         WHERE p.id = a.id AND p.id = ANY ($1)";
+    insert_tally =
+        "INSERT INTO tally (campaign_id, n, draws, wins, day, prizes, spent, day_spent)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    /// Both ends are named, so that nothing that was removed before is walked over.
+    remove_tallies = "DELETE FROM tally WHERE campaign_id = $1 AND n >= $2 AND n < $3";
     /// The first draw of a user inserts, and a refusal leaves nothing.
     add_used =
         "INSERT INTO allowance AS w (campaign_id, user_id, total, day, day_total)
@@ -263,9 +267,10 @@ statements! {
          RETURNING c.id";
     /// A daily cap stays used up: the day's units were won.
     give_stock_back =
-        "UPDATE prize p SET spent = p.spent - b.units
+        "UPDATE prize p SET spent_besides = p.spent_besides - b.units
          FROM unnest($1::bigint[], $2::bigint[]) AS b (id, units)
-         WHERE p.id = b.id AND p.id = ANY ($1) AND p.spent >= b.units RETURNING p.id";
+         WHERE p.id = b.id AND p.id = ANY ($1)
+           AND (SELECT spent FROM prize_count WHERE prize_id = p.id) >= b.units RETURNING p.id";
     /// The entry by which an audit can tell units that came back.
     log_stock_back =
         "INSERT INTO operator_log (at, actor, action, subject, award_id, units, reason)

@@ -146,9 +146,10 @@ impl Store {
     }
 }
 
-const SELECT: &str = "SELECT c.slug, c.state, c.version, c.next_version, c.next_state, c.draws,
+const SELECT: &str = "SELECT c.slug, c.state, c.version, c.next_version, c.next_state, n.draws,
   c.created_at, c.updated_at, v.file, c.id
-  FROM campaign c JOIN campaign_version v ON v.campaign_id = c.id AND v.version = c.version";
+  FROM campaign c JOIN campaign_count n ON n.campaign_id = c.id
+  JOIN campaign_version v ON v.campaign_id = c.id AND v.version = c.version";
 
 fn list(conn: &Connection, page: PageQuery, now: Timestamp) -> sql::Result<Page<CampaignFact>> {
     let sql = format!("{SELECT} WHERE c.id < ?1 ORDER BY c.id DESC LIMIT ?2");
@@ -233,8 +234,8 @@ struct PrizeRow {
 fn prize_rows(conn: &Connection, loaded: &Loaded, now: Timestamp) -> sql::Result<Vec<PrizeRow>> {
     let today = now.civil_day(&loaded.rules.zone).0;
     conn.prepare_cached(
-        "SELECT id, slug, kind, stock, spent, CASE WHEN day >= ?2 THEN day_spent ELSE 0 END
-         FROM prize WHERE campaign_id = ?1 ORDER BY id",
+        "SELECT p.id, p.slug, p.kind, p.stock, n.spent, CASE WHEN n.day >= ?2 THEN n.day_spent ELSE 0 END
+         FROM prize p JOIN prize_count n ON n.prize_id = p.id WHERE p.campaign_id = ?1 ORDER BY p.id",
     )?
     .query_map(params![loaded.id, today], |row| {
         Ok(PrizeRow {

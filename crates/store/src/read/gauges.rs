@@ -66,7 +66,7 @@ fn gauges(conn: &Connection) -> sql::Result<Gauges> {
     };
     let number = |sql: &str| conn.prepare_cached(sql)?.query_row([], |row| count(row, 0));
     let cancelled = number(CANCELLED)?;
-    let wins = number("SELECT coalesce(sum(wins), 0) FROM campaign")?;
+    let wins = number("SELECT coalesce(sum(wins), 0) FROM campaign_count")?;
     let dead = gauges.dead.values().sum();
     let others = gauges.awards.values().sum::<u64>() + dead + cancelled;
     gauges.awards.extend([
@@ -140,7 +140,8 @@ fn oldest(conn: &Connection, which: &str) -> sql::Result<Option<Timestamp>> {
 
 fn stock_left(conn: &Connection) -> sql::Result<Vec<StockLeft>> {
     conn.prepare_cached(
-        "SELECT c.slug, p.slug, p.stock - p.spent FROM prize p JOIN campaign c ON c.id = p.campaign_id
+        "SELECT c.slug, p.slug, p.stock - n.spent
+         FROM prize p JOIN prize_count n ON n.prize_id = p.id JOIN campaign c ON c.id = p.campaign_id
          WHERE p.stock IS NOT NULL AND c.state IN ('started', 'paused') ORDER BY c.slug, p.id",
     )?
     .query_map([], |row| {

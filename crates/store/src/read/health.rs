@@ -321,12 +321,12 @@ fn endpoint_need(conn: &Connection, endpoint: &str) -> sql::Result<Option<Need>>
 fn codes_need(conn: &Connection, campaign_id: i64, prize: &str) -> sql::Result<Option<Need>> {
     let found = conn
         .prepare_cached(
-            "SELECT p.stock - p.spent,
+            "SELECT p.stock - n.spent,
                     (SELECT count(*) FROM delivery v INDEXED BY delivery_due
                      WHERE v.lane = 0 AND v.due_at IS NOT NULL AND v.prize_id = p.id),
                     (SELECT count(*) FROM code_import i JOIN code c INDEXED BY code_free ON c.import_id = i.id
                      WHERE i.prize_id = p.id AND i.ready = 1 AND c.award_id IS NULL AND c.voided_at IS NULL)
-             FROM prize p WHERE p.campaign_id = ?1 AND p.slug = ?2",
+             FROM prize p JOIN prize_count n ON n.prize_id = p.id WHERE p.campaign_id = ?1 AND p.slug = ?2",
         )?
         .query_row(params![campaign_id, prize], |row| {
             Ok((count_or_null(row, 0)?, count(row, 1)?, count(row, 2)?))

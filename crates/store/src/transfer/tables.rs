@@ -99,7 +99,8 @@ pub(super) const TABLES: &[Table] = &[
     ]),
     numbered("campaign", &[
         ("id", Int8), ("slug", Text), ("state", Text), ("version", Int4), ("next_version", Int4),
-        ("next_state", Text), ("draws", Int8), ("wins", Int8), ("day", Int4), ("submitted_by", Text),
+        ("next_state", Text), ("draws_besides", Int8), ("wins_besides", Int8), ("day", Int4),
+        ("submitted_by", Text),
         ("created_at", Int8), ("updated_at", Int8),
     ]),
     table("campaign_version", &["campaign_id", "version"], &[
@@ -107,7 +108,7 @@ pub(super) const TABLES: &[Table] = &[
     ]),
     numbered("prize", &[
         ("id", Int8), ("campaign_id", Int8), ("slug", Text), ("kind", Text), ("stock", Int8),
-        ("spent", Int8), ("day", Int4), ("day_spent", Int8),
+        ("spent_besides", Int8), ("day", Int4), ("day_spent_besides", Int8),
     ]),
     table("allowance", &["campaign_id", "user_id"], &[
         ("campaign_id", Int8), ("user_id", Text), ("total", Int8), ("day", Int4), ("day_total", Int8),
@@ -279,9 +280,12 @@ pub fn listed() -> impl Iterator<Item = (&'static str, &'static str, &'static st
     TABLES.iter().flat_map(columns)
 }
 
-/// A column's name on SQLite.
+/// A column's name on SQLite. What was counted there is counted besides the tally here.
 pub(super) fn sqlite_name(name: &str) -> &str {
-    if name == "user_id" { "user" } else { name }
+    match name {
+        "user_id" => "user",
+        _ => name.strip_suffix("_besides").unwrap_or(name),
+    }
 }
 
 fn quoted(name: &str) -> String {

@@ -175,7 +175,7 @@ async fn four_connections_that_draw_deliver_and_rescue_end_all_awards_and_meet_n
             0,
         ),
         (
-            "SELECT count(*) - (SELECT wins FROM campaign) FROM delivery",
+            "SELECT count(*) - (SELECT wins FROM campaign_count) FROM delivery",
             0,
         ),
         (

@@ -91,7 +91,7 @@ async fn a_batch_that_runs_twice_is_replayed_and_changes_nothing() {
     let store = world.store().await;
     let request = |n: u8| world.request(&format!("u{}", n % 7), &format!("key-{n:05}"), 1 + n % 3);
     let batch = batch((0..40).map(request).collect());
-    let sums = "SELECT sum(total) * 1000 + (SELECT draws * 1000000 + spent FROM campaign, prize)
+    let sums = "SELECT sum(total) * 1000 + (SELECT draws * 1000000 + spent FROM campaign_count, prize_count)
                 FROM allowance";
     let first = store.commit_draws(batch.clone()).await.unwrap();
     let before = world.number(sums).await;

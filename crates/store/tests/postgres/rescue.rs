@@ -143,7 +143,7 @@ async fn awards_that_nobody_claimed_give_their_units_back_beside_draws() {
     let (ended, ()) = tokio::join!(rescue, draw);
     assert_eq!(ended, 200);
     for (what, expected) in [
-        ("SELECT sum(spent) FROM prize", 200),
+        ("SELECT sum(spent) FROM prize_count", 200),
         ("SELECT count(*) FROM delivery WHERE state = 'pending'", 200),
         (
             "SELECT sum(units) FROM operator_log WHERE action = 'stock_back'
@@ -151,8 +151,8 @@ async fn awards_that_nobody_claimed_give_their_units_back_beside_draws() {
             200,
         ),
         (
-            "SELECT count(*) FROM prize p WHERE spent <> (SELECT count(*) FROM delivery d
-             WHERE d.prize_id = p.id AND d.state = 'pending')",
+            "SELECT count(*) FROM prize_count p WHERE spent <> (SELECT count(*) FROM delivery d
+             WHERE d.prize_id = p.prize_id AND d.state = 'pending')",
             0,
         ),
     ] {

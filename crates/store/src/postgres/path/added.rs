@@ -1,9 +1,9 @@
-//! What a decided batch writes: counters by what it adds to them, draws and
-//! deliveries as they are. All rows that are updated here are locked already, or are behind
+//! What a decided batch writes: counters, draws and deliveries. All of it is new, or behind
 //! the campaign's lock.
 
 use super::super::session::{Param, Params, Work};
 use super::columns::{Draws, Rows};
+use super::tally::Tally;
 use super::versions::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use tombola_core::Timestamp;
@@ -84,25 +84,20 @@ impl<'a> Added<'a> {
     }
 
     /// Everything in one trip to the server. The order does not matter: what is
-    /// updated is locked, or is behind the campaign's lock.
-    pub(super) async fn write(&self, work: &Work<'_>, at: At) -> StoreResult<()> {
+    /// updated is behind the campaign's lock.
+    pub(super) async fn write(&self, work: &Work<'_>, at: At, before: &Tally) -> StoreResult<()> {
+        let (campaign, _, day) = at;
+        let tally = before.after(day, self.drawn, &self.won);
         tokio::try_join!(
             biased;
-            self.add_draws(work, at),
+            tally.write(work, campaign),
             self.add_used(work, at),
-            self.add_spent(work, at),
             self.insert_draws(work, at),
             self.deliveries.insert(work),
             self.add_wins(work),
             self.add_spans(work, at),
         )
         .map(drop)
-    }
-
-    async fn add_draws(&self, work: &Work<'_>, (campaign, _, day): At) -> StoreResult<()> {
-        let won: i64 = self.won.values().sum();
-        let params: Params<'_> = &[&campaign, &self.drawn, &won, &day.0];
-        work.execute(&work.sql.add_draws, params).await
     }
 
     /// Lets lists find the draws of a span of ids by campaign and time.
@@ -118,15 +113,6 @@ impl<'a> Added<'a> {
         let (users, drawn): (Vec<&str>, Vec<i64>) = self.used.iter().unzip();
         let params: Params<'_> = &[&campaign, &users, &drawn, &day.0];
         work.execute(&work.sql.add_used, params).await
-    }
-
-    async fn add_spent(&self, work: &Work<'_>, (_, _, day): At) -> StoreResult<()> {
-        if self.won.is_empty() {
-            return Ok(());
-        }
-        let (prizes, won): (Vec<i64>, Vec<i64>) = self.won.iter().unzip();
-        let params: Params<'_> = &[&prizes, &won, &day.0];
-        work.execute(&work.sql.add_spent, params).await
     }
 
     async fn insert_draws(&self, work: &Work<'_>, (campaign, now, day): At) -> StoreResult<()> {

@@ -39,7 +39,7 @@ async fn step(
     after: Cursor,
     now: Timestamp,
 ) -> StoreResult<(u64, Option<Cursor>)> {
-    let work = session.begin().await?;
+    let work = session.begin();
     let limit = i64::try_from(STEP_ROWS_MAX).unwrap_or(i64::MAX);
     let sql = &work.sql.read_unfinished;
     let rows = work

@@ -7,7 +7,7 @@ use super::Shared;
 use super::added::Added;
 use super::decided::{Fate, corrections, decide_each};
 use super::keys::{self, Kept, Key, key_of};
-use super::state;
+use super::state::{self, Locked};
 use super::versions::Versions;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,25 +49,36 @@ impl<'a> Desk<'a> {
     /// A batch that draws nothing is rolled back: a refusal changes nothing, and neither does a replay.
     async fn commit(&self, session: &mut Session) -> StoreResult<Vec<DrawAnswer>> {
         let requests = &self.batch.requests;
-        let work = session.begin().await?;
+        let work = session.begin();
         let Some(campaign) = self.versions.campaign(&work, &self.batch.campaign).await? else {
             work.roll_back().await?;
             let refused = DrawAnswer::Refused(DrawRefusal::CampaignNotFound);
             return Ok(vec![refused; requests.len()]);
         };
         let mut answers: Answers = vec![None; requests.len()];
-        let keys = keys::claim(&work, campaign, requests).await?;
+        let wanted = keys::wanted(requests);
+        let users = state::users(requests);
+        // In one trip. The campaign is locked also where all keys turn out to have been there
+        // before, which is rare.
+        let (ours, read) = tokio::try_join!(
+            biased;
+            keys::insert(&work, campaign, wanted.values().copied().collect()),
+            state::read(&work, campaign, &users),
+        )?;
+        let keys = keys::claimed(&work, campaign, wanted, &ours).await?;
         self.replay(&work, campaign, &keys.kept, &mut answers)
             .await?;
         let all = requests.iter().enumerate();
         let open: Vec<Open<'_>> = all.filter(|(place, _)| answers[*place].is_none()).collect();
-        let has_drawn = !open.is_empty()
-            && self
-                .draw(&work, campaign, &keys.claimed, &open, &mut answers)
-                .await?;
-        if has_drawn {
-            work.commit().await?;
+        let has_drawn = if open.is_empty() {
+            false
         } else {
+            let of = (campaign, self.batch.now);
+            let locked = state::of(&work, self.versions, of, &users, &read).await?;
+            let of = (campaign, &keys.claimed, locked);
+            self.draw(&work, of, &open, &mut answers).await?
+        };
+        if !has_drawn {
             work.roll_back().await?;
         }
         let answers: Option<Vec<DrawAnswer>> = answers.into_iter().collect();
@@ -100,18 +111,16 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// Decides the open requests and writes what was drawn; `false` if nothing was.
+    /// Decides the open requests and commits what was drawn; `false` if nothing was.
     async fn draw(
         &self,
         work: &Work<'_>,
-        campaign: i64,
-        claimed: &HashMap<Key<'a>, &'a DrawRequest>,
+        (campaign, claimed, locked): (i64, &HashMap<Key<'a>, &'a DrawRequest>, Locked),
         open: &[Open<'a>],
         answers: &mut Answers,
     ) -> StoreResult<bool> {
         let requests: Vec<&'a DrawRequest> = open.iter().map(|(_, request)| *request).collect();
         let batch = self.batch;
-        let locked = state::lock(work, self.versions, campaign, &requests, batch.now).await?;
         let day = locked.state.day;
         let fates = decide_each(&requests, locked.state, self.schedule, batch.has_relay);
         let has_drawn = fates.iter().any(|fate| matches!(fate, Fate::Drawn(_)));
@@ -128,7 +137,11 @@ impl<'a> Desk<'a> {
                 }
             }
             let at = (campaign, batch.now, day);
-            added.write(work, at).await?;
+            tokio::try_join!(
+                biased;
+                added.write(work, at, &locked.tally),
+                work.commit(),
+            )?;
         }
         self.answer(&locked.version.rules, open, &fates, answers);
         Ok(has_drawn)

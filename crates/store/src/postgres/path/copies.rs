@@ -80,7 +80,7 @@ async fn answer<M: OfCopies>(
     if members.is_empty() {
         return Ok(Vec::new());
     }
-    let work = session.begin().await?;
+    let work = session.begin();
     let awards = members.iter().map(|member| method.copy(member).award);
     let (locked, pauses) = lock_with_pauses(&work, awards).await?;
     let mut hand = Hand::new(shared, now, locked);

@@ -31,7 +31,7 @@ pub(in crate::postgres) async fn claim_due(
     shared: &Shared,
     query: &DueQuery,
 ) -> StoreResult<DuePage> {
-    let work = session.begin().await?;
+    let work = session.begin();
     let (seen, locked) = read_page(&work, query).await?;
     let mut page = DuePage {
         seen: seen.len(),
@@ -230,7 +230,7 @@ pub(in crate::postgres) async fn due_lanes(
     session: &mut Session,
     now: Timestamp,
 ) -> StoreResult<DueLanes> {
-    let work = session.begin().await?;
+    let work = session.begin();
     let rows = work.query(&work.sql.due_lanes, &[&now.0]).await?;
     work.end(false).await?;
     let mut lanes = DueLanes::default();

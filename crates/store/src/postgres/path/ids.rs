@@ -12,7 +12,7 @@ pub(in crate::postgres) async fn reserve_ids(
     count: u32,
 ) -> StoreResult<IdBlock> {
     let count = i64::from(count);
-    let work = session.begin().await?;
+    let work = session.begin();
     let sql = &work.sql.reserve_ids;
     let rows = work.query(sql, &[&count, &(ID_MAX + 1 - count)]).await?;
     let Some(row) = rows.first() else {

@@ -45,7 +45,7 @@ pub(in crate::postgres) async fn keep_messages(
         columns.headers.push(headers);
         columns.reason.push(message.reason.name());
     }
-    let work = session.begin().await?;
+    let work = session.begin();
     work.execute(
         &work.sql.keep_messages,
         &[

@@ -46,17 +46,23 @@ pub(super) struct Keys<'a> {
     pub(super) claimed: HashMap<Key<'a>, &'a DrawRequest>,
 }
 
-/// Claims the keys of a batch; those that were there before are read.
-pub(super) async fn claim<'a>(
-    work: &Work<'_>,
-    campaign: i64,
-    requests: &'a [DrawRequest],
-) -> StoreResult<Keys<'a>> {
-    let mut wanted: HashMap<Key<'a>, &'a DrawRequest> = HashMap::with_capacity(requests.len());
+/// The first request of each key.
+pub(super) fn wanted(requests: &[DrawRequest]) -> HashMap<Key<'_>, &DrawRequest> {
+    let mut wanted = HashMap::with_capacity(requests.len());
     for request in requests {
         wanted.entry(key_of(request)).or_insert(request);
     }
-    let ours = insert(work, campaign, wanted.values().copied().collect()).await?;
+    wanted
+}
+
+/// Once those of which the first draw is among `ours` were claimed: the others were there
+/// before, and are read.
+pub(super) async fn claimed<'a>(
+    work: &Work<'_>,
+    campaign: i64,
+    wanted: HashMap<Key<'a>, &'a DrawRequest>,
+    ours: &HashSet<Option<DrawId>>,
+) -> StoreResult<Keys<'a>> {
     let is_ours = |request: &DrawRequest| ours.contains(&request.tickets.first().map(|it| it.id));
     let (claimed, others): (HashMap<_, _>, HashMap<_, _>) = wanted
         .into_iter()

@@ -50,7 +50,7 @@ pub(in crate::postgres) async fn record(
     if records.is_empty() {
         return Ok(Vec::new());
     }
-    let work = session.begin().await?;
+    let work = session.begin();
     let awards = records.iter().map(|record| record.award);
     let (locked, pauses) = lock_with_pauses(&work, awards).await?;
     let mut need = Need::default();
@@ -83,7 +83,7 @@ async fn with_rows<M: Method>(
     if members.is_empty() {
         return Ok(Vec::new());
     }
-    let work = session.begin().await?;
+    let work = session.begin();
     let locked = lock(&work, awards.into_iter()).await?;
     let mut hand = Hand::new(shared, now, locked);
     let answers = apart::each(&work, &mut hand, method, members).await?;

@@ -20,7 +20,8 @@
 //! 5. prizes, by id: `FOR KEY SHARE` first, by who asks for codes, then
 //!    `FOR NO KEY UPDATE`;
 //! 6. allowances and wins, by user. Draws read and count them behind the campaign's lock,
-//!    and so lock none of them before they write;
+//!    and so lock none of them before they write; nor any prize, whose units they count in
+//!    the campaign's tally;
 //! 7. codes. They are taken by `SKIP LOCKED`; who waits for them has the prize, and no
 //!    code yet (see `codes`).
 //!
@@ -66,6 +67,7 @@ mod lines;
 mod marks;
 mod staged;
 mod state;
+mod tally;
 mod versions;
 
 use super::PostgresStore;

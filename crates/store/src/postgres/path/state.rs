@@ -1,9 +1,9 @@
-//! What a batch locks and reads before it is decided, in the one order that every
-//! transaction keeps: campaign, prizes. Keys came before. Allowances need no lock: whoever
-//! counts draws of a campaign has the campaign.
+//! What a batch locks and reads before it is decided. The campaign is all that it locks,
+//! behind its keys: whoever counts draws, units or allowances of a campaign has that lock.
 
 use super::super::error::{get, inconsistent};
 use super::super::session::{Params, Work};
+use super::tally::Tally;
 use super::versions::{Version, Versions};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use tombola_core::time::CivilDay;
 pub(super) struct Locked {
     pub(super) state: BatchState,
     pub(super) version: Arc<Version>,
+    pub(super) tally: Tally,
 }
 
 /// A user's counters as they are kept, before it is known which day it is.
@@ -28,21 +29,25 @@ struct Used {
     day_total: u64,
 }
 
-/// Locks and reads what decides these requests.
-pub(super) async fn lock(
-    work: &Work<'_>,
-    versions: &Versions,
-    campaign: i64,
-    requests: &[&DrawRequest],
-    now: Timestamp,
-) -> StoreResult<Locked> {
+/// Each user once.
+pub(super) fn users(requests: &[DrawRequest]) -> Vec<&Arc<str>> {
     let mut users: Vec<&Arc<str>> = requests.iter().map(|request| &request.user).collect();
     users.sort_unstable();
     users.dedup();
-    let names: Vec<&str> = users.iter().map(|user| &***user).collect();
-    let trip = Trip::run(work, campaign, &names).await?;
-    let (mut state, version) =
-        campaign_state(work, versions, campaign, &trip.campaign, now).await?;
+    users
+}
+
+/// What a batch is decided by, as it was read.
+pub(super) async fn of(
+    work: &Work<'_>,
+    versions: &Versions,
+    (campaign, now): (i64, Timestamp),
+    users: &[&Arc<str>],
+    trip: &Trip,
+) -> StoreResult<Locked> {
+    let tally = Tally::read(trip.tally.first())?;
+    let read = (&tally, &*trip.campaign);
+    let (mut state, version) = campaign_state(work, versions, campaign, read, now).await?;
     let used: Vec<Used> = trip
         .allowances
         .iter()
@@ -52,7 +57,7 @@ pub(super) async fn lock(
         .iter()
         .map(|it| (it.user.as_str(), it.on(state.day)))
         .collect();
-    for user in &users {
+    for user in users {
         let allowance = used.get(&***user).copied().unwrap_or_default();
         state.allowances.insert(Arc::clone(user), allowance);
     }
@@ -62,10 +67,15 @@ pub(super) async fn lock(
             let user: &str = get(row, 0)?;
             state.blocked.insert(user.into());
         }
+        let names: Vec<&str> = users.iter().map(|user| &***user).collect();
         read_wins(work, &version, &names, &mut state).await?;
-        count_prizes(&version, &trip.prizes, &mut state)?;
+        count_prizes(&version, &trip.prizes, &tally, &mut state)?;
     }
-    Ok(Locked { state, version })
+    Ok(Locked {
+        state,
+        version,
+        tally,
+    })
 }
 
 impl Used {
@@ -87,39 +97,43 @@ impl Used {
     }
 }
 
-/// What the locks gave.
-struct Trip {
+/// What the lock gave, and what was read behind it.
+pub(super) struct Trip {
     campaign: Vec<Row>,
+    tally: Vec<Row>,
     prizes: Vec<Row>,
     allowances: Vec<Row>,
     blocked: Vec<Row>,
 }
 
-impl Trip {
-    /// The campaign is locked first, then all its prizes, also those that never run out:
-    /// what was won of them is added up in the end, and a row that is only then locked
-    /// would be out of order with a unit that rescue gives back. The statements go to the
-    /// server together and run there one after the other, in this order; each sees what
-    /// was committed before it began, so what is read behind the lock stays.
-    async fn run(work: &Work<'_>, campaign: i64, users: &[&str]) -> StoreResult<Self> {
-        let sql = work.sql;
-        let of_users: Params<'_> = &[&campaign, &users];
-        let of_campaign: Params<'_> = &[&campaign];
-        let by_name: Params<'_> = &[&users];
-        let (campaign, prizes, allowances, blocked) = tokio::try_join!(
-            biased;
-            work.query(&sql.lock_campaign, of_campaign),
-            work.query(&sql.lock_prizes, of_campaign),
-            work.query(&sql.read_allowances, of_users),
-            work.query(&sql.read_blocked, by_name),
-        )?;
-        Ok(Self {
-            campaign,
-            prizes,
-            allowances,
-            blocked,
-        })
-    }
+/// The statements go to the server together and run there one after the other, in this
+/// order; each sees what was committed before it began, so what is read behind the lock
+/// stays.
+pub(super) async fn read(
+    work: &Work<'_>,
+    campaign: i64,
+    users: &[&Arc<str>],
+) -> StoreResult<Trip> {
+    let sql = work.sql;
+    let users: Vec<&str> = users.iter().map(|user| &***user).collect();
+    let of_users: Params<'_> = &[&campaign, &users];
+    let of_campaign: Params<'_> = &[&campaign];
+    let by_name: Params<'_> = &[&users];
+    let (campaign, tally, prizes, allowances, blocked) = tokio::try_join!(
+        biased;
+        work.query(&sql.lock_campaign, of_campaign),
+        work.query(&sql.read_tally, of_campaign),
+        work.query(&sql.read_stocks, of_campaign),
+        work.query(&sql.read_allowances, of_users),
+        work.query(&sql.read_blocked, by_name),
+    )?;
+    Ok(Trip {
+        campaign,
+        tally,
+        prizes,
+        allowances,
+        blocked,
+    })
 }
 
 /// The campaign's row says which rules are in force, they say the zone, and only
@@ -128,13 +142,14 @@ async fn campaign_state(
     work: &Work<'_>,
     versions: &Versions,
     campaign: i64,
-    rows: &[Row],
+    (tally, rows): (&Tally, &[Row]),
     now: Timestamp,
 ) -> StoreResult<(BatchState, Arc<Version>)> {
     let row = rows
         .first()
         .ok_or_else(|| inconsistent(format!("campaign {campaign} is gone")))?;
-    let (state, number, day): (&str, i32, i32) = (get(row, 0)?, get(row, 1)?, get(row, 3)?);
+    let (state, number): (&str, i32) = (get(row, 0)?, get(row, 1)?);
+    let (besides, day): (i64, i32) = (get(row, 2)?, get(row, 3)?);
     let state = CampaignState::parse(state)
         .ok_or_else(|| inconsistent(format!("no campaign state is called {state}")))?;
     let version = versions.get(work, (campaign, number)).await?;
@@ -155,8 +170,8 @@ async fn campaign_state(
             state
         },
         now,
-        day: now.civil_day(&rules.zone).max(CivilDay(day)),
-        draws: count(row, 2)?,
+        day: now.civil_day(&rules.zone).max(CivilDay(day)).max(tally.day),
+        draws: natural(besides + tally.draws)?,
         prizes: vec![PrizeCount::default(); rules.prizes.len()],
         allowances: HashMap::new(),
         wins: HashMap::new(),
@@ -186,23 +201,28 @@ async fn read_wins(
 }
 
 /// What is left of the version's prizes; those of other versions are none of its business.
-fn count_prizes(version: &Version, rows: &[Row], state: &mut BatchState) -> StoreResult<()> {
+fn count_prizes(
+    version: &Version,
+    rows: &[Row],
+    tally: &Tally,
+    state: &mut BatchState,
+) -> StoreResult<()> {
     for (count, lane) in state.prizes.iter_mut().zip(&version.lanes) {
         count.lane = lane.unwrap_or_default();
     }
     for row in rows {
-        let Some(index) = version.index(get(row, 0)?) else {
+        let id = get(row, 0)?;
+        let Some(index) = version.index(id) else {
             continue;
         };
-        let (stock, day): (Option<i64>, i32) = (get(row, 1)?, get(row, 3)?);
+        let given = tally.given(id, state.day);
+        let (stock, besides): (Option<i64>, i64) = (get(row, 1)?, get(row, 2)?);
+        let (day, on_day): (i32, i64) = (get(row, 3)?, get(row, 4)?);
+        let on_day = if CivilDay(day) >= state.day { on_day } else { 0 };
         let prize = &mut state.prizes[index];
         prize.stock = stock.map(natural).transpose()?;
-        prize.spent = count(row, 2)?;
-        prize.today = if CivilDay(day) >= state.day {
-            count(row, 4)?
-        } else {
-            0
-        };
+        prize.spent = natural(besides + given.spent)?;
+        prize.today = natural(on_day + given.on_day)?;
     }
     Ok(())
 }

@@ -76,11 +76,11 @@ const STOCK: &str = "
            FROM operator_log l JOIN draw d ON d.id = l.award_id
            WHERE l.award_id IS NOT NULL AND l.units IS NOT NULL GROUP BY l.award_id, d.prize_id),
   returned AS (SELECT prize_id, sum(units) AS units FROM back GROUP BY prize_id)
-  SELECT 'prize ' || c.slug || '/' || p.slug || ': spent ' || p.spent || ' of ' || coalesce(CAST(p.stock AS TEXT), 'any') ||
+  SELECT 'prize ' || c.slug || '/' || p.slug || ': spent ' || n.spent || ' of ' || coalesce(CAST(p.stock AS TEXT), 'any') ||
          ', won ' || coalesce(w.units, 0) || ', given back ' || coalesce(r.units, 0)
-  FROM prize p JOIN campaign c ON c.id = p.campaign_id
+  FROM prize p JOIN prize_count n ON n.prize_id = p.id JOIN campaign c ON c.id = p.campaign_id
   LEFT JOIN won w ON w.prize_id = p.id LEFT JOIN returned r ON r.prize_id = p.id
-  WHERE p.spent <> coalesce(w.units, 0) - coalesce(r.units, 0) OR p.spent > p.stock
+  WHERE n.spent <> coalesce(w.units, 0) - coalesce(r.units, 0) OR n.spent > p.stock
   UNION ALL
   SELECT 'award ' || b.award_id || ' gave back ' || b.units || ' units and is ' || coalesce(v.state, 'not there')
   FROM back b LEFT JOIN delivery v ON v.award_id = b.award_id
@@ -111,9 +111,9 @@ const DAILY_CAP: Sql = with_rules!(",
   SELECT 'prize ' || prize_id || ': ' || units || ' units on day ' || day || ', cap ' || cap
   FROM by_day WHERE units > cap
   UNION ALL
-  SELECT 'prize ' || p.id || ': kept ' || p.day_spent || ' of day ' || p.day || ', given ' || b.units
-  FROM prize p JOIN by_day b ON b.prize_id = p.id AND b.day = p.day
-  WHERE p.day_spent < b.units");
+  SELECT 'prize ' || n.prize_id || ': kept ' || n.day_spent || ' of day ' || n.day || ', given ' || b.units
+  FROM prize_count n JOIN by_day b ON b.prize_id = n.prize_id AND b.day = n.day
+  WHERE n.day_spent < b.units");
 
 const ONE_EFFECT: &str = "
   SELECT 'award ' || v.award_id || ' is delivered without its ' ||

@@ -156,12 +156,13 @@ impl Rows {
             draw.store(tx);
         }
         // As the draw's own transactions leave it.
-        tx.execute_batch(
+        let set = tx.either("wins", "wins_besides");
+        tx.execute_batch(&format!(
             "INSERT INTO draw_span SELECT id / 4096, campaign_id, min(drawn_at) / 600000000 * 600000000,
                max(drawn_at) / 600000000 * 600000000 + 600000000 FROM draw GROUP BY 1, 2;
-             UPDATE campaign SET wins = (SELECT count(*) FROM draw d WHERE d.campaign_id = campaign.id
-               AND d.prize_id IS NOT NULL)",
-        )
+             UPDATE campaign SET {set} = (SELECT count(*) FROM draw d WHERE d.campaign_id = campaign.id
+               AND d.prize_id IS NOT NULL)"
+        ))
         .unwrap();
         for it in &self.messages {
             let message = params![it.number, it.reason.name(), it.at.0];

@@ -132,7 +132,7 @@ async fn contender(server: &Server, plan: &Plan, instances: usize) -> Result<(Me
     contender.stop();
     let draws: i64 = {
         let client = database.connect().await?;
-        let count = "SELECT draws FROM campaign WHERE slug = 'bench'";
+        let count = "SELECT sum(draws)::bigint FROM campaign_count";
         client.query_one(count, &[]).await?.get(0)
     };
     database.drop().await?;

@@ -69,8 +69,8 @@ impl History {
              INSERT INTO draw_span (span, campaign_id, from_at, to_at)
                SELECT span, 1, {now} / {GRAIN} * {GRAIN}, {now} / {GRAIN} * {GRAIN} + {GRAIN}
                FROM generate_series(0, {draws} / {SPAN}) AS span;
-             UPDATE campaign SET draws = {draws}, wins = {draws}, day = {now} / 86400000000;
-             UPDATE prize SET spent = {draws}, day = {now} / 86400000000, day_spent = {draws}
+             UPDATE campaign SET draws_besides = {draws}, wins_besides = {draws}, day = {now} / 86400000000;
+             UPDATE prize SET spent_besides = {draws}, day = {now} / 86400000000, day_spent_besides = {draws}
                WHERE id = 1;
              UPDATE id_block SET next = {draws} + 1;
              COMMIT;"
