@@ -50,6 +50,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "kept_users",
         sql: include_str!("../../migrations/sqlite/0008_kept_users.sql"),
     },
+    Migration {
+        version: 9,
+        name: "adopted",
+        sql: include_str!("../../migrations/sqlite/0009_adopted.sql"),
+    },
 ];
 
 /// The schema of a file beside the one that this version knows.

@@ -1,12 +1,13 @@
 //! `AwardPath` on the model: each method is one hold of the mutex.
 
 use super::ModelStore;
+use tombola_core::adoption::Adoption;
 use tombola_core::award::{Event, State, Step};
 use tombola_core::decision::Decision;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
-    AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
-    KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
+    AdoptAnswer, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage,
+    DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
 };
 use tombola_core::{AwardId, Timestamp};
 
@@ -24,6 +25,16 @@ impl AwardPath for ModelStore {
 
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
         Ok(self.commit(&batch))
+    }
+
+    async fn adopt(
+        &self,
+        adoptions: Vec<Adoption>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<AdoptAnswer>> {
+        let mut data = self.data();
+        let adopt = |it: &Adoption| self.adopt_one(&mut data, it, now);
+        Ok(adoptions.iter().map(adopt).collect())
     }
 
     async fn mark_published(
