@@ -129,7 +129,7 @@ const fn plant(sql: &'static str, finds: &'static [&'static str]) -> Plant {
 
 const PLANTS: &[Plant] = &[
     // It would have needed a request, and another roll.
-    plant("DELETE FROM adopted", &["R_replay", "I11_request_keys"]),
+    plant("DELETE FROM adopted", &["I11_request_keys", "R_replay"]),
     // A win without its delivery is also what conservation misses.
     plant(
         "DELETE FROM delivery WHERE kind = 'text' AND state = 'pending'",
@@ -216,7 +216,7 @@ const PLANTS: &[Plant] = &[
     plant("UPDATE delivery SET attempts = 13 WHERE kind = 'webhook'", &["I12_attempts"]),
     plant("UPDATE delivery SET state = 'lost' WHERE state = 'pending'", &["I16_conservation"]),
     plant("DELETE FROM draw_span", &["I16_spans"]),
-    plant("UPDATE draw_span SET campaign_id = 2", &["I16_spans"]),
+    plant("UPDATE draw_span SET campaign_id = 99", &["I16_spans"]),
     plant("UPDATE draw_span SET from_at = to_at", &["I16_spans"]),
     plant("UPDATE draw_span SET to_at = from_at", &["I16_spans"]),
     plant("UPDATE draw SET roll = -1 WHERE prize_id IS NOT NULL", &["R_replay"]),
