@@ -143,7 +143,7 @@ pub(super) async fn orders_of_a_batch_are_answered_each_for_itself(w: &World) {
     };
     let late = w.order(&campaign, ORDER + 1).await;
     let mut answers = w.adopt(vec![good.clone(), wrong, late]).await;
-    // What comes behind a refused one of the same order is not lost with it.
+    // What comes behind a refused one of the same order is kept with it, and not lost.
     let refused = AdoptAnswer::Refused(KeptReason::OtherKind);
     assert_eq!(answers.split_off(1), [refused.clone(), refused]);
     adopted(&good, answers.remove(0));

@@ -1,6 +1,7 @@
 //! `AwardPath` on the model: each method is one hold of the mutex.
 
 use super::ModelStore;
+use std::collections::BTreeMap;
 use tombola_core::adoption::Adoption;
 use tombola_core::award::{Event, State, Step};
 use tombola_core::decision::Decision;
@@ -33,7 +34,19 @@ impl AwardPath for ModelStore {
         now: Timestamp,
     ) -> StoreResult<Vec<AdoptAnswer>> {
         let mut data = self.data();
-        let adopt = |it: &Adoption| self.adopt_one(&mut data, it, now);
+        let mut refused = BTreeMap::new();
+        let adopt = |it: &Adoption| {
+            let key = (it.source.clone(), it.order);
+            // What refused an order refuses it again in the same batch.
+            if let Some(reason) = refused.get(&key) {
+                return AdoptAnswer::Refused(*reason);
+            }
+            let answer = self.adopt_one(&mut data, it, now);
+            if let AdoptAnswer::Refused(reason) = &answer {
+                refused.insert(key, *reason);
+            }
+            answer
+        };
         Ok(adoptions.iter().map(adopt).collect())
     }
 
