@@ -29,6 +29,8 @@ use state::{Home, State};
 const POSTGRES: &str = "TOMBOLA_TEST_POSTGRES";
 /// Tells the tests where Kafka is.
 const KAFKA: &str = "TOMBOLA_TEST_KAFKA";
+/// Tells the tests by which class path clients in Java run.
+const JAVA: &str = "TOMBOLA_TEST_JAVA";
 /// Tells commands which instance is meant.
 const INSTANCE: &str = "TOMBOLA_TEST_SERVICES";
 
@@ -109,7 +111,7 @@ pub(crate) fn run(workspace: &Workspace, chore: &Services) -> Result<()> {
         Services::Up(args) => print_exports(&home, &up(&home, args)?),
         Services::Down => {
             down(&home)?;
-            println!("unset {POSTGRES} {KAFKA} {INSTANCE}");
+            println!("unset {POSTGRES} {KAFKA} {JAVA} {INSTANCE}");
         }
         Services::Kafka(OfKafka::Kill { node }) => kafka_of(home)?.kill(*node)?,
         Services::Kafka(OfKafka::Start { node }) => kafka_of(home)?.start(*node)?,
@@ -135,6 +137,11 @@ fn up(home: &Home, args: &Up) -> Result<State> {
             .then(|| args.kafka.find())
             .transpose()?,
     };
+    if let Some((kafka, _)) = &wanted.kafka
+        && let Err(error) = &kafka.clients
+    {
+        eprintln!("without clients in Java: {error:#}");
+    }
     begin(home, wanted)
 }
 
@@ -268,10 +275,12 @@ impl State {
     fn variables(&self, home: &Home) -> Vec<(&'static str, String)> {
         let postgres = self.postgres.as_ref().map(|it| (POSTGRES, it.url()));
         let kafka = self.kafka.as_ref().map(|it| (KAFKA, it.servers()));
+        let clients = self.kafka.as_ref().and_then(Kafka::clients);
         let instance = (INSTANCE, home.path().display().to_string());
         postgres
             .into_iter()
             .chain(kafka)
+            .chain(clients.map(|it| (JAVA, it)))
             .chain([instance])
             .collect()
     }
@@ -349,7 +358,8 @@ mod tests {
         let variables = with_kafka_alone().variables(&Home::at("/home of/it".into()));
         let servers = "127.0.0.1:21001,127.0.0.1:21003,127.0.0.1:21005".to_owned();
         let instance = (INSTANCE, "/home of/it".to_owned());
-        assert_eq!(variables, [(KAFKA, servers), instance]);
+        let clients = (JAVA, "/x/clients.jar".to_owned());
+        assert_eq!(variables, [(KAFKA, servers), clients, instance]);
     }
 
     #[test]

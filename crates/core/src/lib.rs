@@ -3,6 +3,7 @@
 //! of randomness: instants, texts and rolls come in as values, so every rule
 //! gives the same answer to the same input.
 
+pub mod adoption;
 pub mod award;
 pub mod campaign;
 pub mod decision;

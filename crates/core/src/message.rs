@@ -107,22 +107,45 @@ impl Message {
     }
 }
 
+/// A message of the chapter's own producer: the fields that it shares with ours, and
+/// no `messageId`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Invoice {
+    /// Who won.
+    #[serde(rename = "uId")]
+    pub user: String,
+    /// The order there: 64 bits, beyond what a float holds.
+    #[serde(rename = "orderId")]
+    pub order: i64,
+    /// The prize there.
+    #[serde(rename = "awardId", default)]
+    pub prize: Option<String>,
+    /// 1 text, 2 code, 3 coupon, 4 physical.
+    #[serde(rename = "awardType", default)]
+    pub award_type: Option<i32>,
+    #[serde(rename = "messageId", default)]
+    message_id: Option<serde::de::IgnoredAny>,
+}
+
+impl Invoice {
+    /// Reads a value from the topic that is no message of ours; `None` if it is none of
+    /// the chapter's producer either.
+    pub fn decode(value: &[u8]) -> Option<Self> {
+        let invoice: Self = serde_json::from_slice(value).ok()?;
+        let is_one = invoice.message_id.is_none()
+            && invoice.order > 0
+            && (1..=limits::USER_BYTES_MAX).contains(&invoice.user.len())
+            && !invoice.user.chars().any(char::is_control);
+        is_one.then_some(invoice)
+    }
+}
+
 /// A message of the chapter's own producer is whole but carries no `messageId`.
 fn undecodable_or_foreign(value: &[u8]) -> KeptReason {
-    #[derive(Deserialize)]
-    struct Invoice {
-        #[serde(rename = "uId")]
-        _user: String,
-        #[serde(rename = "orderId")]
-        _order: u64,
-        #[serde(rename = "messageId", default)]
-        message_id: Option<String>,
-    }
-    match serde_json::from_slice::<Invoice>(value) {
-        Ok(Invoice {
-            message_id: None, ..
-        }) => KeptReason::Foreign,
-        Ok(_) | Err(_) => KeptReason::Undecodable,
+    if Invoice::decode(value).is_some() {
+        KeptReason::Foreign
+    } else {
+        KeptReason::Undecodable
     }
 }
 

@@ -59,5 +59,14 @@ names! {
         NoAward = "no_award",
         /// The award has another `messageId`.
         OtherMessageId = "other_message_id",
+        /// Drawn by another system, and `delivery.foreign_prizes` has no prize for its `awardId`.
+        Unmapped = "unmapped",
+        /// Drawn by another system, and its prize takes nothing in: it or its campaign is
+        /// gone, not started, closed, or has a stock, a cap or limits.
+        NotAdoptable = "not_adoptable",
+        /// Drawn by another system, and its `awardType` is not that of the prize.
+        OtherKind = "other_kind",
+        /// Drawn by another system, for a user who is being erased.
+        UserErased = "user_erased",
     }
 }

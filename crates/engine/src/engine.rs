@@ -14,7 +14,7 @@ use crate::relay::{Publisher, Relay, RelayHandle};
 use crate::rescue::{RescueHandle, Rescuer, RescuerParts};
 use crate::rolls::Seed;
 use crate::tasks::Tasks;
-use crate::worker::{Worker, WorkerOptions, WorkerParts};
+use crate::worker::{Adopt, Worker, WorkerOptions, WorkerParts};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -76,6 +76,8 @@ pub struct EngineOptions {
     pub desk: DeskOptions,
     /// Bounds of a worker.
     pub worker: WorkerOptions,
+    /// Whose messages the workers adopt; without it they keep them.
+    pub adopt: Option<Arc<Adopt>>,
 }
 
 impl Default for EngineOptions {
@@ -88,6 +90,7 @@ impl Default for EngineOptions {
             workers: 1,
             desk: DeskOptions::default(),
             worker: WorkerOptions::default(),
+            adopt: None,
         }
     }
 }
@@ -202,6 +205,7 @@ impl Engine {
                 distributor: Arc::clone(&distributor),
                 meters: Arc::clone(&self.meters),
                 seed: parts.options.seed,
+                adopt: parts.options.adopt.clone(),
                 options: parts.options.worker.clone(),
             };
             let worker = Worker::new(worker, self.middle.clone());

@@ -16,6 +16,8 @@ pub const POINTS: &[&str] = &[
     "after_consume",
     "before_keep",
     "after_keep",
+    "before_adopt",
+    "after_adopt",
     "before_deliver",
     "after_deliver",
     "before_defer",

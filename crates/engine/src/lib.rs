@@ -35,4 +35,4 @@ pub use rescue::{RescueHandle, RescueRound, Rescuer, RescuerParts};
 pub use rolls::Seed;
 pub use tasks::Tasks;
 pub use test_call::{TestCall, TestCaller, TestRefused};
-pub use worker::{Worker, WorkerOptions, WorkerParts};
+pub use worker::{Adopt, PrizeOf, Worker, WorkerOptions, WorkerParts};

@@ -191,6 +191,8 @@ pub struct Meters {
     pub deferred: Counter,
     /// Messages kept as dead-letter messages.
     pub messages_kept: Counter,
+    /// Awards of other systems that were adopted.
+    pub adopted: Counter,
     /// Claims given back because their call could no longer begin.
     pub given_back: Counter,
     /// Rows that fail in the database, alone.
@@ -214,6 +216,7 @@ impl Default for Meters {
             duplicates_dropped: Counter::default(),
             deferred: Counter::default(),
             messages_kept: Counter::default(),
+            adopted: Counter::default(),
             given_back: Counter::default(),
             row_failures: Counter::default(),
             attempts: Default::default(),

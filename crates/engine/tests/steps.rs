@@ -81,6 +81,7 @@ impl Steps {
             distributor: Arc::new(WebhookDistributor::new(Arc::clone(&clock) as _)),
             meters: Arc::clone(&meters),
             seed: Seed::Number(1),
+            adopt: None,
             options: WorkerOptions::stepped(),
         };
         let rescuer = RescuerParts {

@@ -3,6 +3,7 @@
 //! on [`App`]; clones are handles of the same.
 
 mod chores;
+mod foreign;
 mod open;
 mod roles;
 mod secrets;
@@ -148,6 +149,7 @@ impl App {
     fn engine_options(&self) -> EngineOptions {
         EngineOptions {
             group: self.0.config.broker.group.clone(),
+            adopt: self.adopt().map(Arc::new),
             ..EngineOptions::default()
         }
     }

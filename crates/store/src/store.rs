@@ -12,12 +12,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tombola_core::adoption::Adoption;
 use tombola_core::award::{StepFn, step};
 use tombola_core::ids::IdBlock;
 use tombola_core::limits::READ_TIMEOUT;
 use tombola_core::ports::{
-    Actor, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage,
-    DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
+    Actor, AdoptAnswer, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes,
+    DuePage, DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
 };
 use tombola_core::retry::Schedule;
 use tombola_core::{AwardId, Timestamp};
@@ -320,6 +321,14 @@ impl AwardPath for Store {
 
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
         self.path().commit_draws(batch).await
+    }
+
+    async fn adopt(
+        &self,
+        adoptions: Vec<Adoption>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<AdoptAnswer>> {
+        self.path().adopt(adoptions, now).await
     }
 
     async fn mark_published(

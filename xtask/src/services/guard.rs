@@ -37,6 +37,12 @@ impl Guard {
         if wanted.postgres.is_none() && wanted.kafka.is_none() {
             return guard;
         }
+        if let Some((kafka, _)) = &wanted.kafka
+            && let Err(error) = &kafka.clients
+        {
+            let required = env::var(REQUIRE).unwrap_or_default();
+            report(Service::Kafka, error, &required, tally);
+        }
         if let Err(error) = guard.begin(workspace, wanted) {
             tally.fail(format!("services: {error:#}"));
         }

@@ -1,5 +1,5 @@
 //! Kafka's jars, fetched once by Maven into a folder outside the tree. Each is pinned: its version
-//! and its checksum stand in `xtask/kafka/VERSION.txt`, and no other jar is ever run.
+//! and its checksum stand in `xtask/kafka`, and no other jar is ever run.
 
 use std::env;
 use std::fs;
@@ -69,55 +69,67 @@ impl Release {
 
     /// The class path, fetched where it is not there, each jar checked.
     pub(super) fn class_path(&self) -> Result<String> {
-        let pins = pins(self.pins)?;
-        let folder = cache()?.join(format!("kafka-{}", self.version));
-        if !folder.exists() {
-            self.fetch(&pins, &folder)?;
-        }
-        let jars = check(&pins, &folder).with_context(|| {
-            format!(
-                "a jar of Kafka is not the pinned one: remove {} to fetch it anew",
-                folder.display()
-            )
-        })?;
-        let jars: Vec<_> = jars.iter().map(|jar| jar.to_string_lossy()).collect();
-        Ok(jars.join(":"))
+        class_path(&format!("kafka-{}", self.version), self.pins)
     }
+}
 
-    /// The folder gets its name when all in it is there and right.
-    fn fetch(&self, pins: &[Pin<'_>], folder: &Path) -> Result<()> {
-        let mvn = Command::new("mvn").arg("--version").output();
-        if !mvn.is_ok_and(|output| output.status.success()) {
-            return Err(
-                NotHere("Maven is not installed, and Kafka's jars are not in the cache").into(),
-            );
-        }
-        let cache = folder.parent().context("the folder is in the cache")?;
-        fs::create_dir_all(cache).with_context(|| format!("creating {}", cache.display()))?;
-        let scratch = tempfile::tempdir_in(cache)?;
-        let (pom, jars) = (scratch.path().join("pom.xml"), scratch.path().join("jars"));
-        fs::write(&pom, project(pins))?;
-        eprintln!("fetching the jars of Kafka {}", self.version);
-        let watch = Watch::start();
-        let mut mvn = Command::new("mvn");
-        mvn.args(["--batch-mode", "--quiet", "--file"])
-            .arg(&pom)
-            .arg(COPY)
-            .arg(format!("-DoutputDirectory={}", jars.display()))
-            .stdin(Stdio::null())
-            .stdout(stderr());
-        let status = shell::run_within(&mut mvn, DEADLINE)?;
-        if !status.is_some_and(|status| status.success()) {
-            return Err(NotHere("Maven cannot fetch Kafka's jars from here").into());
-        }
-        check(pins, &jars).context("Maven fetched another jar than the pinned one")?;
-        eprintln!("fetched in {:.1} s", watch.elapsed().as_secs_f64());
-        // Somebody else may have been faster; what is there is checked in any case.
-        if fs::rename(&jars, folder).is_err() && !folder.exists() {
-            bail!("{} cannot be written", folder.display());
-        }
-        Ok(())
+/// What the other side of the topic needs beside Kafka's jars, and who compiles it.
+pub(super) fn of_clients() -> Result<String> {
+    let javac = Command::new("javac").arg("-version").output();
+    if !javac.is_ok_and(|output| output.status.success()) {
+        return Err(NotHere("javac is not installed, which compiles the clients in Java").into());
     }
+    class_path("fastjson", include_str!("../../kafka/fastjson.txt"))
+}
+
+/// The pinned jars in a folder of the cache.
+fn class_path(name: &str, pinned: &str) -> Result<String> {
+    let pins = pins(pinned)?;
+    let folder = cache()?.join(name);
+    if !folder.exists() {
+        fetch(name, &pins, &folder)?;
+    }
+    let jars = check(&pins, &folder).with_context(|| {
+        format!(
+            "a jar of {name} is not the pinned one: remove {} to fetch it anew",
+            folder.display()
+        )
+    })?;
+    let jars: Vec<_> = jars.iter().map(|jar| jar.to_string_lossy()).collect();
+    Ok(jars.join(":"))
+}
+
+/// The folder gets its name when all in it is there and right.
+fn fetch(name: &str, pins: &[Pin<'_>], folder: &Path) -> Result<()> {
+    let mvn = Command::new("mvn").arg("--version").output();
+    if !mvn.is_ok_and(|output| output.status.success()) {
+        return Err(NotHere("Maven is not installed, and the jars are not in the cache").into());
+    }
+    let cache = folder.parent().context("the folder is in the cache")?;
+    fs::create_dir_all(cache).with_context(|| format!("creating {}", cache.display()))?;
+    let scratch = tempfile::tempdir_in(cache)?;
+    let (pom, jars) = (scratch.path().join("pom.xml"), scratch.path().join("jars"));
+    fs::write(&pom, project(pins))?;
+    eprintln!("fetching the jars of {name}");
+    let watch = Watch::start();
+    let mut mvn = Command::new("mvn");
+    mvn.args(["--batch-mode", "--quiet", "--file"])
+        .arg(&pom)
+        .arg(COPY)
+        .arg(format!("-DoutputDirectory={}", jars.display()))
+        .stdin(Stdio::null())
+        .stdout(stderr());
+    let status = shell::run_within(&mut mvn, DEADLINE)?;
+    if !status.is_some_and(|status| status.success()) {
+        return Err(NotHere("Maven cannot fetch the jars from here").into());
+    }
+    check(pins, &jars).context("Maven fetched another jar than the pinned one")?;
+    eprintln!("fetched in {:.1} s", watch.elapsed().as_secs_f64());
+    // Somebody else may have been faster; what is there is checked in any case.
+    if fs::rename(&jars, folder).is_err() && !folder.exists() {
+        bail!("{} cannot be written", folder.display());
+    }
+    Ok(())
 }
 
 /// Where fetched things are kept for all checkouts.

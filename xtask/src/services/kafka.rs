@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::NotHere;
-use super::jars::Release;
+use super::jars::{self, Release};
 use super::metadata::living;
 use super::process::{self, KILL, Process};
 use crate::shell::Watch;
@@ -29,6 +29,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 pub(super) struct Programs {
     release: &'static Release,
     class_path: String,
+    /// The class path of clients in Java; that they cannot be had keeps no broker away.
+    pub(super) clients: Result<String>,
 }
 
 impl Programs {
@@ -39,9 +41,11 @@ impl Programs {
             return Err(NotHere("Java is not installed, on which Kafka runs").into());
         }
         let class_path = release.class_path()?;
+        let clients = jars::of_clients().map(|jars| format!("{class_path}:{jars}"));
         Ok(Self {
             release,
             class_path,
+            clients,
         })
     }
 }
@@ -52,6 +56,8 @@ pub(super) struct Kafka {
     version: String,
     cluster: String,
     nodes: Vec<Node>,
+    /// The class path of clients in Java, where they can be had.
+    clients: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -79,7 +85,12 @@ impl Kafka {
             version: programs.release.version.to_owned(),
             cluster: fresh_id(),
             nodes: (1..).zip(ports.chunks_exact(2)).map(node).collect(),
+            clients: programs.clients.as_ref().ok().cloned(),
         }
+    }
+
+    pub(super) fn clients(&self) -> Option<String> {
+        self.clients.clone()
     }
 
     pub(super) fn servers(&self) -> String {
@@ -237,6 +248,7 @@ impl Kafka {
         let programs = Programs {
             release: Release::find(None).unwrap(),
             class_path: String::new(),
+            clients: Ok("/x/clients.jar".to_owned()),
         };
         Self::new(
             &programs,

@@ -1,6 +1,7 @@
 //! What moves an award: commit, mark, claim, record, rescue.
 
 use super::StoreResult;
+use crate::adoption::Adoption;
 use crate::award::{Mark, Position, Row};
 use crate::campaign::Kind;
 use crate::decision::Decision;
@@ -67,6 +68,18 @@ impl DrawAnswer {
             Self::Refused(DrawRefusal::UserErased)
         }
     }
+}
+
+/// What came of an adoption.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdoptAnswer {
+    /// Committed now. The message of an award that may be delivered at once: the one in
+    /// hand stands for it, and none has to be published.
+    Adopted(Option<Box<Message>>),
+    /// Its order was adopted before; nothing was done.
+    Known,
+    /// Nothing was done: keep the message.
+    Refused(KeptReason),
 }
 
 /// What the relay heard of one message.
@@ -278,6 +291,15 @@ pub trait AwardPath: Send + Sync {
     /// One transaction: keys claimed or replayed, `decide` asked, counters, draws
     /// and deliveries written. One answer for each request, in order.
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>>;
+
+    /// Takes in what another system has drawn, all for one campaign: the award and the
+    /// row that demands its delivery, once for each order of a source, whatever comes
+    /// twice. One answer for each, in order.
+    async fn adopt(
+        &self,
+        adoptions: Vec<Adoption>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<AdoptAnswer>>;
 
     /// Writes what the broker said; a late mark is logged only.
     async fn mark_published(&self, marks: Vec<MarkOf>, now: Timestamp)

@@ -6,16 +6,19 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tombola_core::adoption::Adoption;
 use tombola_core::award::{MqState, Row, State};
 use tombola_core::campaign::Kind;
 use tombola_core::decision::Decision;
 use tombola_core::draw::DrawFact;
 use tombola_core::ids::IdBlock;
-use tombola_core::message::Message;
+use tombola_core::message::{Message, SCHEMA};
 use tombola_core::ports::{
-    AwardPath, Claim, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage,
-    DueQuery, Handoff, KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
+    AdoptAnswer, AwardPath, Claim, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes,
+    DuePage, DueQuery, Handoff, KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult,
+    Written,
 };
+use tombola_core::reason::KeptReason;
 use tombola_core::{AwardId, DrawId, Timestamp};
 
 type Answers<T, R> = Mutex<Option<Box<dyn FnMut(&T) -> StoreResult<R> + Send>>>;
@@ -36,6 +39,7 @@ pub(crate) struct FakePath {
     /// Overrides; without one all goes well.
     pub(crate) on_reserve: Answers<u32, ()>,
     pub(crate) on_commit: Answers<DrawBatch, Vec<DrawAnswer>>,
+    pub(crate) on_adopt: Answers<Vec<Adoption>, ()>,
     pub(crate) on_mark: Answers<Vec<MarkOf>, ()>,
     pub(crate) on_deliver: Answers<Vec<Copy>, ()>,
     pub(crate) on_claim: Answers<Vec<Copy>, ()>,
@@ -49,6 +53,7 @@ pub(crate) struct FakePath {
     /// What was asked.
     pub(crate) batches: Mutex<Vec<DrawBatch>>,
     pub(crate) marks: Mutex<Vec<MarkOf>>,
+    pub(crate) adopted: Mutex<Vec<Adoption>>,
     pub(crate) begun: AtomicI64,
     pub(crate) delivered: Mutex<Vec<Vec<i64>>>,
     pub(crate) claimed: Mutex<Vec<AwardId>>,
@@ -75,6 +80,7 @@ impl FakePath {
             held_as: Mutex::new(State::Held),
             on_reserve: Mutex::default(),
             on_commit: Mutex::default(),
+            on_adopt: Mutex::default(),
             on_mark: Mutex::default(),
             on_deliver: Mutex::default(),
             on_claim: Mutex::default(),
@@ -86,6 +92,7 @@ impl FakePath {
             lease_time: Mutex::new(tombola_core::limits::LEASE_TIME),
             batches: Mutex::default(),
             marks: Mutex::default(),
+            adopted: Mutex::default(),
             begun: AtomicI64::new(0),
             delivered: Mutex::default(),
             claimed: Mutex::default(),
@@ -225,6 +232,37 @@ impl AwardPath for FakePath {
             }
         });
         Ok(drawn.collect())
+    }
+
+    async fn adopt(
+        &self,
+        adoptions: Vec<Adoption>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<AdoptAnswer>> {
+        check(&self.on_adopt, &adoptions)?;
+        let mut adopted = self.adopted.lock().unwrap();
+        let answer = |it: &Adoption| {
+            if adopted.iter().any(|before| before.order == it.order) {
+                return AdoptAnswer::Known;
+            }
+            if &*it.prize == "gone" {
+                return AdoptAnswer::Refused(KeptReason::NotAdoptable);
+            }
+            adopted.push(it.clone());
+            AdoptAnswer::Adopted(Some(Box::new(Message {
+                user: it.user.to_string(),
+                award: it.ticket.id.award(),
+                prize: format!("{}/{}", it.campaign, it.prize),
+                award_type: 1,
+                name: "It".to_owned(),
+                content: None,
+                schema: SCHEMA,
+                message_id: format!("{}-abcdefghijkl", it.ticket.id),
+                campaign: it.campaign.to_string(),
+                drawn_at: now,
+            })))
+        };
+        Ok(adoptions.iter().map(answer).collect())
     }
 
     async fn mark_published(&self, marks: Vec<MarkOf>, _: Timestamp) -> StoreResult<Vec<Written>> {

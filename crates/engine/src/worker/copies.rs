@@ -1,7 +1,7 @@
 //! Batches of copies in the store: bad messages kept, local kinds delivered, copies of
 //! outside kinds claimed or set aside.
 
-use super::intake::{Bad, Taken};
+use super::intake::{Bad, Ordered, Taken};
 use super::outside::Claimed;
 use super::partitions::Place;
 use super::{Shared, Worker};
@@ -31,7 +31,7 @@ impl Worker {
     /// Gives fresh copies to the store, a bounded number of batches at a time.
     pub(super) fn begin_batches(&mut self) {
         while self.batches < tombola_core::limits::WORKER_BATCHES_MAX
-            && !(self.queue.is_empty() && self.bad.is_empty())
+            && !(self.queue.is_empty() && self.bad.is_empty() && self.orders.is_empty())
         {
             let size = self.queue.len().min(self.shared.parts.options.poll_max);
             let partitions = &self.partitions;
@@ -41,11 +41,19 @@ impl Worker {
                 .filter(|taken| partitions.is_current(taken.place))
                 .collect();
             let bad = std::mem::take(&mut self.bad);
+            let size = self
+                .orders
+                .len()
+                .min(self.shared.parts.options.poll_max - fresh.len());
+            let orders = self.orders.drain(..size);
+            let orders = orders
+                .filter(|it| partitions.is_current(it.place))
+                .collect();
             self.batches += 1;
             let shared = Arc::clone(&self.shared);
             self.shared
                 .tasks
-                .spawn_on(&mut self.settling, shared.deliver(bad, fresh));
+                .spawn_on(&mut self.settling, shared.deliver(bad, orders, fresh));
         }
     }
 
@@ -68,16 +76,22 @@ impl Worker {
 }
 
 /// One method of the store over a batch.
-type Method<T, R> = fn(Arc<dyn AwardPath>, Vec<T>, Timestamp) -> StoreCall<Vec<R>>;
+pub(super) type Method<T, R> = fn(Arc<dyn AwardPath>, Vec<T>, Timestamp) -> StoreCall<Vec<R>>;
 
 impl Shared {
     /// A batch of fresh copies.
-    async fn deliver(self: Arc<Self>, bad: Vec<Bad>, taken: Vec<Taken>) -> Settled {
+    async fn deliver(
+        self: Arc<Self>,
+        bad: Vec<Bad>,
+        orders: Vec<Ordered>,
+        mut taken: Vec<Taken>,
+    ) -> Settled {
         let mut settled = Settled {
             is_batch: true,
             ..Settled::default()
         };
         self.keep(bad, &mut settled).await;
+        taken.extend(self.adopt(orders, &mut settled).await);
         if !taken.is_empty() {
             kill::point("before_deliver");
             let copies: Vec<Copy> = taken.iter().map(Taken::copy).collect();
@@ -197,7 +211,7 @@ impl Shared {
     }
 
     /// Keeps messages that are no award's; then their offsets may move.
-    async fn keep(self: &Arc<Self>, bad: Vec<Bad>, settled: &mut Settled) {
+    pub(super) async fn keep(self: &Arc<Self>, bad: Vec<Bad>, settled: &mut Settled) {
         if bad.is_empty() {
             return;
         }
@@ -238,7 +252,7 @@ impl Shared {
     }
 
     /// Asks the store, with patience, in halves where one member fails.
-    async fn ask<T, R>(
+    pub(super) async fn ask<T, R>(
         self: &Arc<Self>,
         members: &[T],
         method: Method<T, R>,

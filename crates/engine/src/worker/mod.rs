@@ -26,6 +26,7 @@
 //! - The process dies after a claim: the lease ends, rescue decides by kind.
 //! - A record cannot be written before its lease is over: dropped; rescue decides.
 
+mod adopt;
 mod call;
 mod copies;
 mod intake;
@@ -42,9 +43,10 @@ use crate::lanes::Lanes;
 use crate::meters::Meters;
 use crate::rolls::{Rolls, Seed};
 use crate::tasks::Tasks;
+pub use adopt::{Adopt, PrizeOf};
 use call::CallEnd;
 use copies::Settled;
-use intake::{Bad, Taken};
+use intake::{Bad, Ordered, Taken};
 use outside::Waiting;
 use partitions::Partitions;
 use poll::poll;
@@ -77,8 +79,10 @@ pub struct WorkerParts {
     pub distributor: Arc<dyn Distributor>,
     /// Counts.
     pub meters: Arc<Meters>,
-    /// Of jitter.
+    /// Of jitter, and of the tails of what is adopted.
     pub seed: Seed,
+    /// Whose messages are adopted; without it they are kept.
+    pub adopt: Option<Arc<Adopt>>,
     /// Bounds and waits.
     pub options: WorkerOptions,
 }
@@ -145,6 +149,7 @@ pub struct Worker {
     /// Read and not yet given to the store.
     queue: VecDeque<Taken>,
     bad: Vec<Bad>,
+    orders: Vec<Ordered>,
     settling: JoinSet<Settled>,
     /// Batches of copies in the store.
     batches: usize,
@@ -171,6 +176,7 @@ impl Worker {
             partitions: Partitions::default(),
             queue: VecDeque::new(),
             bad: Vec::new(),
+            orders: Vec::new(),
             settling: JoinSet::new(),
             batches: 0,
             waiting: Waiting::default(),
@@ -216,6 +222,7 @@ impl Worker {
     fn is_quiet(&self) -> bool {
         self.queue.is_empty()
             && self.bad.is_empty()
+            && self.orders.is_empty()
             && self.settling.is_empty()
             && self.waiting.is_empty()
             && self.calls.is_empty()

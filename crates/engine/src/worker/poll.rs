@@ -1,12 +1,12 @@
 //! The member of the group: joining, taking in what a poll gives, pausing, committing
 //! and leaving.
 
-use super::intake::read;
+use super::intake::{Read, Reader};
 use super::{Worker, WorkerStep};
 use crate::kill;
 use std::time::Duration;
-use tombola_core::limits;
 use tombola_core::ports::{Incoming, Member, Polled, TopicError};
+use tombola_core::{DrawId, limits};
 
 /// The next thing that the member sees; nothing, before it has joined.
 pub(super) async fn poll(
@@ -67,9 +67,16 @@ impl Worker {
         let Some(place) = self.partitions.begin(incoming.partition, incoming.offset) else {
             return;
         };
-        match read(incoming, place, epoch, &self.shared.parts.origin) {
-            Ok(taken) => self.queue.push_back(taken),
-            Err(bad) => self.bad.push(*bad),
+        let reader = Reader {
+            epoch,
+            origin: &self.shared.parts.origin,
+            adopt: self.shared.parts.adopt.as_deref(),
+        };
+        let rolls = &mut self.rolls;
+        match reader.read(incoming, place, || rolls.ticket(DrawId(0))) {
+            Read::Ours(taken) => self.queue.push_back(taken),
+            Read::Order(order) => self.orders.push(*order),
+            Read::Bad(bad) => self.bad.push(*bad),
         }
     }
 
@@ -155,6 +162,7 @@ impl Worker {
     pub(super) async fn drain(mut self) {
         self.queue.clear();
         self.bad.clear();
+        self.orders.clear();
         self.waiting.clear();
         loop {
             self.write_records();

@@ -65,9 +65,10 @@ fn show(
     out.line(&format!("[{section}]"))?;
     for (field, value) in fields().filter(|(_, value)| !value.is_table()) {
         let key = format!("{section}.{field}");
-        // A name with dots in it is quoted, as `toml` writes it.
-        let name = if field.contains('.') {
-            format!("\"{field}\"")
+        // A name with other letters than a bare key has is quoted, as `toml` writes it.
+        let is_bare = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+        let name = if !field.bytes().all(is_bare) {
+            toml::Value::from(field.as_str()).to_string()
         } else {
             field.clone()
         };

@@ -118,6 +118,7 @@ async fn end(app: &App, listening: Option<&Listening>) {
 async fn begin(app: &App, roles: ServeRoles, context: &Context) -> anyhow::Result<Listening> {
     let out = context.out;
     let first = first_key(app, bootstrap_key()?).await?;
+    app.check_adoption(&roles).await?;
     app.start(roles.clone()).await?;
     let listening = Listening::start(app).await?;
     match &first {

@@ -195,6 +195,7 @@ impl Reading {
             Some(Value::Integer(_)) => text.parse().map(Value::Integer).ok(),
             Some(Value::Boolean(_)) => text.parse().map(Value::Boolean).ok(),
             Some(Value::Array(_)) => Some(Value::Array(list(text))),
+            Some(Value::Table(_)) => pairs(text).map(Value::Table),
             _ => None,
         };
         self.put(
@@ -345,6 +346,18 @@ fn list(text: &str) -> Vec<Value> {
     items
         .filter(|item| !item.is_empty())
         .map(|item| Value::String(item.to_owned()))
+        .collect()
+}
+
+/// A map of texts, as a variable writes it: `a=x,b=y`.
+fn pairs(text: &str) -> Option<Table> {
+    let items = text.split(',').map(str::trim).filter(|it| !it.is_empty());
+    items
+        .map(|item| {
+            let (key, value) = item.split_once('=')?;
+            let value = Value::String(value.trim().to_owned());
+            Some((key.trim().to_owned(), value))
+        })
         .collect()
 }
 

@@ -18,7 +18,7 @@ pub use http::Http;
 pub use load::{ConfigError, Flag, Loaded, Origin, Sources, load};
 pub use rate::Rate;
 pub use reference::{example, page};
-pub use sections::{Broker, Campaigns, Database, Delivery, Log, Retention};
+pub use sections::{Broker, Campaigns, Database, Delivery, Foreign, Log, Retention};
 pub use span::Span;
 
 use section::{About, Complaint};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tombola_core::campaign::Approval;
 use tombola_core::limits;
 use tombola_core::retry::Schedule;
+use tombola_engine::{Adopt, PrizeOf};
 use tombola_store::postgres::{PostgresOptions, UrlError};
 
 section! {
@@ -93,7 +94,30 @@ section! {
         redelivery_max: Span = Span(limits::REDELIVERY_MAX),
         /// A hold without a date of its own is looked at again after this long.
         hold_review: Span = Span(limits::HOLD_REVIEW),
+        /// What becomes of messages of another draw system, which have no `messageId`:
+        /// `dead_letter` keeps them for people, `adopt` takes each in as an award, once for
+        /// each of its orders (`orderId`).
+        foreign: Foreign = Foreign::DeadLetter,
+        /// With `adopt`: the name of that system, within which its orders are unique. It
+        /// stands as the client of what is adopted. Never give it to another system.
+        foreign_source: String = "lottery".to_owned(),
+        /// With `adopt`: the prize of each `awardId` of that system, in a table
+        /// `[delivery.foreign_prizes]` with lines such as `"1" = "spring-festival/phone"`. A
+        /// prize that adopts has no stock, no cap and no limit, and its campaign no `[limits]`:
+        /// whoever draws counts. In a variable with commas:
+        /// `TOMBOLA_DELIVERY__FOREIGN_PRIZES=1=spring-festival/phone,2=spring-festival/mug`.
+        foreign_prizes: BTreeMap<String, String> = BTreeMap::new(),
     }
+}
+
+/// What becomes of messages of another draw system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Foreign {
+    /// They are kept for people.
+    DeadLetter,
+    /// Each becomes an award.
+    Adopt,
 }
 
 section! {
@@ -253,6 +277,57 @@ impl Delivery {
         }
     }
 
+    /// Whose messages are adopted, if any are.
+    pub fn adopt(&self, claim_key_version: i32) -> Option<Adopt> {
+        let prize = |(award_id, prize): (&String, &String)| {
+            let (campaign, prize) = prize.split_once('/')?;
+            let prize = PrizeOf {
+                campaign: campaign.into(),
+                prize: prize.into(),
+            };
+            Some((award_id.clone(), prize))
+        };
+        (self.foreign == Foreign::Adopt).then(|| Adopt {
+            source: self.foreign_source.as_str().into(),
+            prizes: self.foreign_prizes.iter().filter_map(prize).collect(),
+            claim_key_version,
+        })
+    }
+
+    fn foreign_problem(&self) -> Option<Complaint> {
+        let map = "delivery.foreign_prizes";
+        let is_adopted = self.foreign == Foreign::Adopt;
+        if !is_adopted && !self.foreign_prizes.is_empty() {
+            let what = "it is of no use without delivery.foreign = \"adopt\": set that, or take the map away";
+            return Some(Complaint::new(map, what));
+        }
+        if is_adopted && self.foreign_prizes.is_empty() {
+            let what = "delivery.foreign = \"adopt\" needs it: name a prize for each awardId, such as \"1\" = \"spring-festival/phone\"";
+            return Some(Complaint::new(map, what));
+        }
+        let is_slug = |text: &str| {
+            (1..=limits::SLUG_BYTES_MAX).contains(&text.len())
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        let is_prize = |it: &str| {
+            it.split_once('/')
+                .is_some_and(|(a, b)| is_slug(a) && is_slug(b))
+        };
+        let mut wrong = self.foreign_prizes.iter().filter(|(_, it)| !is_prize(it));
+        if let Some((award_id, prize)) = wrong.next() {
+            let what = format!("{award_id:?} = {prize:?}: write CAMPAIGN/PRIZE, by their slugs");
+            return Some(Complaint::new(map, what));
+        }
+        let is_name = (1..=64).contains(&self.foreign_source.len())
+            && self.foreign_source.bytes().all(|b| b.is_ascii_graphic());
+        (!is_name).then(|| {
+            let what = "use 1 to 64 visible ASCII characters";
+            Complaint::new("delivery.foreign_source", what)
+        })
+    }
+
     pub(super) fn validate(&self) -> Vec<Complaint> {
         let mut found = Vec::new();
         let mut claim = |holds: bool, key, what: &str| {
@@ -304,6 +379,7 @@ impl Delivery {
             "delivery.hold_review",
             "use at least 1ms",
         );
+        found.extend(self.foreign_problem());
         found
     }
 }

@@ -243,3 +243,65 @@ fn lease_and_grace_are_longer_than_what_they_have_to_outlast_and_may_be_by_a_mom
         assert!(!refused(key, span + moment), "{key}");
     }
 }
+
+const ADOPT: &str = "[delivery]\nforeign = \"adopt\"\n";
+
+#[test]
+fn what_another_system_draws_is_adopted_by_a_map_of_prizes() {
+    let text =
+        format!("{ADOPT}[delivery.foreign_prizes]\n1 = \"fair/phone\"\n\"a b\" = \"fair/mug\"\n");
+    let delivery = from_file(&text).unwrap().config.delivery;
+    let adopt = delivery.adopt(3).unwrap();
+    assert_eq!((&*adopt.source, adopt.claim_key_version), ("lottery", 3));
+    let prize = |award_id: &str| {
+        let prize = &adopt.prizes[award_id];
+        format!("{}/{}", prize.campaign, prize.prize)
+    };
+    assert_eq!(prize("1"), "fair/phone");
+    assert_eq!(prize("a b"), "fair/mug");
+    let variable = Sources {
+        env: vec![
+            ("TOMBOLA_DELIVERY__FOREIGN".into(), "adopt".into()),
+            (
+                "TOMBOLA_DELIVERY__FOREIGN_PRIZES".into(),
+                "1=fair/phone, a b = fair/mug".into(),
+            ),
+        ],
+        ..Sources::default()
+    };
+    let same = load(&variable).unwrap().config.delivery;
+    assert_eq!(same.foreign_prizes, delivery.foreign_prizes);
+    assert_eq!(Config::default().delivery.adopt(3), None);
+}
+
+#[test]
+fn map_and_its_use_come_together_and_the_map_names_prizes() {
+    let map = |prize: &str| format!("[delivery.foreign_prizes]\n1 = {prize}\n");
+    for (text, told) in [
+        (ADOPT.to_owned(), "needs it: name a prize for each awardId"),
+        (map("\"fair/mug\""), "of no use without delivery.foreign"),
+        (
+            format!("{ADOPT}{}", map("\"mug\"")),
+            "\"1\" = \"mug\": write CAMPAIGN/PRIZE",
+        ),
+        (
+            format!("{ADOPT}{}", map("\"Fair/mug\"")),
+            "write CAMPAIGN/PRIZE",
+        ),
+        (
+            format!("{ADOPT}{}", map("7")),
+            "`delivery.foreign_prizes`: invalid type",
+        ),
+        (
+            format!("{ADOPT}foreign_source = \"\"\n{}", map("\"fair/mug\"")),
+            "`delivery.foreign_source`: use 1 to 64",
+        ),
+        (
+            "[delivery]\nforeign = \"drop\"\n".to_owned(),
+            "expected `dead_letter` or `adopt`",
+        ),
+    ] {
+        let ConfigError(problems) = from_file(&text).unwrap_err();
+        assert!(problems[0].contains(told), "{text}{problems:?}");
+    }
+}

@@ -169,9 +169,9 @@ fn foreign(gauges: &Gauges) -> Finding {
         None | Some(0) => Finding::ok(FOREIGN, "no message came from another database"),
         Some(count) => Finding::warning(
             FOREIGN,
-            format!("{count} messages of another database were kept"),
-            "two installations share the topic: give each its broker.topic; \
-             `tombola dead-letter list` shows them",
+            format!("{count} messages of another database or draw system were kept"),
+            "two installations share the topic: give each its broker.topic; or another system \
+             draws: delivery.foreign says what becomes of that; `tombola dead-letter list` shows them",
         ),
     }
 }

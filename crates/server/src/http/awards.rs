@@ -157,6 +157,7 @@ const SHEET: Sheet = Sheet {
         ("attempts", "/attempts"),
         ("due_at", "/due_at"),
         ("ended_at", "/ended_at"),
+        ("adopted_from", "/adopted_from"),
     ],
 };
 

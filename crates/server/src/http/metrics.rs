@@ -169,6 +169,11 @@ fn engine(page: &mut Page, meters: &Meters) {
         late.map(|(decision, count)| (vec![("decision", decision.name())], count)),
     );
     page.counters(
+        "tombola_adopted_total",
+        "Awards of another draw system that were taken in",
+        [(Vec::new(), meters.adopted.get())],
+    );
+    page.counters(
         "tombola_duplicates_dropped_total",
         "Copies of messages that the row dropped",
         [(Vec::new(), meters.duplicates_dropped.get())],
@@ -342,6 +347,7 @@ mod tests {
             "tombola_relay_handoff_dropped_total 0",
             "tombola_delivery_attempts_total{kind=\"webhook\",decision=\"unknown\"} 0",
             "tombola_late_results_total{decision=\"delivered\"} 0",
+            "tombola_adopted_total 0",
             "tombola_duplicates_dropped_total 0",
             "tombola_rescued_total{from=\"delivering\"} 0",
             "tombola_oldest_unpublished_seconds 0",

@@ -37,7 +37,10 @@ async fn second_death_at_another_point_loses_nothing_and_pays_nothing_twice() {
 
 /// A point, and one of its first passes.
 fn armed(rng: &mut ChaCha12Rng) -> String {
-    let point = POINTS.choose(rng).unwrap();
+    // Nothing is adopted here: the topic in memory has no other producer.
+    let points = POINTS.iter().filter(|it| !it.ends_with("_adopt"));
+    let points: Vec<&str> = points.copied().collect();
+    let point = points.choose(rng).unwrap();
     let passes: &[u32] = if PASSED_ONCE.contains(point) {
         &[1]
     } else {

@@ -10,6 +10,7 @@
 )]
 
 mod draws;
+mod java;
 mod lives;
 mod topic;
 mod town;

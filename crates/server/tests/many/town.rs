@@ -276,6 +276,42 @@ impl Town {
         *self.lock(process) = begun;
     }
 
+    /// A variable of every process that starts from here on; an empty one is none.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.settings.retain(|(it, _)| *it != name);
+        if !value.is_empty() {
+            self.settings.push((name, value.to_owned()));
+        }
+    }
+
+    /// The brokers and the topic of the town.
+    pub(crate) fn topic(&self) -> (String, String) {
+        let setting = |name| {
+            let mut settings = self.settings.iter();
+            settings.find(|(it, _)| *it == name).unwrap().1.clone()
+        };
+        let brokers = setting("TOMBOLA_BROKER__URL");
+        let brokers = brokers.trim_start_matches("kafka://").to_owned();
+        (brokers, setting("TOMBOLA_BROKER__TOPIC"))
+    }
+
+    /// Waits until that process has ended by itself.
+    pub(crate) fn has_died(&self, process: usize) {
+        let ended = self.lock(process).child.wait().unwrap();
+        assert!(!ended.success(), "{ended}");
+    }
+
+    /// What that process says as it ends instead of starting.
+    pub(crate) fn refuses_to_start(&self, process: usize) -> String {
+        let said = self
+            .command(process)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .output()
+            .unwrap();
+        assert!(!said.status.success(), "{said:?}");
+        String::from_utf8(said.stderr).unwrap()
+    }
+
     fn lock(&self, process: usize) -> std::sync::MutexGuard<'_, Process> {
         self.processes[process]
             .lock()
@@ -320,7 +356,7 @@ impl Drop for Town {
 }
 
 /// Says once why tests claim nothing here.
-fn skip(said: &Once, why: &str) {
+pub(crate) fn skip(said: &Once, why: &str) {
     said.call_once(|| {
         let mut out = std::io::stdout().lock();
         writeln!(out, "tombola-skip: many: {why}").unwrap();

@@ -83,7 +83,7 @@ async fn csv_has_a_heading_instants_and_no_formula() {
     let sheet = world.get("/v1/awards/export?limit=2").await;
     let text = String::from_utf8(sheet.body.clone()).unwrap();
     let heading = "id,drawn_at,campaign,user,prize,kind,state,hold_reason,dead_reason,mq_state,grant_state,\
-                   in_doubt,attempts,due_at,ended_at\r\n";
+                   in_doubt,attempts,due_at,ended_at,adopted_from\r\n";
     assert!(text.starts_with(heading), "{text}");
     assert_eq!(text.lines().count(), 3, "a limit of two rows: {text}");
     assert_eq!(column(&sheet.body, "user"), ["'=HYPERLINK(1)"; 2]);

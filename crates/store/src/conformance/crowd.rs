@@ -12,8 +12,8 @@ use std::task::Poll;
 use tombola_core::award::{Mark, State};
 use tombola_core::draw::DrawRefusal;
 use tombola_core::ports::{
-    Acted, Action, BulkFilter, CopyAnswer, DrawAnswer, DrawBatch, Operation, StockChanged,
-    StoreResult,
+    Acted, Action, AdoptAnswer, BulkFilter, CopyAnswer, DrawAnswer, DrawBatch, Operation,
+    StockChanged, StoreResult,
 };
 
 type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -85,6 +85,25 @@ pub(super) async fn one_key_at_once_draws_once(w: &World) {
         assert_eq!(replayed(other), first);
     }
     assert_eq!(w.stock_left("fair", PRIZE).await, 49);
+}
+
+pub(super) async fn one_order_at_once_is_adopted_once(w: &World) {
+    let (one, other) = (w.campaign_of(TEXT).await, w.campaign_of(TEXT).await);
+    let mut all: Vec<Waiting<'_, _>> = Vec::new();
+    for n in 0..12 {
+        let campaign = if n % 2 == 0 { &one } else { &other };
+        // In both orders, so that who claims them in the order they come meets another.
+        let mut orders = vec![w.order(campaign, 1).await, w.order(campaign, 2).await];
+        if n % 3 == 0 {
+            orders.reverse();
+        }
+        all.push(Box::pin(w.adopt(orders)));
+    }
+    let answers: Vec<_> = together(all).await.into_iter().flatten().collect();
+    let is_new = |it: &&AdoptAnswer| matches!(it, AdoptAnswer::Adopted(_));
+    assert_eq!(answers.iter().filter(is_new).count(), 2);
+    let known = answers.iter().filter(|it| **it == AdoptAnswer::Known);
+    assert_eq!(known.count(), 22);
 }
 
 pub(super) async fn one_allowance_at_once_is_not_exceeded(w: &World) {

@@ -242,6 +242,19 @@ macro_rules! conformance_list {
                 cleanup_leaves_what_is_younger_than_its_retention
                 a_copy_of_what_was_cleaned_up_delivers_nothing
             }
+            adopt {
+                an_order_of_another_system_becomes_an_award
+                an_order_is_adopted_once_whatever_comes_twice
+                orders_belong_to_their_source
+                an_adopted_award_waits_where_its_prize_says_so
+                an_adopted_award_of_an_endpoint_is_in_its_lane
+                what_is_adopted_is_counted_as_a_draw_of_its_user
+                nothing_is_adopted_where_something_is_counted
+                an_order_that_was_refused_may_come_again
+                orders_of_a_batch_are_answered_each_for_itself
+                a_paused_campaign_adopts_and_a_closed_one_does_not
+                nothing_is_adopted_for_a_user_who_is_being_erased
+            }
             draws {
                 a_draw_is_answered_with_its_facts
                 the_same_key_replays_the_same_answer
@@ -358,6 +371,7 @@ macro_rules! conformance_list {
             crowd {
                 batches_at_once_never_oversell
                 one_key_at_once_draws_once
+                one_order_at_once_is_adopted_once
                 one_allowance_at_once_is_not_exceeded
                 ids_reserved_at_once_are_apart
                 one_award_is_claimed_by_one_worker

@@ -19,6 +19,7 @@ mod world;
 #[macro_use]
 mod list;
 
+mod adopt;
 mod alone;
 mod begin;
 mod bulk;

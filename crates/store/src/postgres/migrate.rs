@@ -37,6 +37,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "process",
         sql: include_str!("../../migrations/postgres/0002_process.sql"),
     },
+    Migration {
+        version: 3,
+        name: "adopted",
+        sql: include_str!("../../migrations/postgres/0003_adopted.sql"),
+    },
 ];
 
 const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;

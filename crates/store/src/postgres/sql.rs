@@ -83,6 +83,16 @@ statements! {
     read_draws =
         "SELECT id, version, user_id, prize_id, drawn_at, claim_key FROM draw WHERE id = ANY ($1)";
 
+    /// As request keys are claimed: an order of another transaction that has not ended is
+    /// waited for.
+    claim_orders =
+        "INSERT INTO adopted (source, order_id, award_id)
+         SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])
+         ON CONFLICT (source, order_id) DO NOTHING RETURNING award_id";
+    /// Orders that this transaction claimed.
+    free_orders = "DELETE FROM adopted WHERE award_id = ANY ($1)";
+    read_erasing = "SELECT user_id FROM erasing WHERE user_id = ANY ($1)";
+
     /// Read behind the campaign's lock, which all who count for it have.
     read_allowances =
         "SELECT a.* FROM unnest($2::text[]) AS u CROSS JOIN LATERAL (

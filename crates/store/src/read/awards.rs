@@ -50,6 +50,8 @@ pub struct AwardFact {
     pub drawn_at: Timestamp,
     /// When it came into its final state.
     pub ended_at: Option<Timestamp>,
+    /// The system that drew it, where that was another one and its award was adopted.
+    pub adopted_from: Option<String>,
 }
 
 /// Which awards; an absent field matches all.
@@ -93,7 +95,8 @@ impl Store {
 /// What [`fact`] reads, in its order.
 pub(super) const COLUMNS: &str =
     "v.award_id, c.slug, d.user, p.slug, v.kind, v.state, v.hold_reason,
-  v.dead_reason, v.mq_state, v.in_doubt, v.due_at, v.attempts, d.drawn_at, v.ended_at";
+  v.dead_reason, v.mq_state, v.in_doubt, v.due_at, v.attempts, d.drawn_at, v.ended_at,
+  (SELECT a.source FROM adopted a WHERE a.award_id = v.award_id)";
 
 /// The other tables that [`COLUMNS`] names, found by the award's row `v`.
 pub(super) const JOINS: &str = "CROSS JOIN draw d ON d.id = v.award_id
@@ -297,5 +300,6 @@ pub(super) fn fact(row: &Row<'_>) -> sql::Result<AwardFact> {
         attempts: count(row, 11)?,
         drawn_at: instant(row, 12)?,
         ended_at: instant_or_null(row, 13)?,
+        adopted_from: row.get(14)?,
     })
 }

@@ -26,6 +26,10 @@ pub struct AwardDetail {
     pub client: String,
     /// The version of the rules it was drawn by.
     pub version: i32,
+    /// The `orderId` of the system that it was adopted from, as text: it may be beyond
+    /// what a reader of JSON keeps.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub adopted_order: Option<String>,
     /// Version of the key that signs its claim token.
     pub claim_key_version: i32,
     /// Publishes by rescue since a worker last saw a copy.
@@ -73,8 +77,8 @@ pub struct TimelineEntry {
     /// When; unknown for a first publish that went well, which the row itself tells.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub at: Option<Timestamp>,
-    /// `drawn, published, publish, deliver, rescue, operator`.
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["drawn", "published", "publish", "deliver", "rescue", "operator"])))]
+    /// `drawn` or `adopted, published, publish, deliver, rescue, operator`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["drawn", "adopted", "published", "publish", "deliver", "rescue", "operator"])))]
     pub what: String,
     /// What was decided: a distributor's decision, the broker's word, an operator's act.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -142,6 +146,8 @@ struct More {
     lane: i64,
     partition: Option<i32>,
     offset: Option<i64>,
+    /// The order of the system that it was adopted from.
+    order: Option<i64>,
 }
 
 fn show(conn: &Connection, shared: &Shared, id: AwardId) -> StoreResult<Option<AwardDetail>> {
@@ -183,6 +189,7 @@ fn show(conn: &Connection, shared: &Shared, id: AwardId) -> StoreResult<Option<A
         timeline: timeline(conn, &fact, &more).or_store()?,
         client: more.client,
         version: more.version,
+        adopted_order: more.order.map(|it| it.to_string()),
         claim_key_version: more.claim_key_version,
         publishes: more.publishes,
         message_id: more.message_id,
@@ -194,23 +201,25 @@ fn show(conn: &Connection, shared: &Shared, id: AwardId) -> StoreResult<Option<A
 fn load(conn: &Connection, id: AwardId) -> sql::Result<Option<(AwardFact, More)>> {
     conn.prepare_cached(&format!(
         "SELECT {}, d.campaign_id, d.version, d.client, d.claim_key, v.publishes, v.message_id,
-           v.delivery_key, v.lane, v.partition, v.\"offset\"
+           v.delivery_key, v.lane, v.partition, v.\"offset\",
+           (SELECT a.order_id FROM adopted a WHERE a.award_id = v.award_id)
          FROM delivery v {} WHERE v.award_id = ?1",
         awards::COLUMNS,
         awards::JOINS
     ))?
     .query_row([id.0], |row| {
         let more = More {
-            campaign_id: row.get(14)?,
-            version: row.get(15)?,
-            client: row.get(16)?,
-            claim_key_version: row.get(17)?,
-            publishes: super::column::count(row, 18)?,
-            message_id: row.get(19)?,
-            delivery_key: row.get(20)?,
-            lane: row.get(21)?,
-            partition: row.get(22)?,
-            offset: row.get(23)?,
+            campaign_id: row.get(15)?,
+            version: row.get(16)?,
+            client: row.get(17)?,
+            claim_key_version: row.get(18)?,
+            publishes: super::column::count(row, 19)?,
+            message_id: row.get(20)?,
+            delivery_key: row.get(21)?,
+            lane: row.get(22)?,
+            partition: row.get(23)?,
+            offset: row.get(24)?,
+            order: row.get(25)?,
         };
         Ok((awards::fact(row)?, more))
     })
@@ -266,11 +275,18 @@ fn shipment(conn: &Connection, id: AwardId) -> sql::Result<Option<Shipment>> {
         .optional()
 }
 
-/// Drawn; published, as the row tells it; then the lines of the award's log.
+/// Drawn here or adopted; published, as the row tells it; then the lines of the award's log.
 fn timeline(conn: &Connection, fact: &AwardFact, more: &More) -> sql::Result<Vec<TimelineEntry>> {
+    let began = match (&fact.adopted_from, more.order) {
+        (Some(source), Some(order)) => TimelineEntry {
+            detail: Some(format!("order {order} of {source}")),
+            ..entry("adopted")
+        },
+        _ => entry("drawn"),
+    };
     let mut timeline = vec![TimelineEntry {
         at: Some(fact.drawn_at),
-        ..entry("drawn")
+        ..began
     }];
     if fact.mq_state == 1 {
         timeline.push(TimelineEntry {

@@ -52,8 +52,13 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         version: 9,
+        name: "adopted",
+        sql: include_str!("../../migrations/sqlite/0009_adopted.sql"),
+    },
+    Migration {
+        version: 10,
         name: "counts",
-        sql: include_str!("../../migrations/sqlite/0009_counts.sql"),
+        sql: include_str!("../../migrations/sqlite/0010_counts.sql"),
     },
 ];
 

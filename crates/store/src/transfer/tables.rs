@@ -129,6 +129,9 @@ pub(super) const TABLES: &[Table] = &[
         ("prize_id", Int8), ("roll", Int8), ("unavailable", Bytes), ("drawn_at", Int8), ("day", Int4),
         ("claim_key", Int4), ("traceparent", Text),
     ]),
+    table("adopted", &["source", "order_id"], &[
+        ("source", Text), ("order_id", Int8), ("award_id", Int8),
+    ]),
     table("draw_span", &["span", "campaign_id"], &[
         ("span", Int8), ("campaign_id", Int8), ("from_at", Int8), ("to_at", Int8),
     ]),

@@ -21,6 +21,8 @@ pub(super) struct Data {
     pub(super) campaigns: BTreeMap<Arc<str>, Campaign>,
     pub(super) draws: BTreeMap<DrawId, DrawFact>,
     pub(super) requests: BTreeMap<DrawKey, Request>,
+    /// By source and order.
+    pub(super) adopted: BTreeMap<(Arc<str>, i64), AwardId>,
     /// By client, operation and key.
     pub(super) kept_requests: BTreeMap<(String, String, String), Kept>,
     pub(super) awards: BTreeMap<AwardId, Award>,
@@ -50,6 +52,7 @@ impl Default for Data {
             campaigns: BTreeMap::default(),
             draws: BTreeMap::default(),
             requests: BTreeMap::default(),
+            adopted: BTreeMap::default(),
             kept_requests: BTreeMap::default(),
             awards: BTreeMap::default(),
             imports: BTreeMap::default(),

@@ -7,12 +7,14 @@ use super::data::{AllowanceRow, Award, Campaign, Data, Request};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tombola_core::Timestamp;
+use tombola_core::adoption::{Adopter, Adoption};
 use tombola_core::award::State;
 use tombola_core::campaign::KindSpec;
 use tombola_core::draw::{
     Allowance, BatchState, Decided, DrawFact, DrawRefusal, DrawRequest, NewDraw, PrizeCount,
 };
-use tombola_core::ports::{DrawAnswer, DrawBatch};
+use tombola_core::ports::{AdoptAnswer, DrawAnswer, DrawBatch};
+use tombola_core::reason::KeptReason;
 
 impl ModelStore {
     pub(super) fn commit(&self, batch: &DrawBatch) -> Vec<DrawAnswer> {
@@ -66,6 +68,65 @@ impl ModelStore {
             }
             Some(Decided::Refused(refusal)) => DrawAnswer::Refused(refusal),
             None => DrawAnswer::Refused(DrawRefusal::CampaignNotFound),
+        }
+    }
+}
+
+impl ModelStore {
+    /// One order of another system.
+    pub(super) fn adopt_one(
+        &self,
+        data: &mut Data,
+        adoption: &Adoption,
+        now: Timestamp,
+    ) -> AdoptAnswer {
+        let key = (Arc::clone(&adoption.source), adoption.order);
+        if data.adopted.contains_key(&key) {
+            return AdoptAnswer::Known;
+        }
+        let Some(campaign) = data.campaigns.get(&adoption.campaign) else {
+            return AdoptAnswer::Refused(KeptReason::NotAdoptable);
+        };
+        if data.erasing.values().any(|user| **user == *adoption.user) {
+            return AdoptAnswer::Refused(KeptReason::UserErased);
+        }
+        let mut state = read_state(data, campaign, &adoption.user, now);
+        let lanes: Vec<_> = state.prizes.iter().map(|it| Some(it.lane)).collect();
+        let adopter = Adopter {
+            rules: &state.rules,
+            state: state.state,
+            lanes: &lanes,
+            now,
+            schedule: &self.schedule,
+        };
+        let draw = match adopter.adopt(adoption) {
+            Ok(draw) => draw,
+            Err(reason) => return AdoptAnswer::Refused(reason),
+        };
+        state.draws += 1;
+        for used in state.allowances.values_mut() {
+            used.total += 1;
+            used.today += 1;
+        }
+        if let Some(index) = draw.prize {
+            state.prizes[index].spent += 1;
+            state.prizes[index].today += 1;
+        }
+        write_counters(data, &adoption.campaign, &state);
+        let batch = DrawBatch {
+            campaign: Arc::clone(&adoption.campaign),
+            requests: Vec::new(),
+            now,
+            has_relay: true,
+        };
+        let drawn = write_draws(data, &batch, &adoption.as_request(), &[draw], &state);
+        data.adopted.insert(key, adoption.ticket.id.award());
+        match drawn {
+            DrawAnswer::Drawn { handoffs, .. } => {
+                let handoff = handoffs.into_iter().next();
+                AdoptAnswer::Adopted(handoff.map(|it| Box::new(it.message)))
+            }
+            DrawAnswer::Replayed { .. } | DrawAnswer::Refused(_) => AdoptAnswer::Known,
         }
     }
 }

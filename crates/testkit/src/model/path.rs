@@ -1,12 +1,14 @@
 //! `AwardPath` on the model: each method is one hold of the mutex.
 
 use super::ModelStore;
+use std::collections::BTreeMap;
+use tombola_core::adoption::Adoption;
 use tombola_core::award::{Event, State, Step};
 use tombola_core::decision::Decision;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
-    AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
-    KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
+    AdoptAnswer, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage,
+    DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
 };
 use tombola_core::{AwardId, Timestamp};
 
@@ -24,6 +26,28 @@ impl AwardPath for ModelStore {
 
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
         Ok(self.commit(&batch))
+    }
+
+    async fn adopt(
+        &self,
+        adoptions: Vec<Adoption>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<AdoptAnswer>> {
+        let mut data = self.data();
+        let mut refused = BTreeMap::new();
+        let adopt = |it: &Adoption| {
+            let key = (it.source.clone(), it.order);
+            // What refused an order refuses it again in the same batch.
+            if let Some(reason) = refused.get(&key) {
+                return AdoptAnswer::Refused(*reason);
+            }
+            let answer = self.adopt_one(&mut data, it, now);
+            if let AdoptAnswer::Refused(reason) = &answer {
+                refused.insert(key, *reason);
+            }
+            answer
+        };
+        Ok(adoptions.iter().map(adopt).collect())
     }
 
     async fn mark_published(

@@ -1,5 +1,6 @@
 //! The worker between a topic that shows it messages, a store and endpoints.
 
+mod adopt;
 mod bounds;
 mod calls;
 mod copies;
@@ -34,6 +35,7 @@ struct Setting {
     lasts: Duration,
     answer: fn(&tombola_core::ports::Claim) -> CallAnswer,
     options: WorkerOptions,
+    adopt: Option<Adopt>,
 }
 
 impl Default for Setting {
@@ -43,6 +45,7 @@ impl Default for Setting {
             lasts: Duration::from_millis(100),
             answer: |_| status(200),
             options: WorkerOptions::default(),
+            adopt: None,
         }
     }
 }
@@ -68,6 +71,7 @@ impl World {
             distributor: Arc::clone(&distributor) as _,
             meters: Arc::clone(&meters),
             seed: Seed::Number(1),
+            adopt: setting.adopt.map(Arc::new),
             options: setting.options,
         };
         topic.show(Polled::Assigned(vec![0, 1]));

@@ -1,11 +1,15 @@
 //! Campaigns, endpoints and draws of a world.
 
-use super::words::{Ask, Won, actor, ok, one_prize, only, ticket};
+use super::words::{Ask, PRIZE, Won, actor, ok, one_prize, only, ticket};
 use super::{World, lock};
+use tombola_core::adoption::Adoption;
+use tombola_core::campaign::odds::Roll;
 use tombola_core::campaign::{Approval, Transition, parse_toml};
 use tombola_core::draw::DrawRequest;
 use tombola_core::endpoint::EndpointSpec;
-use tombola_core::ports::{DrawAnswer, DrawBatch, PutCampaign, StockChanged, Transitioned};
+use tombola_core::ports::{
+    AdoptAnswer, DrawAnswer, DrawBatch, PutCampaign, StockChanged, Transitioned,
+};
 
 impl World {
     pub(in crate::conformance) async fn put(&self, text: &str) -> PutCampaign {
@@ -114,6 +118,33 @@ impl World {
             traceparent: None,
             claim_key_version: 1,
         }
+    }
+
+    /// An order of another system, for a user of its own.
+    pub(in crate::conformance) async fn order(&self, campaign: &str, order: i64) -> Adoption {
+        let mut ids = ok(self.store().reserve_ids(1).await);
+        let id = ids.take().expect("one id was reserved");
+        Adoption {
+            source: "java".into(),
+            order,
+            campaign: campaign.into(),
+            prize: PRIZE.into(),
+            award_type: None,
+            user: format!("user-{}", self.fresh()).into(),
+            ticket: ticket(id, Roll(0)),
+            traceparent: None,
+            claim_key_version: 1,
+        }
+    }
+
+    pub(in crate::conformance) async fn adopt(&self, orders: Vec<Adoption>) -> Vec<AdoptAnswer> {
+        let asked: Vec<_> = orders.iter().map(|it| it.ticket.id.award()).collect();
+        let answers = ok(self.store().adopt(orders, self.now()).await);
+        assert_eq!(answers.len(), asked.len(), "one answer for each order");
+        let of_award = asked.into_iter().zip(&answers);
+        let new = of_award.filter(|(_, answer)| matches!(answer, AdoptAnswer::Adopted(_)));
+        lock(&self.won).extend(new.map(|(award, _)| award));
+        answers
     }
 
     /// An award of a campaign of its own, whose only prize has these lines.

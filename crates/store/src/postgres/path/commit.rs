@@ -1,4 +1,5 @@
-//! Draws are committed here and nowhere else: keys, counters, draws and the
+//! Draws are committed here, those of other systems in `adopt` by the same writer, and
+//! nowhere else: keys, counters, draws and the
 //! delivery rows of what was won, in one transaction.
 
 use super::super::error::inconsistent;

@@ -13,7 +13,7 @@
 //! one table sorted by their key; so transactions wait for each other, and never in a
 //! circle:
 //!
-//! 1. request keys, by (client, key);
+//! 1. request keys, by (client, key), and orders of other systems, by (source, order);
 //! 2. the campaign;
 //! 3. deliveries, by award;
 //! 4. what ends holds, shared: pauses `FOR KEY SHARE`, endpoints `FOR SHARE`, by lane;
@@ -49,6 +49,7 @@
 //!   effect. The caller runs the batch again; keys and leases make that harmless.
 
 mod added;
+mod adopt;
 mod apart;
 mod begin;
 mod codes;
@@ -73,11 +74,12 @@ mod versions;
 use super::PostgresStore;
 use async_trait::async_trait;
 pub(crate) use columns::Rows;
+use tombola_core::adoption::Adoption;
 use tombola_core::award::StepFn;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
-    AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
-    KeptMessage, MarkOf, Record, Recorded, StoreResult, Written,
+    AdoptAnswer, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage,
+    DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreResult, Written,
 };
 use tombola_core::retry::Schedule;
 use tombola_core::{AwardId, Timestamp};
@@ -134,6 +136,16 @@ impl AwardPath for PostgresStore {
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
         run!(self, |session| commit::commit_draws(
             session, &self.path, &batch
+        ))
+    }
+
+    async fn adopt(
+        &self,
+        adoptions: Vec<Adoption>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<AdoptAnswer>> {
+        run!(self, |session| adopt::adopt(
+            session, &self.path, &adoptions, now
         ))
     }
 

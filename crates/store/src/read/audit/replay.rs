@@ -1,5 +1,6 @@
 //! Draws drawn again: the version's rules, the roll and the prizes that could not
-//! be given lead to the prize that is stored.
+//! be given lead to the prize that is stored. What another system has drawn consumed no
+//! roll of ours.
 
 use super::rules::Versions;
 use super::{AuditDepth, Check};
@@ -29,7 +30,8 @@ pub(super) fn check(
         }
     };
     let mut statement = conn.prepare_large(&format!(
-        "SELECT id, campaign_id, version, prize_id, roll, unavailable FROM draw WHERE id % {every} = 0"
+        "SELECT id, campaign_id, version, prize_id, roll, unavailable FROM draw WHERE id % {every} = 0
+         AND NOT EXISTS (SELECT 1 FROM adopted WHERE award_id = draw.id)"
     ))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

@@ -1,4 +1,4 @@
-//! Every draw belongs to one request, and a request's draws are its own client's
+//! Every draw belongs to one request, or to one order of another system, and a request's draws are its own client's
 //! and campaign's. A request with many draws keeps the ids of the others as bytes,
 //! so ids are matched here and not in SQL: two sorted lists, 16 bytes a draw.
 
@@ -81,6 +81,15 @@ fn told(conn: &Connection, scopes: &mut Scopes, check: &mut Check) -> sql::Resul
         if !rest.is_empty() {
             check.found(|| format!("the request of draw {first} names half a draw"));
         }
+    }
+    let mut statement = conn.prepare_large(
+        "SELECT d.campaign_id, a.source, a.award_id FROM adopted a LEFT JOIN draw d ON d.id = a.award_id",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let campaign: Option<i64> = row.get(0)?;
+        let scope = scopes.number(campaign.unwrap_or_default(), row.text(1)?);
+        told.push((row.get(2)?, scope));
     }
     Ok(told)
 }

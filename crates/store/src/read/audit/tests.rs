@@ -9,8 +9,11 @@ use crate::read::fixture::{
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tombola_core::adoption::Adoption;
 use tombola_core::award::Mark;
+use tombola_core::campaign::odds::Roll;
 use tombola_core::decision::Decision;
+use tombola_core::draw::Ticket;
 use tombola_core::limits::{AUDIT_EXAMPLES_MAX, AUDIT_TIMEOUT};
 use tombola_core::ports::{Action, AwardPath as _, MarkOf, Record, StoreError};
 use tombola_core::retry::Jitter;
@@ -20,6 +23,36 @@ on_each_database! {
     async each_check_finds_its_violation_and_no_other_fails;
     async every_check_has_a_plant;
     async draws_without_request_are_well_only_after_the_cleanup_of_a_closed_campaign;
+}
+
+/// A campaign that takes in what another system draws; its first prize is what a roll of
+/// nothing would fall on.
+async fn adopt(it: &Fixture) {
+    it.put(
+        "[campaign]\nslug = \"java\"\nname = \"Java\"\n[[prize]]\nslug = \"none\"\nname = \"None\"\nkind = \"text\"\n\
+         text = \"x\"\nweight = 1\n[[prize]]\nslug = \"word\"\nname = \"A word\"\nkind = \"text\"\ntext = \"x\"\nweight = 1\n",
+    )
+    .await;
+    it.start("java").await;
+    let id = it.store.reserve_ids(1).await.unwrap().take().unwrap();
+    let order = Adoption {
+        source: "lottery".into(),
+        order: 1_662_799_798_929_063_936,
+        campaign: "java".into(),
+        prize: "word".into(),
+        award_type: Some(1),
+        user: "ida".into(),
+        ticket: Ticket {
+            id,
+            roll: Roll(0),
+            message_tail: 1,
+            delivery_tail: 2,
+        },
+        traceparent: None,
+        claim_key_version: 1,
+    };
+    it.store.adopt(vec![order], NOW).await.unwrap();
+    it.deliver(id.award()).await;
 }
 
 /// A database in which something of everything has happened.
@@ -33,6 +66,7 @@ async fn lived_in(on: On) -> Fixture {
             it.deliver(award_of(draw)).await;
         }
     }
+    adopt(&it).await;
     let text = it.win("cid", HELLO).await;
     let mark = MarkOf {
         award: text,
@@ -106,6 +140,8 @@ fn with_tally(sql: &str) -> String {
 }
 
 const PLANTS: &[Plant] = &[
+    // It would have needed a request, and another roll.
+    plant("DELETE FROM adopted", &["I11_request_keys", "R_replay"]),
     // A win without its delivery is also what conservation misses.
     plant(
         "DELETE FROM delivery WHERE kind = 'text' AND state = 'pending'",
@@ -195,7 +231,7 @@ const PLANTS: &[Plant] = &[
     plant("UPDATE delivery SET attempts = 13 WHERE kind = 'webhook'", &["I12_attempts"]),
     plant("UPDATE delivery SET state = 'lost' WHERE state = 'pending'", &["I16_conservation"]),
     plant("DELETE FROM draw_span", &["I16_spans"]),
-    plant("UPDATE draw_span SET campaign_id = 2", &["I16_spans"]),
+    plant("UPDATE draw_span SET campaign_id = 99", &["I16_spans"]),
     plant("UPDATE draw_span SET from_at = to_at", &["I16_spans"]),
     plant("UPDATE draw_span SET to_at = from_at", &["I16_spans"]),
     plant("UPDATE draw SET roll = -1 WHERE prize_id IS NOT NULL", &["R_replay"]),

@@ -1,4 +1,5 @@
-//! Draws are committed here and nowhere else: keys, counters, draws and the
+//! Draws are committed here, those of other systems in `adopt` by the same writer, and
+//! nowhere else: keys, counters, draws and the
 //! delivery rows of what was won, in one transaction. What is drawn is decided by
 //! the pure [`decide`]; this only reads what it asks for and writes what it says.
 
@@ -74,12 +75,13 @@ struct Follower {
     is_same: bool,
 }
 
-struct Round<'a> {
-    path: Path<'a>,
-    campaign: &'a Campaign,
-    slug: &'a Arc<str>,
-    now: Timestamp,
-    has_relay: bool,
+/// What the draws of a batch share.
+pub(super) struct Round<'a> {
+    pub(super) path: Path<'a>,
+    pub(super) campaign: &'a Campaign,
+    pub(super) slug: &'a Arc<str>,
+    pub(super) now: Timestamp,
+    pub(super) has_relay: bool,
 }
 
 impl Round<'_> {
@@ -208,7 +210,7 @@ impl Follower {
 }
 
 /// The statements of a batch, and what it adds to the counters.
-struct Writing<'a> {
+pub(super) struct Writing<'a> {
     round: &'a Round<'a>,
     places: &'a Places,
     day: CivilDay,
@@ -216,11 +218,15 @@ struct Writing<'a> {
     slugs: Vec<Arc<str>>,
     draws: Statement<'a>,
     deliveries: Statement<'a>,
-    added: Added,
+    pub(super) added: Added,
 }
 
 impl<'a> Writing<'a> {
-    fn new(round: &'a Round<'a>, places: &'a Places, day: CivilDay) -> StoreResult<Self> {
+    pub(super) fn new(
+        round: &'a Round<'a>,
+        places: &'a Places,
+        day: CivilDay,
+    ) -> StoreResult<Self> {
         let prizes = &round.campaign.rules.prizes;
         let draws = "INSERT INTO draw (id, campaign_id, version, user, client, prize_id, roll,
                unavailable, drawn_at, day, claim_key, traceparent)
@@ -247,7 +253,11 @@ impl<'a> Writing<'a> {
         })
     }
 
-    fn write(&mut self, request: &DrawRequest, draws: &[NewDraw]) -> StoreResult<DrawAnswer> {
+    pub(super) fn write(
+        &mut self,
+        request: &DrawRequest,
+        draws: &[NewDraw],
+    ) -> StoreResult<DrawAnswer> {
         let mut facts = Vec::with_capacity(draws.len());
         let mut handoffs = Vec::new();
         for draw in draws {

@@ -5,6 +5,7 @@
 //! savepoints of its own; only where one of its members fails does it run again,
 //! each member in a savepoint, and the one that fails is answered alone.
 
+mod adopt;
 mod begin;
 mod commit;
 mod copies;
@@ -20,10 +21,11 @@ use super::{Priority, Shared, Sqlite, alone};
 use crate::sql::Connection;
 use crate::sql::{OrStoreError as _, inconsistent};
 use async_trait::async_trait;
+use tombola_core::adoption::Adoption;
 use tombola_core::ids::{ID_MAX, IdBlock};
 use tombola_core::ports::{
-    AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
-    KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
+    AdoptAnswer, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage,
+    DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
 };
 use tombola_core::{AwardId, Timestamp};
 
@@ -42,6 +44,17 @@ impl AwardPath for Sqlite {
             .sum();
         self.on_path(Priority::Draw, rows, move |path| {
             commit::commit_draws(path, batch)
+        })
+        .await
+    }
+
+    async fn adopt(
+        &self,
+        adoptions: Vec<Adoption>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<AdoptAnswer>> {
+        self.on_path(Priority::Other, 3 * adoptions.len(), move |path| {
+            adopt::adopt(path, &adoptions, now)
         })
         .await
     }

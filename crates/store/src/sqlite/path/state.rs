@@ -20,7 +20,7 @@ pub(super) struct Campaign {
     pub(super) id: i64,
     pub(super) version: i32,
     pub(super) rules: Arc<Rules>,
-    state: CampaignState,
+    pub(super) state: CampaignState,
     draws: i64,
     /// Latest civil day of its draws.
     day: CivilDay,
@@ -52,6 +52,28 @@ pub(super) fn campaign(path: Path<'_>, slug: &str) -> StoreResult<Option<Campaig
         draws,
         day: CivilDay(day),
     }))
+}
+
+/// Where the prizes of a campaign that was started stand, and its day; `None` of one
+/// whose prizes may have no rows yet.
+pub(super) fn places(
+    path: Path<'_>,
+    campaign: &Campaign,
+    now: Timestamp,
+) -> StoreResult<Option<(Arc<Places>, CivilDay)>> {
+    match campaign.state {
+        CampaignState::Started | CampaignState::Paused => {}
+        CampaignState::Draft
+        | CampaignState::Submitted
+        | CampaignState::Approved
+        | CampaignState::Refused
+        | CampaignState::Closed => return Ok(None),
+    }
+    let rules = &campaign.rules;
+    let known = &path.shared.rules;
+    let places = known.places(path.conn, campaign.id, campaign.version, rules)?;
+    let day = now.civil_day(&rules.zone).max(campaign.day);
+    Ok(Some((places, day)))
 }
 
 /// What [`read`] read beside the state itself.

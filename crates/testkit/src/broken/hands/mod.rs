@@ -9,13 +9,14 @@ pub use sloppy::Sloppy;
 
 use crate::ModelStore;
 use tombola_core::Timestamp;
+use tombola_core::adoption::Adoption;
 use tombola_core::campaign::Approval;
 use tombola_core::endpoint::EndpointSpec;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
-    Actor, ApiKey, BulkSpec, Copy, CopyAnswer, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
-    ImportFinished, KeptAnswer, KeptMessage, KeptRequest, NewSecret, Operation, PauseScope,
-    Recorded, Resealed, Written,
+    Actor, AdoptAnswer, ApiKey, BulkSpec, Copy, CopyAnswer, DrawAnswer, DrawBatch, DueLanes,
+    DuePage, DueQuery, ImportFinished, KeptAnswer, KeptMessage, KeptRequest, NewSecret, Operation,
+    PauseScope, Recorded, Resealed, Written,
 };
 
 type Slips = &'static [(&'static str, Hands)];
@@ -42,6 +43,8 @@ pub struct Hands {
     ids: fn(IdBlock) -> IdBlock,
     draws: fn(DrawBatch) -> DrawBatch,
     drawn: fn(Vec<DrawAnswer>) -> Vec<DrawAnswer>,
+    adoptions: fn(Vec<Adoption>) -> Vec<Adoption>,
+    adopted: fn(Vec<AdoptAnswer>) -> Vec<AdoptAnswer>,
     written: fn(Vec<Written>) -> Vec<Written>,
     copies: fn(&ModelStore, Vec<Copy>) -> Vec<Copy>,
     copied: fn(Vec<CopyAnswer>) -> Vec<CopyAnswer>,
@@ -80,6 +83,8 @@ const SOUND: Hands = Hands {
     ids: |it| it,
     draws: |it| it,
     drawn: |it| it,
+    adoptions: |it| it,
+    adopted: |it| it,
     written: |it| it,
     copies: |_, it| it,
     copied: |it| it,

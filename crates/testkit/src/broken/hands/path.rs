@@ -1,12 +1,15 @@
 //! Slips at the ports that move an award.
 
 use super::{Hands, Omitted, SOUND, Slips};
+use tombola_core::adoption::Adoption;
 use tombola_core::award::Position;
 use tombola_core::draw::DrawRequest;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
-    Copy, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, GroupPosition, KeptMessage,
+    AdoptAnswer, Copy, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, GroupPosition,
+    KeptMessage,
 };
+use tombola_core::reason::KeptReason;
 
 fn reversed<T>(mut all: Vec<T>) -> Vec<T> {
     all.reverse();
@@ -18,6 +21,13 @@ fn each_request(mut batch: DrawBatch, edit: fn(&mut DrawRequest)) -> DrawBatch {
         edit(request);
     }
     batch
+}
+
+fn each_adoption(mut all: Vec<Adoption>, edit: fn(&mut Adoption)) -> Vec<Adoption> {
+    for adoption in &mut all {
+        edit(adoption);
+    }
+    all
 }
 
 fn each_position(mut all: Vec<KeptMessage>, edit: fn(&mut Position)) -> Vec<KeptMessage> {
@@ -34,6 +44,60 @@ pub(super) const ALL: Slips = &[
             ids: |it| IdBlock {
                 end: it.end + 1,
                 ..it
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "an order is adopted each time it comes",
+        Hands {
+            adoptions: |it| each_adoption(it, |one| one.order = one.ticket.id.0),
+            ..SOUND
+        },
+    ),
+    (
+        "all sources share their orders",
+        Hands {
+            adoptions: |it| each_adoption(it, |one| one.source = "all".into()),
+            ..SOUND
+        },
+    ),
+    (
+        "what is adopted is another user's",
+        Hands {
+            adoptions: |it| each_adoption(it, |one| one.user = "eve".into()),
+            ..SOUND
+        },
+    ),
+    (
+        "no kind is looked at where something is adopted",
+        Hands {
+            adoptions: |it| each_adoption(it, |one| one.award_type = None),
+            ..SOUND
+        },
+    ),
+    (
+        "what was adopted before is refused",
+        Hands {
+            adopted: |it| {
+                let refused = |one| match one {
+                    AdoptAnswer::Known => AdoptAnswer::Refused(KeptReason::NotAdoptable),
+                    AdoptAnswer::Adopted(_) | AdoptAnswer::Refused(_) => one,
+                };
+                it.into_iter().map(refused).collect()
+            },
+            ..SOUND
+        },
+    ),
+    (
+        "what is adopted has no message",
+        Hands {
+            adopted: |it| {
+                let without = |one| match one {
+                    AdoptAnswer::Adopted(_) => AdoptAnswer::Adopted(None),
+                    AdoptAnswer::Known | AdoptAnswer::Refused(_) => one,
+                };
+                it.into_iter().map(without).collect()
             },
             ..SOUND
         },

@@ -3,16 +3,17 @@
 use super::{Hands, Omitted};
 use crate::ModelStore;
 use async_trait::async_trait;
+use tombola_core::adoption::Adoption;
 use tombola_core::award::Row;
 use tombola_core::campaign::{Approval, CampaignFile, Transition};
 use tombola_core::endpoint::{Endpoint, EndpointSpec};
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
-    Acted, Action, Actor, ApiKey, AwardPath, BulkSpec, Catalog, CodesAdded, Copy, CopyAnswer,
-    DeadLetter, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery, ImportBegun,
-    ImportFinished, ImportId, KeptAnswer, KeptMessage, KeptRequest, MarkOf, NewSecret, Operate,
-    Operation, PauseScope, PointsReversed, PutCampaign, PutEndpoint, Record, Recorded, RequestKey,
-    Resealed, SecretRotated, StockChanged, StoreResult, Transitioned, Written,
+    Acted, Action, Actor, AdoptAnswer, ApiKey, AwardPath, BulkSpec, Catalog, CodesAdded, Copy,
+    CopyAnswer, DeadLetter, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
+    ImportBegun, ImportFinished, ImportId, KeptAnswer, KeptMessage, KeptRequest, MarkOf, NewSecret,
+    Operate, Operation, PauseScope, PointsReversed, PutCampaign, PutEndpoint, Record, Recorded,
+    RequestKey, Resealed, SecretRotated, StockChanged, StoreResult, Transitioned, Written,
 };
 use tombola_core::reason::HoldReason;
 use tombola_core::retry::Schedule;
@@ -54,6 +55,17 @@ impl AwardPath for Sloppy {
             .commit_draws((self.hands.draws)(batch))
             .await
             .map(self.hands.drawn)
+    }
+
+    async fn adopt(
+        &self,
+        adoptions: Vec<Adoption>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<AdoptAnswer>> {
+        self.model
+            .adopt((self.hands.adoptions)(adoptions), now)
+            .await
+            .map(self.hands.adopted)
     }
 
     async fn mark_published(
