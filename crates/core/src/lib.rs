@@ -12,6 +12,8 @@ pub mod ids;
 pub mod limits;
 pub mod message;
 mod names;
+#[cfg(feature = "next-version")]
+pub mod next;
 pub mod ports;
 pub mod reason;
 pub mod retry;

@@ -159,9 +159,16 @@ fn schema(server: &ServerFacts) -> Finding {
     let (present, newest) = (server.schema_present, server.schema_newest);
     let what = format!("schema {present} of {newest}");
     match present.cmp(&newest) {
+        Ordering::Greater if server.schema_fits() => Finding::ok(
+            SCHEMA,
+            format!("{what}: a newer program migrated it, and this one may work on it"),
+        ),
         Ordering::Greater => Finding::fault(
             SCHEMA,
-            format!("{what}: it was migrated by a newer program"),
+            format!(
+                "{what}: a newer program migrated it, and {} is needed",
+                server.schema_needs
+            ),
             "use the newer program",
         ),
         Ordering::Less => Finding::fault(
@@ -402,7 +409,7 @@ fn autovacuum(server: &ServerFacts) -> Finding {
 }
 
 fn partitions(server: &ServerFacts) -> Finding {
-    if !server.has_our_schema() {
+    if !server.schema_fits() {
         return Finding::not_checked(PARTITIONS, "the schema is not that of this program");
     }
     if server.months_missing.is_empty() {

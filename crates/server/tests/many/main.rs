@@ -11,5 +11,8 @@
 
 mod draws;
 mod lives;
+mod shop;
 mod topic;
 mod town;
+#[cfg(feature = "next-version")]
+mod upgrade;

@@ -5,6 +5,7 @@ use super::error::{get, inconsistent};
 use super::migrate;
 use super::pool::Postgres;
 use super::session::{Deadline, Opener, Param};
+use crate::sqlite::Schema;
 use serde::Serialize;
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row};
@@ -69,6 +70,8 @@ pub struct ServerFacts {
     pub schema_present: i64,
     /// The newest schema that this program knows.
     pub schema_newest: i64,
+    /// The schema that a program has to know to work on that of the database.
+    pub schema_needs: i64,
     /// The transactions of this database that have been open longest. Of other roles only
     /// if ours may see them, as members of `pg_read_all_stats` do.
     pub transactions: Vec<OpenTransaction>,
@@ -178,9 +181,14 @@ const MONTHS: &str = "SELECT to_char(month, 'YYYY-MM')
   ORDER BY 1";
 
 impl ServerFacts {
-    /// Whether the database has the schema of this program.
-    pub fn has_our_schema(&self) -> bool {
-        self.schema_present == self.schema_newest
+    /// Whether this program may work on the schema of the database.
+    pub fn schema_fits(&self) -> bool {
+        let schema = Schema {
+            present: self.schema_present,
+            newest: self.schema_newest,
+            needs: self.schema_needs,
+        };
+        schema.fits()
     }
 }
 
@@ -252,6 +260,7 @@ pub(super) async fn facts(
         is_near: opener.is_near(),
         schema_present: schema.present,
         schema_newest: schema.newest,
+        schema_needs: schema.needs,
         transactions: transactions(asked).await?,
         oldest_snapshot: snapshot(asked).await?,
         has_autovacuum: get(&row, 13)?,

@@ -71,10 +71,10 @@ pub enum ObstacleAt {
     Unknown,
 }
 
-/// Why rows are not read under another schema than ours.
+/// Why rows are not read under a schema that this program does not know.
 pub(crate) const OTHER_SCHEMA: &str = "the schema is not that of this program";
 
-/// Looks at the server and, where the schema is ours, at the rows.
+/// Looks at the server and, where we know the schema, at the rows.
 pub async fn look(
     options: &PostgresOptions,
     wall: Wall,
@@ -88,7 +88,7 @@ pub async fn look(
     };
     let connections = options.pool_max + options.reads_max;
     let server = facts(&asked, &opener, connections, wall).await?;
-    if !server.has_our_schema() {
+    if !server.schema_fits() {
         let rows = Err(OTHER_SCHEMA.to_owned());
         return Ok((ServerFact { server, rows }, Err(OTHER_SCHEMA.to_owned())));
     }

@@ -26,6 +26,8 @@ pub mod fresh;
 mod jobs;
 mod look;
 pub mod migrate;
+#[cfg(feature = "next-version")]
+mod next;
 mod options;
 mod partitions;
 mod path;

@@ -29,7 +29,7 @@ async fn the_server_tells_what_it_is_and_what_it_keeps() {
         "{facts:?}"
     );
     assert!(facts.connections_used >= 1 && facts.connections_max >= facts.connections_used);
-    assert!(facts.has_our_schema(), "{facts:?}");
+    assert!(facts.schema_fits(), "{facts:?}");
     assert_eq!(facts.clock_ahead, facts.now);
     assert_eq!(facts.months_missing, Vec::<String>::new());
     assert_eq!(facts.connections_ours, 20);

@@ -31,6 +31,7 @@ fn good() -> ServerFacts {
         is_near: false,
         schema_present: 2,
         schema_newest: 2,
+        schema_needs: 2,
         transactions: Vec::new(),
         oldest_snapshot: None,
         has_autovacuum: true,
@@ -97,7 +98,7 @@ fn each_fact_that_is_amiss_is_found_by_its_own_check() {
 }
 
 #[test]
-fn schema_that_is_behind_asks_for_migrate_up_and_one_ahead_for_the_newer_program() {
+fn schema_that_is_behind_asks_for_migrate_up_and_one_that_we_do_not_know_for_the_newer_program() {
     let with = |present| ServerFacts {
         schema_present: present,
         ..good()
@@ -106,6 +107,11 @@ fn schema_that_is_behind_asks_for_migrate_up_and_one_ahead_for_the_newer_program
     assert_eq!(behind.state, CheckState::Fault);
     assert!(behind.mend.unwrap().contains("`tombola migrate up`"));
     let ahead = schema(&with(3));
+    assert_eq!(ahead.state, CheckState::Ok, "nothing that we have to know");
+    let ahead = schema(&ServerFacts {
+        schema_needs: 3,
+        ..with(3)
+    });
     assert_eq!(ahead.state, CheckState::Fault);
     assert_eq!(ahead.mend.unwrap(), "use the newer program");
     let rows = Err("other".to_owned());
