@@ -115,6 +115,22 @@ fn password_of_the_database_is_not_shown() {
             "postgres://u:…@h:5432/d?sslmode=disable",
         ),
         ("postgres://u@h/d", "postgres://u@h/d"),
+        ("postgres://h:5432,i:5433/d", "postgres://h:5432,i:5433/d"),
+        ("postgresql://u:ge/he/im@h", "postgresql://u:…@h"),
+        ("postgres://u:ge@heim@h/d", "postgres://u:…@h/d"),
+        ("postgres://u:ge?heim@h/d", "postgres://…"),
+        (
+            "postgres://u@h/d?password=geheim&sslmode=disable",
+            "postgres://u@h/d?password=…&sslmode=disable",
+        ),
+        (
+            "postgres:///d?host=h&user=u&password=ge@heim",
+            "postgres://…",
+        ),
+        (
+            "postgres://h/d?pass%77ord=geheim&user=u",
+            "postgres://h/d?pass%77ord=…&user=u",
+        ),
         ("sqlite://./a@b:c/t.db", "sqlite://./a@b:c/t.db"),
     ] {
         let database = Database {

@@ -37,7 +37,7 @@ mod session;
 mod sql;
 mod tls;
 
-pub use facts::{HeldSnapshot, LostSetting, OpenTransaction, ServerFacts, Wall};
+pub use facts::{HeldSnapshot, LostSetting, OpenTransaction, ServerFacts, ServerTimeout, Wall};
 pub(crate) use look::{OTHER_SCHEMA, rows};
 pub use look::{Obstacle, ObstacleAt, ServerFact, ServerRows, look, obstacle};
 pub use options::{

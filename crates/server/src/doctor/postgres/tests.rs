@@ -27,6 +27,7 @@ fn good() -> ServerFacts {
         connections_ours: 20,
         settings_lost: Vec::new(),
         is_pooled: false,
+        timeouts: Vec::new(),
         tls_version: Some("TLSv1.3".to_owned()),
         is_near: false,
         schema_present: 2,
@@ -233,7 +234,26 @@ fn limits_that_a_pooler_lost_are_named_with_its_setting() {
         "{finding:?}"
     );
     assert!(finding.mend.unwrap().contains("pool_mode = session"));
-    finds(|it| it.is_pooled = true, POOLER, CheckState::Warning);
+    finds(|it| it.is_pooled = true, POOLER, CheckState::Fault);
+}
+
+#[test]
+fn timeouts_that_the_server_has_for_us_are_named_with_the_statement_that_ends_them() {
+    for name in ["idle_session_timeout", "transaction_timeout"] {
+        let timeout = ServerTimeout {
+            name: name.to_owned(),
+            ms: 60_000,
+            source: "user".to_owned(),
+        };
+        let finding = finds(
+            |it| it.timeouts = vec![timeout],
+            TIMEOUTS,
+            CheckState::Warning,
+        );
+        assert!(finding.what.starts_with(&format!("{name} is 60000 ms")));
+        let mend = finding.mend.unwrap();
+        assert!(mend.contains(&format!("SET {name} = 0")), "{mend}");
+    }
 }
 
 #[test]
@@ -300,6 +320,7 @@ fn server_that_is_out_of_reach_is_one_fault_that_names_the_part_of_the_url() {
         (ObstacleAt::Database, "the database's name"),
         (ObstacleAt::Connections, "max_connections"),
         (ObstacleAt::Time, "look again"),
+        (ObstacleAt::Pooler, "pool_mode = session"),
         (ObstacleAt::Unknown, "each part of database.url"),
     ] {
         let said = "no".to_owned();
