@@ -31,9 +31,9 @@ section! {
         secret_key_file: String = String::new(),
         /// With PostgreSQL: connections of this process for draws, deliveries and all
         /// else that writes.
-        connections_max: u32 = 16,
+        connections_max: u32 = limits::DATABASE_CONNECTIONS_MAX,
         /// With PostgreSQL: connections of this process for reads for people.
-        read_connections_max: u32 = 4,
+        read_connections_max: u32 = limits::DATABASE_READ_CONNECTIONS_MAX,
     }
 }
 
@@ -221,8 +221,10 @@ impl Database {
             ("database.connections_max", self.connections_max),
             ("database.read_connections_max", self.read_connections_max),
         ] {
-            if !(1..=1000).contains(&count) {
-                found.push(Complaint::new(key, "use 1 to 1000"));
+            let asked = limits::DATABASE_CONNECTIONS_ASKED;
+            if !asked.contains(&count) {
+                let mend = format!("use {} to {}", asked.start(), asked.end());
+                found.push(Complaint::new(key, mend));
             }
         }
         found

@@ -41,8 +41,8 @@ pub use facts::{HeldSnapshot, LostSetting, OpenTransaction, ServerFacts, ServerT
 pub(crate) use look::{OTHER_SCHEMA, rows};
 pub use look::{Obstacle, ObstacleAt, ServerFact, ServerRows, look, obstacle};
 pub use options::{
-    ANSWER_MARGIN, Bounds, CONNECT_MAX, IDLE_IN_TRANSACTION_MAX, LOCK_WAIT_MAX, POOL_MAX,
-    POOL_WAIT_MAX, PostgresOptions, READ_MAX, READS_MAX, STATEMENT_MAX, UrlError,
+    ANSWER_MARGIN, Bounds, CONNECT_MAX, IDLE_IN_TRANSACTION_MAX, LOCK_WAIT_MAX, PostgresOptions,
+    READ_MAX, STATEMENT_MAX, UrlError,
 };
 pub use partitions::Kept;
 pub(crate) use path::Rows;
