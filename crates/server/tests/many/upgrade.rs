@@ -77,7 +77,7 @@ fn nothing_was_lost_or_doubled(town: &Town, shop: &Shop, drawn: usize) {
     assert_eq!(sum(&shown, "delivered"), drawn as u64, "{shown:#}");
     let taken = shop.taken();
     let coupons = &shown["prizes"][0];
-    assert_eq!(coupons["slug"], "coupon");
+    assert_eq!(coupons["prize"], "coupon");
     assert_eq!(coupons["delivered"], taken.len(), "{shown:#}");
     let doubled: Vec<_> = taken.iter().filter(|(_, times)| **times > 1).collect();
     assert!(doubled.is_empty(), "{doubled:?}");
