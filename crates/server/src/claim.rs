@@ -80,6 +80,13 @@ impl ClaimKeys {
             .collect()
     }
 
+    /// The same under the oldest version alone.
+    pub(crate) fn derive_oldest(&self, label: &str, bytes: &[u8]) -> Option<[u8; 32]> {
+        let oldest = self.0.versions().next()?;
+        let mac = self.mac(oldest, label, bytes)?;
+        Some(mac.finalize().into_bytes().into())
+    }
+
     /// Signs under a version, apart from other labels.
     pub(crate) fn mac(&self, version: i32, label: &str, signed: &[u8]) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.of(version)?).ok()?;

@@ -3,7 +3,7 @@
 //! or given twice. The next version is the same sources with a migration and a field of
 //! messages more (`tombola_core::next`).
 
-use crate::lives::{more, while_callers_draw};
+use crate::lives::{more, while_callers_draw, while_others_draw};
 use crate::shop::Shop;
 use crate::town::{ADMIN, TOMBOLA, Town, sum};
 use serde_json::{Value, json};
@@ -139,12 +139,12 @@ fn worker_delivers_by_the_messages_of_the_version_before_and_of_the_one_after() 
     town.start("fair", &campaign);
     migrate_up(&town);
     let mut drawn = 0;
-    for (api, worker) in [(NEXT, TOMBOLA), (TOMBOLA, NEXT)] {
+    for (keys, api, worker) in [("first", NEXT, TOMBOLA), ("then", TOMBOLA, NEXT)] {
         for (process, binary) in [(0, api), (1, worker)] {
             town.end(process, "-TERM");
             town.restart_as(process, binary);
         }
-        drawn += while_callers_draw(&town, |drawn| more(drawn, 100));
+        drawn += while_others_draw(&town, keys, |drawn| more(drawn, 100));
         let shown = town.all_delivered(0, "fair");
         assert_eq!(sum(&shown, "delivered"), drawn as u64, "{shown:#}");
     }
