@@ -13,6 +13,8 @@ pub mod ids;
 pub mod limits;
 pub mod message;
 mod names;
+#[cfg(feature = "next-version")]
+pub mod next;
 pub mod ports;
 pub mod reason;
 pub mod retry;

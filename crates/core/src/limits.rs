@@ -185,6 +185,15 @@ pub const MEMORY_TOPIC_BYTES_MAX: usize = 256 << 20;
 /// Partitions of a topic unless said otherwise.
 pub const TOPIC_PARTITIONS: i32 = 8;
 
+/// On PostgreSQL: connections of one process for draws, deliveries and all else that
+/// writes, unless asked otherwise; beyond them calls wait.
+pub const DATABASE_CONNECTIONS_MAX: u32 = 16;
+/// The same for reads for people, who never wait before a draw.
+pub const DATABASE_READ_CONNECTIONS_MAX: u32 = 4;
+/// Connections of either sort that may be asked for.
+pub const DATABASE_CONNECTIONS_ASKED: std::ops::RangeInclusive<u32> = 1..=1000;
+/// How long a call waits for one of them before it is told that there is too much to do.
+pub const DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Rows changed by one step of long work.
 pub const STEP_ROWS_MAX: usize = 1000;
 /// Rows looked at by one step of long work, whether or not they fit.
@@ -211,6 +220,8 @@ pub const IMPORT_GATHERED_MAX: usize = 50 * STEP_ROWS_MAX;
 pub const IMPORT_STEPS_AHEAD_MAX: usize = 4;
 /// How long the next piece of a code file may take to come.
 pub const IMPORT_CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a code file may take to come, whole.
+pub const IMPORT_TIME_MAX: Duration = Duration::from_hours(12);
 /// How long the answer waits for the removal of an import that failed.
 pub const IMPORT_REMOVAL_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Bytes of one HTTP body, code files aside.

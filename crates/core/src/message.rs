@@ -81,7 +81,13 @@ impl Message {
 
     /// The value on the topic.
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a struct of strings and integers always serialises")
+        let value =
+            serde_json::to_vec(self).expect("a struct of strings and integers always serialises");
+        #[cfg(feature = "next-version")]
+        if crate::next::is_next() {
+            return crate::next::with_field(value);
+        }
+        value
     }
 
     /// Reads a value from the topic, or says why it is kept as a dead-letter
@@ -182,6 +188,14 @@ mod tests {
         let later = text.replacen('{', r#"{"newer":[1,{"a":2}],"#, 1);
         assert_eq!(Message::decode(Some(text.as_bytes())), Ok(message()));
         assert_eq!(Message::decode(Some(later.as_bytes())), Ok(message()));
+    }
+
+    #[cfg(feature = "next-version")]
+    #[test]
+    fn message_of_the_next_version_decodes_to_what_this_one_knows_of_it() {
+        let next = crate::next::with_field(message().encode());
+        assert!(next.starts_with(br#"{"nextNote":"#));
+        assert_eq!(Message::decode(Some(&next)), Ok(message()));
     }
 
     #[test]

@@ -71,13 +71,20 @@ impl ClaimKeys {
     }
 
     /// 32 bytes that are a function of `bytes` and of each version of the secret, the
-    /// newest first. `label` keeps one use apart from another.
+    /// one in use first. `label` keeps one use apart from another.
     pub(crate) fn derive(&self, label: &str, bytes: &[u8]) -> Vec<[u8; 32]> {
-        let versions = self.0.versions().rev();
+        let versions = self.0.by_use();
         versions
             .filter_map(|version| self.mac(version, label, bytes))
             .map(|mac| mac.finalize().into_bytes().into())
             .collect()
+    }
+
+    /// The same under the oldest version alone.
+    pub(crate) fn derive_oldest(&self, label: &str, bytes: &[u8]) -> Option<[u8; 32]> {
+        let oldest = self.0.versions().next()?;
+        let mac = self.mac(oldest, label, bytes)?;
+        Some(mac.finalize().into_bytes().into())
     }
 
     /// Signs under a version, apart from other labels.

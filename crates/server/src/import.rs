@@ -11,6 +11,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tombola_core::limits;
 use tombola_core::ports::{
@@ -152,14 +153,18 @@ fn read_ahead(
     (read, reading)
 }
 
-/// The body as it comes; one that stands still for too long has broken off.
+/// The body as it comes; one that stands still for too long, or that takes too long
+/// altogether, has broken off. Another process may count on the second: an import that
+/// was begun long before cannot be running any more.
 fn chunks(body: Body) -> impl Stream<Item = io::Result<Bytes>> {
-    futures_util::stream::unfold(body.into_data_stream(), async |mut body| {
-        let chunk = match tokio::time::timeout(limits::IMPORT_CHUNK_TIMEOUT, body.next()).await {
-            Ok(chunk) => chunk?.map_err(io::Error::other),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    let end = Instant::now() + limits::IMPORT_TIME_MAX;
+    futures_util::stream::unfold((body.into_data_stream(), end), async |(mut body, end)| {
+        let by = end.min(Instant::now() + limits::IMPORT_CHUNK_TIMEOUT);
+        let chunk = match tokio::time::timeout_at(by, body.next()).await {
+            Ok(chunk) if Instant::now() < end => chunk?.map_err(io::Error::other),
+            Ok(_) | Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
-        Some((chunk, body))
+        Some((chunk, (body, end)))
     })
 }
 

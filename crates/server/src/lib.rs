@@ -19,3 +19,13 @@ mod random;
 mod restoring;
 pub mod secret;
 pub mod serve;
+
+/// The version of this program.
+pub(crate) fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    #[cfg(feature = "next-version")]
+    if tombola_core::next::is_next() {
+        return format!("{version}-next");
+    }
+    version.to_owned()
+}

@@ -29,8 +29,8 @@ impl Player {
     /// draw, and a user may have to be forgotten, so it does not tell who it is. The
     /// oldest version of the secret makes it, so that a rotation changes nothing.
     pub(crate) fn scope(&self, keys: &ClaimKeys) -> String {
-        let derived = keys.derive("tombola player scope", self.user.as_bytes());
-        let oldest = derived.last().map_or(&[][..], |bytes| &bytes[..12]);
+        let oldest = keys.derive_oldest("tombola player scope", self.user.as_bytes());
+        let oldest = oldest.as_ref().map_or(&[][..], |bytes| &bytes[..12]);
         format!("{}/{}", self.client, URL_SAFE_NO_PAD.encode(oldest))
     }
 }

@@ -1,7 +1,9 @@
 //! `secret.key` of the data directory: the secrets that claim tokens, and keys that
 //! seal rows of the database, are derived from. One line a version: its number and
 //! 32 bytes in base64url. The newest signs and seals; the older ones stay as long as
-//! something of theirs is there.
+//! something of theirs is there. Where many processes have a copy each, the newest line
+//! may end with the word `waits`: that version verifies and opens and does not sign or
+//! seal yet, until every process has it.
 //!
 //! # What each failure does
 //! The file is replaced as a whole: written beside it, made durable, moved over it,
@@ -24,7 +26,12 @@ use tombola_store::SealKeys;
 pub struct Secrets {
     path: PathBuf,
     versions: BTreeMap<i32, [u8; 32]>,
+    /// The newest one, where it is not in use yet.
+    waiting: Option<i32>,
 }
+
+/// The last word of the line of a version that is not in use yet.
+const WAITS: &str = "waits";
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,12 +51,15 @@ impl Secrets {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let versions: Option<BTreeMap<_, _>> = lines.map(read_line).collect();
-        match versions.filter(|versions| !versions.is_empty()) {
-            Some(versions) => Ok(Some(Self { path, versions })),
+        match read_lines(&text) {
+            Some((versions, waiting)) => Ok(Some(Self {
+                path,
+                versions,
+                waiting,
+            })),
             None => Err(io::Error::other(format!(
-                "{}: each line has to be a version from 1 on and its secret",
+                "{}: each line has to be a version from 1 on and its secret, and the newest of several may \
+                 end with `{WAITS}`",
                 path.display()
             ))),
         }
@@ -64,6 +74,7 @@ impl Secrets {
         let mut made = Self {
             path: PathBuf::from(&beside),
             versions: BTreeMap::new(),
+            waiting: None,
         };
         made = made.with_new()?;
         made.path.clone_from(&path);
@@ -86,7 +97,9 @@ impl Secrets {
     /// The same with one version more, which is in durable storage when this returns.
     pub fn with_new(&self) -> io::Result<Self> {
         let mut new = self.clone();
-        new.versions.insert(self.newest() + 1, random::bytes());
+        let last = self.versions().next_back().unwrap_or(0);
+        new.versions.insert(last + 1, random::bytes());
+        new.waiting = None;
         let text = new
             .versions
             .iter()
@@ -101,7 +114,13 @@ impl Secrets {
 
     /// The version that signs and seals.
     pub fn newest(&self) -> i32 {
-        self.versions.keys().next_back().copied().unwrap_or(0)
+        self.by_use().next().unwrap_or(0)
+    }
+
+    /// All versions: the one in use, the older ones, and one that is not in use yet.
+    pub fn by_use(&self) -> impl Iterator<Item = i32> {
+        let in_use = self.versions().rev().filter(|it| Some(*it) != self.waiting);
+        in_use.chain(self.waiting)
     }
 
     /// All versions, the oldest first.
@@ -117,7 +136,27 @@ impl Secrets {
     /// For the store.
     pub fn seal_keys(&self) -> SealKeys {
         SealKeys::new(self.path.display().to_string(), self.versions.clone())
+            .with_waiting(self.waiting)
     }
+}
+
+/// The versions, and the one that waits: the newest, and not the only one.
+fn read_lines(text: &str) -> Option<(BTreeMap<i32, [u8; 32]>, Option<i32>)> {
+    let (mut versions, mut waiting) = (BTreeMap::new(), None);
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (line, waits) = match line.strip_suffix(WAITS) {
+            Some(line) => (line, true),
+            None => (line, false),
+        };
+        let (version, secret) = read_line(line)?;
+        versions.insert(version, secret);
+        if waits && waiting.replace(version).is_some() {
+            return None;
+        }
+    }
+    let newest = versions.keys().next_back().copied()?;
+    let is_good = waiting.is_none_or(|it| it == newest && versions.len() > 1);
+    is_good.then_some((versions, waiting))
 }
 
 fn read_line(line: &str) -> Option<(i32, [u8; 32])> {
@@ -162,6 +201,33 @@ mod tests {
         let read = Secrets::read(&directory).unwrap().unwrap();
         assert_eq!(read.versions, first.versions);
         assert_eq!(read.with_new().unwrap().newest(), 2);
+    }
+
+    #[test]
+    fn version_that_waits_is_known_and_not_in_use_until_the_word_is_gone() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = Directory::new(temp.path());
+        let [one, two] = [[1_u8; 32], [2_u8; 32]].map(|it| URL_SAFE_NO_PAD.encode(it));
+        let with = |text: String| {
+            fs::write(directory.secret_key(), text).unwrap();
+            Secrets::read(&directory)
+        };
+        let waits = with(format!("1 {one}\n2 {two} waits\n")).unwrap().unwrap();
+        assert_eq!(waits.newest(), 1);
+        assert_eq!(waits.of(2), Some(&[2; 32]));
+        assert_eq!(waits.by_use().collect::<Vec<_>>(), [1, 2]);
+        let used = with(format!("1 {one}\n2 {two}\n")).unwrap().unwrap();
+        assert_eq!(used.by_use().collect::<Vec<_>>(), [2, 1]);
+        let third = waits.with_new().unwrap();
+        assert_eq!(third.by_use().collect::<Vec<_>>(), [3, 2, 1]);
+        assert_eq!(third.of(2), waits.of(2));
+        for text in [
+            format!("1 {one} waits\n"),
+            format!("1 {one} waits\n2 {two}\n"),
+            format!("1 {one}\n2 {two} waits\n3 {two} waits\n"),
+        ] {
+            assert!(with(text).is_err());
+        }
     }
 
     #[test]

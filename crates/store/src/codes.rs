@@ -9,8 +9,8 @@
 //! - A step finds a code that is in the campaign already: the step writes nothing,
 //!   and the caller removes the import.
 //! - The process dies, or the caller goes away without a word: the import stays at
-//!   0. It is removed when the next process starts, on PostgreSQL when one starts that
-//!   is a day younger than the import, and until then it is in nobody's
+//!   0. It is removed when the next process starts, on PostgreSQL when one starts
+//!   [`GIVEN_UP_AFTER`] the import, and until then it is in nobody's
 //!   way: a code that meets one of an older unfinished import takes its place, and
 //!   the older one, which is no longer whole, is given up.
 //! - So of two imports that run at the same time with a code in common the newer
@@ -26,9 +26,14 @@ use crate::seals::{self, Seal};
 use crate::sql::OrStoreError as _;
 use crate::sql::{self, Array, Connection, OptionalExtension, params};
 use std::collections::HashSet;
+use std::time::Duration;
 use tombola_core::Timestamp;
-use tombola_core::limits::{CODE_BYTES_MAX, CODES_PER_IMPORT_MAX, STEP_ROWS_MAX};
+use tombola_core::limits::{CODE_BYTES_MAX, CODES_PER_IMPORT_MAX, IMPORT_TIME_MAX, STEP_ROWS_MAX};
 use tombola_core::ports::{Actor, CodesAdded, ImportBegun, ImportId, StoreError, StoreResult};
+
+/// On PostgreSQL an import that was begun so long ago runs no more: twice the time that
+/// its file may take to come, for what was read of it has yet to be written.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(2 * IMPORT_TIME_MAX.as_secs());
 
 const RUNNING: i64 = 0;
 const READY: i64 = 1;
@@ -392,13 +397,14 @@ fn has_free_rows(conn: &Connection, import: i64) -> sql::Result<bool> {
 /// to remove.
 ///
 /// On PostgreSQL an import that this process does not know of may run in another one:
-/// nobody but that process knows whether it does, so it is left alone for a day, longer
-/// than any import takes. Until then it is in nobody's way.
+/// nobody but that process knows whether it does, so it is left alone for longer than any
+/// import takes. Until then it is in nobody's way.
 fn next_removable(conn: &Connection) -> sql::Result<Option<i64>> {
-    let is_given_up = conn.either(
-        "TRUE",
-        "i.created_at < CAST(extract(epoch FROM now() - interval '1 day') * 1000000 AS bigint)",
+    let is_old = format!(
+        "i.created_at < CAST(extract(epoch FROM now() - interval '{} seconds') * 1000000 AS bigint)",
+        GIVEN_UP_AFTER.as_secs()
     );
+    let is_given_up = conn.either("TRUE", &is_old);
     conn.prepare_cached(&format!(
         "SELECT i.id FROM code_import i
          WHERE i.ready = ?1 AND (i.ready_at IS NULL OR EXISTS (

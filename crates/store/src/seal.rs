@@ -4,7 +4,8 @@
 //! # Model
 //! Each version of `secret.key` gives, by HKDF-SHA256 with a label for each purpose,
 //! one key that seals (XChaCha20-Poly1305) and one mark that names the secret without
-//! telling it. The newest version seals; every version that is there opens. Sealed
+//! telling it. The newest version seals, unless it waits for others to have it; every
+//! version that is there opens. Sealed
 //! bytes are a nonce of 24 random bytes, the ciphertext and its tag; the version
 //! stands beside them in the row. Version 0 is no key at all: the bytes are plain.
 //!
@@ -41,6 +42,8 @@ const MARK_LABEL: &[u8] = b"tombola mark of a secret";
 pub struct SealKeys {
     looked_in: Arc<str>,
     secrets: BTreeMap<i32, [u8; 32]>,
+    /// A version that opens and does not seal yet.
+    waiting: Option<i32>,
 }
 
 impl SealKeys {
@@ -52,7 +55,14 @@ impl SealKeys {
         Self {
             looked_in: looked_in.into(),
             secrets,
+            waiting: None,
         }
+    }
+
+    /// The same where that version only opens: there are processes that have not got it.
+    #[must_use]
+    pub fn with_waiting(self, waiting: Option<i32>) -> Self {
+        Self { waiting, ..self }
     }
 }
 
@@ -135,6 +145,7 @@ impl fmt::Debug for Sealed {
 pub struct Sealer {
     looked_in: Arc<str>,
     keys: BTreeMap<i32, Key>,
+    waiting: Option<i32>,
 }
 
 /// What is derived from one secret.
@@ -176,17 +187,23 @@ impl SealKeys {
 impl Sealer {
     /// With these secrets; without any it leaves everything plain, and opens what is.
     pub fn new(keys: Option<&SealKeys>) -> Self {
+        let waiting = keys.and_then(|given| given.waiting);
         let none = (Arc::from("no secrets at all"), BTreeMap::new());
         let (looked_in, keys) = keys.map_or(none, |given| {
             let derived = given.secrets.iter().map(|(it, key)| (*it, Key::of(key)));
             (Arc::clone(&given.looked_in), derived.collect())
         });
-        Self { looked_in, keys }
+        Self {
+            looked_in,
+            keys,
+            waiting,
+        }
     }
 
     /// The version that seals; [`PLAIN`] where there is none.
     pub fn newest(&self) -> i32 {
-        self.keys.keys().next_back().copied().unwrap_or(PLAIN)
+        let mut sealing = self.keys.keys().filter(|it| Some(**it) != self.waiting);
+        sealing.next_back().copied().unwrap_or(PLAIN)
     }
 
     /// Whether bytes of that version can be opened.
@@ -312,6 +329,18 @@ mod tests {
     }
 
     const ADDRESS: Place<'_> = Place::Address { award: 7 };
+
+    #[test]
+    fn version_that_waits_opens_and_does_not_seal() {
+        let secrets = [(1, [1; 32]), (2, [2; 32])].into();
+        let keys = SealKeys::new("the test", secrets).with_waiting(Some(2));
+        let waits = Sealer::new(Some(&keys));
+        assert_eq!(waits.seal(ADDRESS, b"Main 1").unwrap().key_version, 1);
+        let new = sealer(&[1, 2]).seal(ADDRESS, b"Main 1").unwrap();
+        assert_eq!(new.key_version, 2);
+        let opened = waits.open(ADDRESS, new.key_version, &new.bytes);
+        assert_eq!(opened.unwrap(), b"Main 1");
+    }
 
     #[test]
     fn what_is_sealed_opens_under_its_version_as_long_as_that_is_there() {

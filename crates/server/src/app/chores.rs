@@ -112,7 +112,7 @@ async fn tell_of_process(app: App, roles: String) {
     let process = Process {
         id: random::name(),
         roles,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: crate::version(),
         host: uname().nodename().to_string_lossy().into_owned(),
         pid: std::process::id(),
         started_at: app.now(),

@@ -8,6 +8,7 @@ use crate::config::Config;
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
+use std::cmp::Ordering;
 use std::process::ExitCode;
 use tombola_store::postgres::{PostgresOptions, migrate};
 use tombola_store::{Schema, Store};
@@ -15,7 +16,7 @@ use tombola_store::{Schema, Store};
 /// The schema of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum MigrateCommand {
-    /// Say which schema the database has: exit code 1 if it is not this version's
+    /// Say which schema the database has: exit code 1 if this program cannot work on it
     Status,
     /// Name what `up` would apply, in order
     Plan,
@@ -55,18 +56,21 @@ pub(super) async fn run(
         Some(options) => migrate::schema(options).await?,
         None => schema(&config)?,
     };
-    let is_newest = schema.present == schema.newest;
-    let document =
-        json!({ "present": schema.present, "newest": schema.newest, "is_newest": is_newest });
+    let fits = schema.fits();
+    let document = json!({
+        "present": schema.present, "newest": schema.newest, "needs": schema.needs,
+        "is_newest": schema.present == schema.newest, "fits": fits,
+    });
     context.out.either(&document, || {
-        let said = if is_newest {
-            "up to date"
-        } else {
-            "`tombola migrate up` brings it up to date"
+        let said = match schema.present.cmp(&schema.newest) {
+            Ordering::Less => "`tombola migrate up` brings it up to date",
+            Ordering::Equal => "up to date",
+            Ordering::Greater if fits => "a newer program migrated it, and this one may work on it",
+            Ordering::Greater => "a newer program migrated it: use the newer program",
         };
         format!("schema {} of {}: {said}", schema.present, schema.newest)
     })?;
-    Ok(if is_newest {
+    Ok(if fits {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -43,8 +43,12 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::print::Out;
+
+/// How long threads may take to end after the command has.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Draws prizes, and never loses one nor pays one twice.
 #[derive(Debug, Parser)]
@@ -162,6 +166,24 @@ pub enum Command {
     /// Write the generated reference below a directory
     #[command(hide = true)]
     Reference(reference::ReferenceArgs),
+}
+
+/// Runs the command of this process.
+pub fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            Out::new(false).error(&format!("the runtime cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run(std::env::args_os()));
+    // A thread that still waits for a client's bytes must not hold the process up.
+    runtime.shutdown_timeout(LINGER);
+    code
 }
 
 /// Reads the command line and runs the command: 0 done, 1 failed or found

@@ -32,9 +32,9 @@ section! {
         secret_key_file: String = String::new(),
         /// With PostgreSQL: connections of this process for draws, deliveries and all
         /// else that writes.
-        connections_max: u32 = 16,
+        connections_max: u32 = limits::DATABASE_CONNECTIONS_MAX,
         /// With PostgreSQL: connections of this process for reads for people.
-        read_connections_max: u32 = 4,
+        read_connections_max: u32 = limits::DATABASE_READ_CONNECTIONS_MAX,
     }
 }
 
@@ -142,6 +142,14 @@ section! {
     }
 }
 
+/// One parameter of a url; a name that is written in escapes may be that of a password.
+fn parameter_shown(pair: &str) -> String {
+    match pair.split_once('=') {
+        Some((name, _)) if name == "password" || name.contains('%') => format!("{name}=…"),
+        Some(_) | None => pair.to_owned(),
+    }
+}
+
 impl Database {
     /// Puts what `url_file` holds in the place of the url.
     pub(super) fn read_url_file(&mut self) -> Result<(), String> {
@@ -154,19 +162,32 @@ impl Database {
         Ok(())
     }
 
-    /// The url without its password.
+    /// The url without its passwords: the one before the host, and the one that may stand
+    /// among the parameters. Where it cannot be told what is one, all is left out.
     pub fn url_shown(&self) -> String {
         let Some((scheme, rest)) = self.url.split_once("://") else {
             return self.url.clone();
         };
-        let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        match place.rsplit_once('@') {
-            Some((user, host)) if user.contains(':') => {
-                let user = user.split(':').next().unwrap_or_default();
-                format!("{scheme}://{user}:…@{host}{path}")
-            }
-            Some(_) | None => self.url.clone(),
+        if !self.is_postgres() {
+            return self.url.clone();
         }
+        let place_end = rest.find('?').unwrap_or(rest.len());
+        let Some(at) = rest[..place_end]
+            .rfind('@')
+            .or_else(|| (!rest.contains('@')).then_some(0))
+        else {
+            return format!("{scheme}://…");
+        };
+        let (user, rest) = rest.split_at(at);
+        let user = match user.split_once(':') {
+            Some((user, _password)) => format!("{user}:…"),
+            None => user.to_owned(),
+        };
+        let Some((place, query)) = rest.split_once('?') else {
+            return format!("{scheme}://{user}{rest}");
+        };
+        let pairs: Vec<String> = query.split('&').map(parameter_shown).collect();
+        format!("{scheme}://{user}{place}?{}", pairs.join("&"))
     }
 
     /// Whether the database is on a server that other processes use as well.
@@ -224,8 +245,10 @@ impl Database {
             ("database.connections_max", self.connections_max),
             ("database.read_connections_max", self.read_connections_max),
         ] {
-            if !(1..=1000).contains(&count) {
-                found.push(Complaint::new(key, "use 1 to 1000"));
+            let asked = limits::DATABASE_CONNECTIONS_ASKED;
+            if !asked.contains(&count) {
+                let mend = format!("use {} to {}", asked.start(), asked.end());
+                found.push(Complaint::new(key, mend));
             }
         }
         found

@@ -93,6 +93,20 @@ fn bad_values_are_told_with_key_and_place() {
 }
 
 #[test]
+fn pools_are_as_large_as_their_bounds_and_no_larger() {
+    let bounds = tombola_core::limits::DATABASE_CONNECTIONS_ASKED;
+    for key in ["connections_max", "read_connections_max"] {
+        let with = |count: u32| from_file(&format!("[database]\n{key} = {count}\n"));
+        assert!(with(*bounds.start()).is_ok() && with(*bounds.end()).is_ok());
+        for count in [bounds.start() - 1, bounds.end() + 1] {
+            let ConfigError(problems) = with(count).unwrap_err();
+            let expected = format!("tombola.toml:2: `database.{key}`: use 1 to 1000");
+            assert_eq!(problems, [expected]);
+        }
+    }
+}
+
+#[test]
 fn urls_that_name_no_database_are_refused_plainly() {
     for (url, expected) in [
         (
@@ -115,6 +129,22 @@ fn password_of_the_database_is_not_shown() {
             "postgres://u:…@h:5432/d?sslmode=disable",
         ),
         ("postgres://u@h/d", "postgres://u@h/d"),
+        ("postgres://h:5432,i:5433/d", "postgres://h:5432,i:5433/d"),
+        ("postgresql://u:ge/he/im@h", "postgresql://u:…@h"),
+        ("postgres://u:ge@heim@h/d", "postgres://u:…@h/d"),
+        ("postgres://u:ge?heim@h/d", "postgres://…"),
+        (
+            "postgres://u@h/d?password=geheim&sslmode=disable",
+            "postgres://u@h/d?password=…&sslmode=disable",
+        ),
+        (
+            "postgres:///d?host=h&user=u&password=ge@heim",
+            "postgres://…",
+        ),
+        (
+            "postgres://h/d?pass%77ord=geheim&user=u",
+            "postgres://h/d?pass%77ord=…&user=u",
+        ),
         ("sqlite://./a@b:c/t.db", "sqlite://./a@b:c/t.db"),
     ] {
         let database = Database {

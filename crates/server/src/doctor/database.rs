@@ -110,6 +110,7 @@ mod tests {
             schema: Schema {
                 present: 3,
                 newest: 3,
+                needs: 3,
             },
             bytes: 1 << 20,
             log_bytes: 0,
@@ -130,7 +131,11 @@ mod tests {
     fn each_fact_that_is_amiss_is_found_by_its_own_check() {
         assert_eq!(states(&good()), []);
         let at = |present| FileFact {
-            schema: Schema { present, newest: 3 },
+            schema: Schema {
+                present,
+                newest: 3,
+                needs: present,
+            },
             ..good()
         };
         let is = |name: &str, state| vec![(name.to_owned(), state)];

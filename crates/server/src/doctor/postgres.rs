@@ -9,7 +9,7 @@ use std::time::Duration;
 use tombola_core::limits::CLOCK_OFF_MAX;
 use tombola_store::postgres::{
     HeldSnapshot, LostSetting, Obstacle, ObstacleAt, OpenTransaction, ServerFact, ServerFacts,
-    ServerRows,
+    ServerRows, ServerTimeout,
 };
 use tombola_store::processes::SILENT_MAX;
 
@@ -21,6 +21,7 @@ const DURABILITY: &str = "database.durability";
 const CLOCK: &str = "database.clock";
 const CONNECTIONS: &str = "database.connections";
 const POOLER: &str = "database.pooler";
+const TIMEOUTS: &str = "database.timeouts";
 const TLS: &str = "database.tls";
 const TRANSACTIONS: &str = "database.transactions";
 const SNAPSHOT: &str = "database.snapshot";
@@ -28,7 +29,7 @@ const AUTOVACUUM: &str = "database.autovacuum";
 const PARTITIONS: &str = "database.partitions";
 
 /// Every check that needs the server, by name.
-pub(super) const NAMES: [&str; 13] = [
+pub(super) const NAMES: [&str; 14] = [
     REACHABLE,
     VERSION,
     SCHEMA,
@@ -37,6 +38,7 @@ pub(super) const NAMES: [&str; 13] = [
     CLOCK,
     CONNECTIONS,
     POOLER,
+    TIMEOUTS,
     TLS,
     TRANSACTIONS,
     SNAPSHOT,
@@ -44,6 +46,9 @@ pub(super) const NAMES: [&str; 13] = [
     PARTITIONS,
 ];
 
+/// The mend of a pooler that shares connections by transaction.
+const SESSION_MODE: &str = "let the pooler keep a connection for a session (PgBouncer: pool_mode = session), or \
+                            name the server itself in database.url";
 /// The oldest version that is tested.
 const VERSION_MIN: i64 = 140_000;
 /// A machine that is further off its database's server than this is told of.
@@ -70,8 +75,9 @@ pub(super) fn check(
         clock(server.clock_ahead),
         connections(server, fact.rows.as_ref().ok()),
         pooler(server),
-        tls(server),
     ]);
+    found.extend(timeouts(&server.timeouts));
+    found.push(tls(server));
     found.extend(transactions(&server.transactions));
     found.extend([
         snapshot(server.oldest_snapshot.as_ref()),
@@ -141,6 +147,7 @@ fn look_at(place: ObstacleAt) -> &'static str {
              each process"
         }
         ObstacleAt::Time => "the url is right: the server starts, stops or recovers; look again",
+        ObstacleAt::Pooler => SESSION_MODE,
         ObstacleAt::Unknown => "look at each part of database.url",
     }
 }
@@ -159,9 +166,16 @@ fn schema(server: &ServerFacts) -> Finding {
     let (present, newest) = (server.schema_present, server.schema_newest);
     let what = format!("schema {present} of {newest}");
     match present.cmp(&newest) {
+        Ordering::Greater if server.schema_fits() => Finding::ok(
+            SCHEMA,
+            format!("{what}: a newer program migrated it, and this one may work on it"),
+        ),
         Ordering::Greater => Finding::fault(
             SCHEMA,
-            format!("{what}: it was migrated by a newer program"),
+            format!(
+                "{what}: a newer program migrated it, and {} is needed",
+                server.schema_needs
+            ),
             "use the newer program",
         ),
         Ordering::Less => Finding::fault(
@@ -302,21 +316,44 @@ fn connections(server: &ServerFacts, rows: Option<&ServerRows>) -> Finding {
 
 /// A pooler that gives a session's connection to others between two transactions.
 fn pooler(server: &ServerFacts) -> Finding {
-    let mend = "let the pooler keep a connection for a session (PgBouncer: pool_mode = session), or name \
-                the server itself in database.url";
     let lost: Vec<String> = server.settings_lost.iter().map(said_lost).collect();
     if !lost.is_empty() {
         let what = format!(
             "our limits are not in force ({}): a pooler shares connections by transaction or statement",
             lost.join(", ")
         );
-        Finding::fault(POOLER, what, mend)
+        Finding::fault(POOLER, what, SESSION_MODE)
     } else if server.is_pooled {
-        let what = "a pooler shares connections by transaction: our limits hold by chance";
-        Finding::warning(POOLER, what, mend)
+        let what = "a pooler shares connections by transaction: our limits and prepared statements are now \
+                    those of one of our connections, now those of another";
+        Finding::fault(POOLER, what, SESSION_MODE)
     } else {
         Finding::ok(POOLER, "our limits are in force")
     }
+}
+
+/// Those that we set for ourselves are looked at by [`pooler`].
+fn timeouts(found: &[ServerTimeout]) -> Vec<Finding> {
+    if found.is_empty() {
+        let what = "the server has none but those that we set";
+        return vec![Finding::ok(TIMEOUTS, what)];
+    }
+    found
+        .iter()
+        .map(|ServerTimeout { name, ms, source }| {
+            let what = match name.as_str() {
+                "idle_session_timeout" => {
+                    "connections that rest are ended, and the first draws after a rest wait for new ones"
+                }
+                _ => "a migration, a full audit or a transfer that takes longer is broken off",
+            };
+            Finding::warning(
+                TIMEOUTS,
+                format!("{name} is {ms} ms (set by: {source}): {what}"),
+                format!("`ALTER ROLE … SET {name} = 0` for the role in database.url, then start every process anew"),
+            )
+        })
+        .collect()
 }
 
 fn said_lost(it: &LostSetting) -> String {
@@ -402,7 +439,7 @@ fn autovacuum(server: &ServerFacts) -> Finding {
 }
 
 fn partitions(server: &ServerFacts) -> Finding {
-    if !server.has_our_schema() {
+    if !server.schema_fits() {
         return Finding::not_checked(PARTITIONS, "the schema is not that of this program");
     }
     if server.months_missing.is_empty() {

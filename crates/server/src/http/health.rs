@@ -49,7 +49,7 @@ async fn ready(State(app): State<App>) -> Response {
 
 async fn version(State(app): State<App>) -> Json<VersionDoc> {
     Json(VersionDoc {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: crate::version(),
         origin: app.store().origin().to_owned(),
     })
 }

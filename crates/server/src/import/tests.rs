@@ -141,6 +141,25 @@ async fn file_that_stands_still_is_waited_for_as_long_as_the_bound_says() {
     assert_eq!(began.elapsed(), 2 * limits::IMPORT_CHUNK_TIMEOUT);
 }
 
+/// Aim: whoever trickles never stands still; the store takes an import that was begun a
+/// day ago for one that nobody runs.
+#[tokio::test(start_paused = true)]
+async fn file_that_trickles_may_take_as_long_as_the_bound_says() {
+    let trickle = futures_util::stream::unfold((), async |()| {
+        tokio::time::sleep(limits::IMPORT_CHUNK_TIMEOUT / 2).await;
+        Some((io::Result::Ok(Bytes::from_static(b"A")), ()))
+    });
+    let began = tokio::time::Instant::now();
+    let mut chunks = Box::pin(chunks(Body::from_stream(trickle)));
+    let mut taken = 0;
+    while let Some(Ok(_)) = chunks.next().await {
+        taken += 1;
+    }
+    assert_eq!(began.elapsed(), limits::IMPORT_TIME_MAX);
+    let pieces = limits::IMPORT_TIME_MAX.as_secs() / (limits::IMPORT_CHUNK_TIMEOUT / 2).as_secs();
+    assert_eq!(taken, pieces - 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn removal_is_waited_for_as_long_as_the_bound_says() {
     let began = tokio::time::Instant::now();

@@ -17,6 +17,15 @@ fn campaign() -> Value {
 /// Callers who draw until they are told to end, each draw under its key until it is
 /// answered, at the next process where one does not answer; gives how many drew.
 pub(crate) fn while_callers_draw(town: &Town, meanwhile: impl FnOnce(&AtomicUsize)) -> usize {
+    while_others_draw(town, "key", meanwhile)
+}
+
+/// The same by callers whose keys begin with that.
+pub(crate) fn while_others_draw(
+    town: &Town,
+    keys: &str,
+    meanwhile: impl FnOnce(&AtomicUsize),
+) -> usize {
     let (is_over, drawn) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         for caller in 0..CALLERS {
@@ -26,11 +35,8 @@ pub(crate) fn while_callers_draw(town: &Town, meanwhile: impl FnOnce(&AtomicUsiz
                     if is_over.load(Ordering::Relaxed) {
                         return;
                     }
-                    draw(
-                        town,
-                        &format!("u{caller}"),
-                        &format!("key-{caller:03}-{number:06}"),
-                    );
+                    let key = format!("{keys}-{caller:03}-{number:06}");
+                    draw(town, &format!("u{caller}"), &key);
                     drawn.fetch_add(1, Ordering::Relaxed);
                 }
             });

@@ -12,5 +12,8 @@
 mod draws;
 mod java;
 mod lives;
+mod shop;
 mod topic;
 mod town;
+#[cfg(feature = "next-version")]
+mod upgrade;

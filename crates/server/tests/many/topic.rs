@@ -1,7 +1,7 @@
 //! Roles in processes of their own, with the topic on Kafka between them.
 
 use crate::lives::{more, while_callers_draw};
-use crate::town::{ADMIN, Town};
+use crate::town::{ADMIN, Town, sum};
 use serde_json::{Value, json};
 
 fn campaign() -> Value {
@@ -17,12 +17,7 @@ fn campaign() -> Value {
 /// Every draw wins.
 fn all_were_delivered(shown: &Value, drawn: usize) {
     assert_eq!(shown["draws"], drawn, "{shown:#}");
-    let prizes = shown["prizes"].as_array().unwrap();
-    let delivered: u64 = prizes
-        .iter()
-        .map(|it| it["delivered"].as_u64().unwrap())
-        .sum();
-    assert_eq!(usize::try_from(delivered).unwrap(), drawn, "{shown:#}");
+    assert_eq!(sum(shown, "delivered"), drawn as u64, "{shown:#}");
 }
 
 /// The status of `/readyz`, and what it says of the topic.

@@ -53,7 +53,11 @@ const ALL: &str = "api,worker,rescue";
 struct Process {
     child: Child,
     address: String,
+    binary: &'static str,
 }
+
+/// The binary as shipped.
+pub(crate) const TOMBOLA: &str = env!("CARGO_BIN_EXE_tombola");
 
 impl Town {
     /// With so many processes, which all start at once on an empty database; `None` where
@@ -129,17 +133,25 @@ impl Town {
     /// Starts every process at once.
     pub(crate) fn begin(&mut self) {
         let processes = 0..self.roles.len();
-        let starting: Vec<_> = processes.map(|number| self.spawn(number)).collect();
+        let starting: Vec<_> = processes
+            .map(|number| self.spawn(number, TOMBOLA))
+            .collect();
         self.processes = starting
             .into_iter()
             .enumerate()
-            .map(|(number, child)| Mutex::new(self.begun(number, child)))
+            .map(|(number, child)| Mutex::new(self.begun(number, TOMBOLA, child)))
             .collect();
     }
 
     /// The document of a command that works by the settings of the town.
     pub(crate) fn tombola(&self, args: &[&str]) -> Value {
-        let said = self.command(0).args(args).arg("--json").output().unwrap();
+        self.run(TOMBOLA, args)
+    }
+
+    /// The same of that binary.
+    pub(crate) fn run(&self, binary: &str, args: &[&str]) -> Value {
+        let mut command = self.command(0, binary);
+        let said = command.args(args).arg("--json").output().unwrap();
         assert!(said.status.success(), "{args:?}: {said:?}");
         serde_json::from_slice(&said.stdout).unwrap()
     }
@@ -150,13 +162,13 @@ impl Town {
         (0..self.roles.len()).filter(has_api).collect()
     }
 
-    fn spawn(&self, number: usize) -> Child {
+    fn spawn(&self, number: usize, binary: &str) -> Child {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.log(number))
             .unwrap();
-        self.command(number)
+        self.command(number, binary)
             .args(["serve", "--migrate", "--listen", "127.0.0.1:0", "--json"])
             .args(["--roles", self.roles[number]])
             .stdout(Stdio::piped())
@@ -165,7 +177,7 @@ impl Town {
             .unwrap()
     }
 
-    fn begun(&self, number: usize, mut child: Child) -> Process {
+    fn begun(&self, number: usize, binary: &'static str, mut child: Child) -> Process {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
@@ -176,11 +188,12 @@ impl Town {
         Process {
             address: address.unwrap_or_else(|| panic!("no start of {number}: {}", log())),
             child,
+            binary,
         }
     }
 
-    fn command(&self, number: usize) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tombola"));
+    fn command(&self, number: usize, binary: &str) -> Command {
+        let mut command = Command::new(binary);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TOMBOLA_") {
                 command.env_remove(name);
@@ -272,7 +285,13 @@ impl Town {
 
     /// Starts it again.
     pub(crate) fn restart(&self, process: usize) {
-        let begun = self.begun(process, self.spawn(process));
+        let binary = self.lock(process).binary;
+        self.restart_as(process, binary);
+    }
+
+    /// Starts it again under that binary.
+    pub(crate) fn restart_as(&self, process: usize, binary: &'static str) {
+        let begun = self.begun(process, binary, self.spawn(process, binary));
         *self.lock(process) = begun;
     }
 
@@ -321,13 +340,7 @@ impl Town {
     /// Waits until nothing of the campaign is unfinished, and audits.
     pub(crate) fn all_delivered(&self, process: usize, slug: &str) -> Value {
         let path = format!("/v1/campaigns/{slug}");
-        let unfinished = |shown: &Value| -> u64 {
-            let prizes = shown["prizes"].as_array().unwrap();
-            prizes
-                .iter()
-                .map(|it| it["unfinished"].as_u64().unwrap())
-                .sum()
-        };
+        let unfinished = |shown: &Value| sum(shown, "unfinished");
         let mut looks = 0;
         let shown = loop {
             let shown = self.admin(process, "GET", &path, &Value::Null);
@@ -353,6 +366,12 @@ impl Drop for Town {
         }
         block_on(fresh::remove(&self.server, &self.name)).unwrap();
     }
+}
+
+/// Of all prizes of a campaign together.
+pub(crate) fn sum(shown: &Value, what: &str) -> u64 {
+    let prizes = shown["prizes"].as_array().unwrap();
+    prizes.iter().map(|it| it[what].as_u64().unwrap()).sum()
 }
 
 /// Says once why tests claim nothing here.

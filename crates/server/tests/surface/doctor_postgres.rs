@@ -250,3 +250,46 @@ fn database_that_cannot_be_reached_names_the_part_of_the_url() {
     let faults = faults.iter().filter(|it| it["state"] == "fault");
     assert_eq!(faults.count(), 1, "{out:?}");
 }
+
+/// Whoever sets them: the server's file, the database, the role, or here the url.
+#[test]
+fn settings_that_take_a_promise_away_are_told_with_the_mend() {
+    let desk = Desk::new();
+    let Some(database) = Database::new(&desk) else {
+        return;
+    };
+    assert_eq!(at(&desk, &database.url, &["migrate", "up"]).code, Some(0));
+    let settings = [
+        "synchronous_commit=off",
+        "idle_session_timeout=90s",
+        "statement_timeout=1",
+    ];
+    let options = settings.map(|it| format!("-c%20{}", it.replace('=', "%3D")));
+    let url = format!("{}&options={}", database.url, options.join("%20"));
+    let out = at(&desk, &url, &["doctor", "--json"]);
+    assert_eq!(out.code, Some(1), "{out:?}");
+    for (name, state, what, mend) in [
+        (
+            "database.durability",
+            "fault",
+            "can be lost",
+            "SET synchronous_commit = on",
+        ),
+        (
+            "database.timeouts",
+            "warning",
+            "idle_session_timeout is 90000 ms (set by: client)",
+            "SET idle_session_timeout = 0",
+        ),
+    ] {
+        let found = find(&out, name);
+        assert_eq!(found["state"], state, "{out:?}");
+        assert!(found["what"].as_str().unwrap().contains(what), "{found}");
+        assert!(found["mend"].as_str().unwrap().contains(mend), "{found}");
+    }
+    let ours = find(&out, "database.pooler");
+    assert_eq!(
+        ours["state"], "ok",
+        "the time-outs that we set are in force: {ours}"
+    );
+}

@@ -5,9 +5,10 @@ use super::error::{get, inconsistent};
 use super::migrate;
 use super::pool::Postgres;
 use super::session::{Deadline, Opener, Param};
+use crate::sqlite::Schema;
 use serde::Serialize;
 use tokio_postgres::types::FromSql;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
 use tombola_core::Timestamp;
 use tombola_core::limits::DOCTOR_NAMED_MAX;
 use tombola_core::ports::StoreResult;
@@ -58,9 +59,11 @@ pub struct ServerFacts {
     /// Settings of our session that are not what we set. A pooler that shares its own
     /// connections by transaction loses them.
     pub settings_lost: Vec<LostSetting>,
-    /// Whether two transactions of one session had two connections to the server: there
-    /// is a pooler that shares them. One that happens to give the same one is not seen.
+    /// Whether two of our connections had one of the server's in turn: there is a pooler
+    /// that shares them by transaction.
     pub is_pooled: bool,
+    /// Time-outs that the server has for us, and that we do not set ourselves.
+    pub timeouts: Vec<ServerTimeout>,
     /// Version of TLS in use, to the server or to the pooler's side of it.
     pub tls_version: Option<String>,
     /// Whether every host of the url is this machine.
@@ -69,6 +72,8 @@ pub struct ServerFacts {
     pub schema_present: i64,
     /// The newest schema that this program knows.
     pub schema_newest: i64,
+    /// The schema that a program has to know to work on that of the database.
+    pub schema_needs: i64,
     /// The transactions of this database that have been open longest. Of other roles only
     /// if ours may see them, as members of `pg_read_all_stats` do.
     pub transactions: Vec<OpenTransaction>,
@@ -92,6 +97,18 @@ pub struct LostSetting {
     pub expected: String,
     /// What it is.
     pub found: String,
+}
+
+/// A time-out of the server, set by its file, for the database or for our role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ServerTimeout {
+    /// Its name.
+    pub name: String,
+    /// How long, in milliseconds.
+    pub ms: i64,
+    /// Where it was set, as `pg_settings` says it.
+    pub source: String,
 }
 
 /// A transaction that somebody has open.
@@ -169,6 +186,11 @@ const SNAPSHOT: &str = "SELECT kind, name, application, xids::bigint FROM (
   ) AS kept (kind, name, application, xids)
   WHERE xids IS NOT NULL ORDER BY xids DESC LIMIT 1";
 
+// Those that we set ourselves are not among them; the second is there from version 17 on.
+const TIMEOUTS: &str = "SELECT name, setting::bigint, source FROM pg_settings
+  WHERE name IN ('idle_session_timeout', 'transaction_timeout') AND setting::bigint > 0
+  ORDER BY name";
+
 const MONTHS: &str = "SELECT to_char(month, 'YYYY-MM')
   FROM (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => ahead)
         FROM generate_series(0, 1) AS ahead) AS months (month)
@@ -178,9 +200,14 @@ const MONTHS: &str = "SELECT to_char(month, 'YYYY-MM')
   ORDER BY 1";
 
 impl ServerFacts {
-    /// Whether the database has the schema of this program.
-    pub fn has_our_schema(&self) -> bool {
-        self.schema_present == self.schema_newest
+    /// Whether this program may work on the schema of the database.
+    pub fn schema_fits(&self) -> bool {
+        let schema = Schema {
+            present: self.schema_present,
+            newest: self.schema_newest,
+            needs: self.schema_needs,
+        };
+        schema.fits()
     }
 }
 
@@ -222,10 +249,8 @@ pub(super) async fn facts(
     connections: usize,
     wall: Wall,
 ) -> StoreResult<ServerFacts> {
-    // Each statement is a transaction of its own.
-    let first: i32 = asked.one("SELECT pg_backend_pid()").await?;
     let settings_lost = lost(asked, &opener.settings()).await?;
-    let second: i32 = asked.one("SELECT pg_backend_pid()").await?;
+    let is_pooled = is_pooled(asked, opener).await?;
     let schema = migrate::schema_of(asked.client);
     let schema = asked.deadline.within(schema).await?;
     let (now, clock_ahead) = clock(asked, wall).await?;
@@ -247,16 +272,39 @@ pub(super) async fn facts(
         connections_elsewhere: get(&row, 11)?,
         connections_ours: i64::try_from(connections).unwrap_or(i64::MAX),
         settings_lost,
-        is_pooled: first != second,
+        is_pooled,
+        timeouts: timeouts(asked).await?,
         tls_version: get(&row, 12)?,
         is_near: opener.is_near(),
         schema_present: schema.present,
         schema_newest: schema.newest,
+        schema_needs: schema.needs,
         transactions: transactions(asked).await?,
         oldest_snapshot: snapshot(asked).await?,
         has_autovacuum: get(&row, 13)?,
         months_missing: months(asked).await?,
     })
+}
+
+/// Whether a second connection, which is in a transaction, has the connection of the
+/// server that the first one had, or has taken it away from it. What is asked has no
+/// prepared statement: that may be the very thing which such a pooler loses.
+pub(super) async fn is_pooled(asked: &Asked<'_>, opener: &Opener) -> StoreResult<bool> {
+    let before = asked.backend().await?;
+    let Ok((client, _alive)) = opener.connect().await else {
+        return Ok(false); // there is no room for a second one
+    };
+    let other = Asked {
+        client: &client,
+        deadline: asked.deadline,
+    };
+    let begin = client.batch_execute("BEGIN");
+    asked.deadline.within(begin).await?;
+    // While this one is in its transaction the pooler may have none left for the first.
+    let is_pooled = other.backend().await? == before || asked.backend().await? != before;
+    let end = client.batch_execute("ROLLBACK");
+    asked.deadline.within(end).await?;
+    Ok(is_pooled)
 }
 
 /// The server's time, and how far it is ahead of ours half-way through the question.
@@ -318,12 +366,36 @@ async fn snapshot(asked: &Asked<'_>) -> StoreResult<Option<HeldSnapshot>> {
         .transpose()
 }
 
+async fn timeouts(asked: &Asked<'_>) -> StoreResult<Vec<ServerTimeout>> {
+    let rows = asked.rows(TIMEOUTS, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ServerTimeout {
+                name: get(row, 0)?,
+                ms: get(row, 1)?,
+                source: get(row, 2)?,
+            })
+        })
+        .collect()
+}
+
 async fn months(asked: &Asked<'_>) -> StoreResult<Vec<String>> {
     let rows = asked.rows(MONTHS, &[]).await?;
     rows.iter().map(|row| get(row, 0)).collect()
 }
 
 impl Asked<'_> {
+    /// The server's process of this connection, as the server writes it.
+    async fn backend(&self) -> StoreResult<String> {
+        let asked = self.client.simple_query("SELECT pg_backend_pid()");
+        let answer = self.deadline.within(asked).await?;
+        let row = answer.iter().find_map(|it| match it {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        row.ok_or_else(|| inconsistent("the server gave no row"))
+    }
+
     async fn one<T: for<'a> FromSql<'a>>(&self, sql: &str) -> StoreResult<T> {
         get(&self.row(sql, &[]).await?, 0)
     }

@@ -2,7 +2,7 @@
 //! own, and without a change.
 
 use super::error::chain;
-use super::facts::{Asked, ServerFacts, Wall, facts};
+use super::facts::{Asked, ServerFacts, Wall, facts, is_pooled};
 use super::options::PostgresOptions;
 use super::pool::Postgres;
 use super::session::Opener;
@@ -67,14 +67,16 @@ pub enum ObstacleAt {
     Connections,
     /// Not the url: the server starts, stops or recovers.
     Time,
+    /// Not the url: a pooler shares connections by transaction.
+    Pooler,
     /// Nobody knows.
     Unknown,
 }
 
-/// Why rows are not read under another schema than ours.
+/// Why rows are not read under a schema that this program does not know.
 pub(crate) const OTHER_SCHEMA: &str = "the schema is not that of this program";
 
-/// Looks at the server and, where the schema is ours, at the rows.
+/// Looks at the server and, where we know the schema, at the rows.
 pub async fn look(
     options: &PostgresOptions,
     wall: Wall,
@@ -88,7 +90,7 @@ pub async fn look(
     };
     let connections = options.pool_max + options.reads_max;
     let server = facts(&asked, &opener, connections, wall).await?;
-    if !server.has_our_schema() {
+    if !server.schema_fits() {
         let rows = Err(OTHER_SCHEMA.to_owned());
         return Ok((ServerFact { server, rows }, Err(OTHER_SCHEMA.to_owned())));
     }
@@ -124,6 +126,28 @@ pub(crate) fn rows(conn: &Connection) -> sql::Result<ServerRows> {
 
 /// What keeps us from the server; `None` where nothing does.
 pub async fn obstacle(options: &PostgresOptions) -> Option<Obstacle> {
+    match no_way_to(options).await {
+        None => pooler(options).await,
+        found => found,
+    }
+}
+
+/// A pooler that shares connections by transaction loses statements between preparing
+/// and running them, so any call may fail, and by any error.
+async fn pooler(options: &PostgresOptions) -> Option<Obstacle> {
+    let opener = Opener::new(options, true).ok()?;
+    let (client, _alive) = opener.connect().await.ok()?;
+    let asked = Asked {
+        client: &client,
+        deadline: &opener.deadline,
+    };
+    is_pooled(&asked, &opener).await.ok()?.then(|| Obstacle {
+        at: ObstacleAt::Pooler,
+        said: "a pooler gave one connection to two of ours in turn".to_owned(),
+    })
+}
+
+async fn no_way_to(options: &PostgresOptions) -> Option<Obstacle> {
     let mut config = options.config.clone();
     let max = options.bounds.connect_max;
     config.connect_timeout(max);

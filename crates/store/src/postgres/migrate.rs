@@ -1,7 +1,12 @@
 //! Brings a database to the schema of this version, each migration in a transaction of
 //! its own. Many processes may start at once: each transaction holds one lock of the
-//! whole database, and looks behind it at what is there. A database from a newer version
-//! is refused and left as it is: the older code would read it wrongly.
+//! whole database, and looks behind it at what is there.
+//!
+//! A database that a newer version has migrated says, with each migration, which schema a
+//! program has to know to work on it. A migration that only adds what older programs need
+//! not know leaves that as it was, so they go on, also when they start anew: that is an
+//! upgrade without a pause, and the way back (`docs/decisions/0019-upgrades.md`). Any other
+//! is refused by the older program and left as it is: it would read it wrongly.
 
 use super::error::failed;
 use super::options::PostgresOptions;
@@ -20,21 +25,27 @@ const MIGRATION_LOCK: i64 = 0x0074_6f6d_626f_6c61;
 const MIGRATION_WAIT_MAX: Duration = Duration::from_mins(10);
 
 /// One step of the schema. Released ones are never edited.
-struct Migration {
-    version: i64,
-    name: &'static str,
-    sql: &'static str,
+pub(super) struct Migration {
+    pub(super) version: i64,
+    pub(super) name: &'static str,
+    /// The schema that a program has to know to work on a database with this one: its own
+    /// version, or an older one where all that it does is to add a table, an index, or a
+    /// column that may be null or has a default.
+    pub(super) needs: i64,
+    pub(super) sql: &'static str,
 }
 
 const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 1,
         name: "init",
+        needs: 1,
         sql: include_str!("../../migrations/postgres/0001_init.sql"),
     },
     Migration {
         version: 2,
         name: "process",
+        needs: 2,
         sql: include_str!("../../migrations/postgres/0002_process.sql"),
     },
     Migration {
@@ -44,7 +55,20 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+/// The newest schema of this version.
+pub(super) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
+/// What this program knows, in order.
+fn known() -> impl Iterator<Item = &'static Migration> {
+    #[cfg(feature = "next-version")]
+    return MIGRATIONS.iter().chain(super::next::migration());
+    #[cfg(not(feature = "next-version"))]
+    MIGRATIONS.iter()
+}
+
+fn newest() -> i64 {
+    known().last().map_or(0, |it| it.version)
+}
 
 /// Makes sure that the schema is the one of this program and that no transfer has yet to
 /// bring rows, unless it is the transfer that asks; gives the database's own uuid.
@@ -71,22 +95,31 @@ pub(super) async fn ready(
 }
 
 fn check(found: Schema) -> StoreResult<()> {
-    let Schema { present, newest } = found;
-    if present > newest {
-        return Err(newer(present));
-    }
+    let Schema {
+        present, newest, ..
+    } = found;
     if present < newest {
         return Err(StoreError::Schema(format!(
             "the database has version {present}, this program needs version {newest}: run `tombola migrate up`"
         )));
     }
-    Ok(())
+    check_newer(found)
 }
 
-fn newer(present: i64) -> StoreError {
-    StoreError::Schema(format!(
-        "the database has version {present}, this program knows versions up to {NEWEST}: use the newer program"
-    ))
+/// Whether a database that may be newer may be used.
+fn check_newer(found: Schema) -> StoreResult<()> {
+    let Schema {
+        present,
+        newest,
+        needs,
+    } = found;
+    if needs <= newest {
+        return Ok(());
+    }
+    Err(StoreError::Schema(format!(
+        "the database has version {present}, this program knows versions up to {newest}, and {needs} is \
+         needed there: use the newer program"
+    )))
 }
 
 /// Reads the schema of a database without changing it.
@@ -98,11 +131,9 @@ pub async fn schema(options: &PostgresOptions) -> StoreResult<Schema> {
 
 /// The names of what [`up`] would apply, in order.
 pub async fn plan(options: &PostgresOptions) -> StoreResult<Vec<String>> {
-    let present = schema(options).await?.present;
-    if present > NEWEST {
-        return Err(newer(present));
-    }
-    let missing = MIGRATIONS.iter().filter(|it| it.version > present);
+    let found = schema(options).await?;
+    check_newer(found)?;
+    let missing = known().filter(|it| it.version > found.present);
     Ok(missing
         .map(|it| format!("{:04}_{}", it.version, it.name))
         .collect())
@@ -115,11 +146,18 @@ pub async fn up(options: &PostgresOptions) -> StoreResult<Vec<i64>> {
 }
 
 /// The schema of an open database.
-pub(super) async fn schema_of(client: &Client) -> Result<Schema, Error> {
-    Ok(Schema {
-        present: present(client).await?,
-        newest: NEWEST,
-    })
+pub(super) async fn schema_of(client: &impl GenericClient) -> Result<Schema, Error> {
+    let mut schema = Schema {
+        present: 0,
+        newest: newest(),
+        needs: 0,
+    };
+    if has_migrations(client).await? {
+        let sql = "SELECT coalesce(max(version), 0), coalesce(max(needs), 0) FROM migration";
+        let row = client.query_one(sql, &[]).await?;
+        (schema.present, schema.needs) = (row.try_get(0)?, row.try_get(1)?);
+    }
+    Ok(schema)
 }
 
 async fn apply(client: &mut Client) -> StoreResult<Vec<i64>> {
@@ -134,21 +172,19 @@ async fn apply(client: &mut Client) -> StoreResult<Vec<i64>> {
 async fn next(client: &mut Client) -> StoreResult<Option<i64>> {
     let tx = client.transaction().await.map_err(failed)?;
     lock(&tx).await?;
-    let present = prepare(&tx).await?;
-    if present > NEWEST {
-        return Err(newer(present));
-    }
-    let Some(it) = MIGRATIONS.iter().find(|it| it.version > present) else {
+    let found = prepare(&tx).await?;
+    check_newer(found)?;
+    let Some(it) = known().find(|it| it.version > found.present) else {
         return Ok(None);
     };
     tx.batch_execute(it.sql).await.map_err(failed)?;
     tx.execute(
-        "INSERT INTO migration (version, name) VALUES ($1, $2)",
-        &[&it.version, &it.name],
+        "INSERT INTO migration (version, name, needs) VALUES ($1, $2, $3)",
+        &[&it.version, &it.name, &it.needs],
     )
     .await
     .map_err(failed)?;
-    if it.version == NEWEST {
+    if it.version == newest() {
         // So that the lines of the first months are in them and not in the rest.
         partitions::make_ahead(&tx).await.map_err(failed)?;
     }
@@ -173,8 +209,8 @@ async fn lock(tx: &Transaction<'_>) -> StoreResult<()> {
     tx.batch_execute(&wait).await.map_err(failed)
 }
 
-/// Makes the table of migrations where there is none, and gives the version.
-async fn prepare(tx: &Transaction<'_>) -> StoreResult<i64> {
+/// Makes the table of migrations where there is none, and gives the schema.
+async fn prepare(tx: &Transaction<'_>) -> StoreResult<Schema> {
     if !has_migrations(tx).await.map_err(failed)? {
         if has_tables(tx).await.map_err(failed)? {
             return Err(StoreError::Schema(
@@ -186,6 +222,7 @@ async fn prepare(tx: &Transaction<'_>) -> StoreResult<i64> {
             "CREATE TABLE migration (
                version    bigint PRIMARY KEY,
                name       text NOT NULL,
+               needs      bigint NOT NULL,
                applied_at text NOT NULL
                  DEFAULT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
              )",
@@ -193,15 +230,7 @@ async fn prepare(tx: &Transaction<'_>) -> StoreResult<i64> {
         .await
         .map_err(failed)?;
     }
-    present(tx).await.map_err(failed)
-}
-
-/// The version of the database, 0 if it has none.
-async fn present(client: &impl GenericClient) -> Result<i64, Error> {
-    if !has_migrations(client).await? {
-        return Ok(0);
-    }
-    one(client, "SELECT coalesce(max(version), 0) FROM migration").await
+    schema_of(tx).await.map_err(failed)
 }
 
 /// By a look into the catalog and not by `to_regclass`: that may answer from what the

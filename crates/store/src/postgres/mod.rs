@@ -26,6 +26,8 @@ pub mod fresh;
 mod jobs;
 mod look;
 pub mod migrate;
+#[cfg(feature = "next-version")]
+mod next;
 mod options;
 mod partitions;
 mod path;
@@ -35,12 +37,12 @@ mod session;
 mod sql;
 mod tls;
 
-pub use facts::{HeldSnapshot, LostSetting, OpenTransaction, ServerFacts, Wall};
+pub use facts::{HeldSnapshot, LostSetting, OpenTransaction, ServerFacts, ServerTimeout, Wall};
 pub(crate) use look::{OTHER_SCHEMA, rows};
 pub use look::{Obstacle, ObstacleAt, ServerFact, ServerRows, look, obstacle};
 pub use options::{
-    ANSWER_MARGIN, Bounds, CONNECT_MAX, IDLE_IN_TRANSACTION_MAX, LOCK_WAIT_MAX, POOL_MAX,
-    POOL_WAIT_MAX, PostgresOptions, READ_MAX, READS_MAX, STATEMENT_MAX, UrlError,
+    ANSWER_MARGIN, Bounds, CONNECT_MAX, IDLE_IN_TRANSACTION_MAX, LOCK_WAIT_MAX, PostgresOptions,
+    READ_MAX, STATEMENT_MAX, UrlError,
 };
 pub use partitions::Kept;
 pub(crate) use path::Rows;

@@ -6,14 +6,8 @@ use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_postgres::Config;
+use tombola_core::limits;
 
-/// Connections for draws, deliveries and all else that writes.
-pub const POOL_MAX: usize = 16;
-/// Connections for reads for people, who never wait before a draw.
-pub const READS_MAX: usize = 4;
-/// How long a call waits for a connection before it is told that there is too much
-/// to do.
-pub const POOL_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long a connection may take to come about.
 pub const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long a statement may take.
@@ -41,11 +35,11 @@ pub struct PostgresOptions {
     pub root_cert: Option<PathBuf>,
     /// Whether a database that is behind is migrated; else it is refused.
     pub migrate: bool,
-    /// See [`POOL_MAX`].
+    /// See [`limits::DATABASE_CONNECTIONS_MAX`].
     pub pool_max: usize,
-    /// See [`READS_MAX`].
+    /// See [`limits::DATABASE_READ_CONNECTIONS_MAX`].
     pub reads_max: usize,
-    /// See [`POOL_WAIT_MAX`].
+    /// See [`limits::DATABASE_WAIT_MAX`].
     pub wait_max: Duration,
     /// How long each thing may take.
     pub bounds: Bounds,
@@ -100,9 +94,9 @@ impl PostgresOptions {
             config,
             root_cert: None,
             migrate: false,
-            pool_max: POOL_MAX,
-            reads_max: READS_MAX,
-            wait_max: POOL_WAIT_MAX,
+            pool_max: limits::DATABASE_CONNECTIONS_MAX as usize,
+            reads_max: limits::DATABASE_READ_CONNECTIONS_MAX as usize,
+            wait_max: limits::DATABASE_WAIT_MAX,
             bounds: Bounds::default(),
         }
     }

@@ -122,7 +122,7 @@ impl Store {
             Database::Sqlite(_) => self.file_fact().await.map(DatabaseFact::File),
             Database::Postgres(postgres) => {
                 let server = postgres.database().facts(wall).await?;
-                let rows = if server.has_our_schema() {
+                let rows = if server.schema_fits() {
                     self.read(|conn| postgres::rows(conn).or_store()).await
                 } else {
                     Err(StoreError::Schema(postgres::OTHER_SCHEMA.to_owned()))

@@ -69,6 +69,16 @@ pub struct Schema {
     pub present: i64,
     /// The newest version that this program knows.
     pub newest: i64,
+    /// The version that a program has to know to work on it. A file is one process's:
+    /// the version that it has.
+    pub needs: i64,
+}
+
+impl Schema {
+    /// Whether this program may work on it as it is.
+    pub fn fits(&self) -> bool {
+        self.present >= self.newest && self.newest >= self.needs
+    }
 }
 
 /// Reads the schema of the file at `path` without changing it.
@@ -95,7 +105,11 @@ pub(crate) fn schema_of(conn: &Connection) -> StoreResult<Schema> {
         .or_store()?;
     let newest = MIGRATIONS.last().map_or(0, |it| it.version);
     if !has_table {
-        return Ok(Schema { present: 0, newest });
+        return Ok(Schema {
+            present: 0,
+            newest,
+            needs: 0,
+        });
     }
     let present = conn
         .query_row(
@@ -104,7 +118,11 @@ pub(crate) fn schema_of(conn: &Connection) -> StoreResult<Schema> {
             |row| row.get(0),
         )
         .or_store()?;
-    Ok(Schema { present, newest })
+    Ok(Schema {
+        present,
+        newest,
+        needs: present,
+    })
 }
 
 /// Applies what is missing; gives the versions applied now.

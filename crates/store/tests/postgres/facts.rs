@@ -29,7 +29,7 @@ async fn the_server_tells_what_it_is_and_what_it_keeps() {
         "{facts:?}"
     );
     assert!(facts.connections_used >= 1 && facts.connections_max >= facts.connections_used);
-    assert!(facts.has_our_schema(), "{facts:?}");
+    assert!(facts.schema_fits(), "{facts:?}");
     assert_eq!(facts.clock_ahead, facts.now);
     assert_eq!(facts.months_missing, Vec::<String>::new());
     assert_eq!(facts.connections_ours, 20);
@@ -55,6 +55,43 @@ async fn settings_that_did_not_stay_are_told_apart() {
     let lost = postgres.facts(wall).await.unwrap().settings_lost;
     let lock = lost.iter().find(|it| it.name == "lock_timeout").unwrap();
     assert_eq!((lock.expected.as_str(), lock.found.as_str()), ("5000", "0"));
+}
+
+/// Aim: what a role, a database or the server's file set of these does not reach our
+/// sessions; of what we do not set ourselves `doctor` is told.
+#[tokio::test]
+async fn timeouts_of_the_server_are_ours_or_are_told() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let postgres = Postgres::open(&database.options()).await.unwrap();
+    let facts = postgres.facts(wall).await.unwrap();
+    assert_eq!(facts.timeouts, []);
+    let admin = database.connect().await;
+    let name: String = admin
+        .query_one("SELECT quote_ident(current_database())", &[])
+        .await
+        .unwrap()
+        .get(0);
+    for (setting, value) in [
+        ("statement_timeout", "50ms"),
+        ("lock_timeout", "1ms"),
+        ("idle_in_transaction_session_timeout", "1ms"),
+        ("default_transaction_isolation", "serializable"),
+        ("idle_session_timeout", "90s"),
+    ] {
+        let set = format!("ALTER DATABASE {name} SET {setting} = '{value}'");
+        admin.batch_execute(&set).await.unwrap();
+    }
+    let postgres = Postgres::open(&database.options()).await.unwrap();
+    let facts = postgres.facts(wall).await.unwrap();
+    assert_eq!(facts.settings_lost, []);
+    let found = &facts.timeouts[0];
+    assert_eq!(
+        (found.name.as_str(), found.ms, found.source.as_str()),
+        ("idle_session_timeout", 90_000, "database")
+    );
+    assert_eq!(facts.timeouts.len(), 1);
 }
 
 #[tokio::test]

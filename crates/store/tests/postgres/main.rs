@@ -21,6 +21,7 @@ mod migrations;
 mod partitions;
 mod poison;
 mod pool;
+mod pooler;
 mod processes;
 mod proxy;
 mod rescue;

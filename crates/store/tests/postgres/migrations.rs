@@ -63,16 +63,17 @@ async fn a_database_that_is_behind_is_refused_with_the_command_that_helps_and_le
 }
 
 #[tokio::test]
-async fn a_database_of_a_newer_program_is_refused_and_left_as_it_is() {
+async fn a_database_that_only_a_newer_program_knows_is_refused_and_left_as_it_is() {
     let Some(database) = Database::new().await else {
         return;
     };
     let options = database.options();
     migrate::up(&options).await.unwrap();
     let admin = database.connect().await;
-    let newer = "INSERT INTO migration (version, name) VALUES (99, 'later')";
+    let newer =
+        "INSERT INTO migration (version, name, needs) VALUES (98, 'later', 98), (99, 'last', 98)";
     admin.batch_execute(newer).await.unwrap();
-    let expected = "the schema does not fit: the database has version 99, this program knows versions up to 2: use the newer program";
+    let expected = "the schema does not fit: the database has version 99, this program knows versions up to 2, and 98 is needed there: use the newer program";
     for refused in [
         Postgres::open(&options).await.err(),
         migrate::up(&options).await.err(),
@@ -85,6 +86,32 @@ async fn a_database_of_a_newer_program_is_refused_and_left_as_it_is() {
         admin.query_one(origin, &[]).await.unwrap().get::<_, i64>(0),
         0
     );
+}
+
+/// Aim: while an upgrade goes on, and after the way back, the older program starts too.
+#[tokio::test]
+async fn a_database_to_which_a_newer_program_only_added_is_opened_and_not_changed() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let mut options = database.options();
+    migrate::up(&options).await.unwrap();
+    let newest = migrate::schema(&options).await.unwrap().newest;
+    let admin = database.connect().await;
+    let newer = format!(
+        "ALTER TABLE delivery ADD COLUMN later text;
+         INSERT INTO migration (version, name, needs) VALUES (99, 'later', {newest})"
+    );
+    admin.batch_execute(&newer).await.unwrap();
+    for may_migrate in [false, true] {
+        options.migrate = may_migrate;
+        assert!(Postgres::open(&options).await.is_ok());
+    }
+    assert!(migrate::up(&options).await.unwrap().is_empty());
+    assert!(migrate::plan(&options).await.unwrap().is_empty());
+    let found = migrate::schema(&options).await.unwrap();
+    assert_eq!((found.present, found.needs), (99, newest));
+    assert!(found.fits());
 }
 
 #[tokio::test]
@@ -104,6 +131,8 @@ async fn a_database_with_tables_of_another_program_is_refused() {
 
 /// Who serves a file is its one process, which holds its lock; and its rows count in place.
 const ONLY_HERE: [&str; 2] = ["process", "tally"];
+/// The same holds of its schema: no older program works on it beside a newer one.
+const COLUMN_ONLY_HERE: (&str, &str) = ("migration", "needs");
 
 /// Nine types there, nine here: `user` is `user_id`, each INTEGER is one of four, and what
 /// is counted in place there is counted besides the tally here.
@@ -122,6 +151,7 @@ async fn every_table_column_and_index_is_that_of_sqlite() {
     let here = postgres_columns(&database).await.into_iter();
     let here: BTreeSet<_> = here
         .filter(|it| !ONLY_HERE.contains(&it.0.as_str()))
+        .filter(|it| (it.0.as_str(), it.1.as_str()) != COLUMN_ONLY_HERE)
         .collect();
     let odd: Vec<_> = there.symmetric_difference(&here).collect();
     assert!(odd.is_empty(), "not on both: {odd:?}");

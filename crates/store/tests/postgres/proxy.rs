@@ -19,16 +19,16 @@ pub(crate) struct Proxy {
     stalled: watch::Sender<u64>,
 }
 
-enum Far {
+pub(crate) enum Far {
     Socket(PathBuf),
     Tcp(String, u16),
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 impl Far {
-    fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config) -> Self {
         let port = config.get_ports().first().copied().unwrap_or(5432);
         match &config.get_hosts()[0] {
             Host::Unix(directory) => Self::Socket(directory.join(format!(".s.PGSQL.{port}"))),
@@ -36,7 +36,7 @@ impl Far {
         }
     }
 
-    async fn connect(&self) -> Box<dyn Stream> {
+    pub(crate) async fn connect(&self) -> Box<dyn Stream> {
         match self {
             Self::Socket(path) => Box::new(UnixStream::connect(path).await.unwrap()),
             Self::Tcp(name, port) => {

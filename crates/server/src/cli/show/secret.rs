@@ -20,6 +20,8 @@ pub(in crate::cli) fn secret_row(it: &SealVersionFact, newest: i32) -> Vec<Strin
     };
     let needed = if it.version == newest {
         "new rows and tokens"
+    } else if it.version > newest && it.is_there {
+        "nothing yet: it waits"
     } else if it.version == 0 {
         "-"
     } else if it.is_needed {

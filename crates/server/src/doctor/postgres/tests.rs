@@ -27,10 +27,12 @@ fn good() -> ServerFacts {
         connections_ours: 20,
         settings_lost: Vec::new(),
         is_pooled: false,
+        timeouts: Vec::new(),
         tls_version: Some("TLSv1.3".to_owned()),
         is_near: false,
         schema_present: 2,
         schema_newest: 2,
+        schema_needs: 2,
         transactions: Vec::new(),
         oldest_snapshot: None,
         has_autovacuum: true,
@@ -97,7 +99,7 @@ fn each_fact_that_is_amiss_is_found_by_its_own_check() {
 }
 
 #[test]
-fn schema_that_is_behind_asks_for_migrate_up_and_one_ahead_for_the_newer_program() {
+fn schema_that_is_behind_asks_for_migrate_up_and_one_that_we_do_not_know_for_the_newer_program() {
     let with = |present| ServerFacts {
         schema_present: present,
         ..good()
@@ -106,6 +108,11 @@ fn schema_that_is_behind_asks_for_migrate_up_and_one_ahead_for_the_newer_program
     assert_eq!(behind.state, CheckState::Fault);
     assert!(behind.mend.unwrap().contains("`tombola migrate up`"));
     let ahead = schema(&with(3));
+    assert_eq!(ahead.state, CheckState::Ok, "nothing that we have to know");
+    let ahead = schema(&ServerFacts {
+        schema_needs: 3,
+        ..with(3)
+    });
     assert_eq!(ahead.state, CheckState::Fault);
     assert_eq!(ahead.mend.unwrap(), "use the newer program");
     let rows = Err("other".to_owned());
@@ -227,7 +234,26 @@ fn limits_that_a_pooler_lost_are_named_with_its_setting() {
         "{finding:?}"
     );
     assert!(finding.mend.unwrap().contains("pool_mode = session"));
-    finds(|it| it.is_pooled = true, POOLER, CheckState::Warning);
+    finds(|it| it.is_pooled = true, POOLER, CheckState::Fault);
+}
+
+#[test]
+fn timeouts_that_the_server_has_for_us_are_named_with_the_statement_that_ends_them() {
+    for name in ["idle_session_timeout", "transaction_timeout"] {
+        let timeout = ServerTimeout {
+            name: name.to_owned(),
+            ms: 60_000,
+            source: "user".to_owned(),
+        };
+        let finding = finds(
+            |it| it.timeouts = vec![timeout],
+            TIMEOUTS,
+            CheckState::Warning,
+        );
+        assert!(finding.what.starts_with(&format!("{name} is 60000 ms")));
+        let mend = finding.mend.unwrap();
+        assert!(mend.contains(&format!("SET {name} = 0")), "{mend}");
+    }
 }
 
 #[test]
@@ -294,6 +320,7 @@ fn server_that_is_out_of_reach_is_one_fault_that_names_the_part_of_the_url() {
         (ObstacleAt::Database, "the database's name"),
         (ObstacleAt::Connections, "max_connections"),
         (ObstacleAt::Time, "look again"),
+        (ObstacleAt::Pooler, "pool_mode = session"),
         (ObstacleAt::Unknown, "each part of database.url"),
     ] {
         let said = "no".to_owned();

@@ -5,8 +5,9 @@ use super::fill::History;
 use crate::postgres::{Database, Server};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 use tombola_core::limits::RESCUE_BATCH_MAX;
 use tombola_core::ports::{AwardPath as _, Clock, DueCursor, DuePage, DueQuery};
 use tombola_engine::SystemClock;
@@ -60,15 +61,21 @@ async fn read(database: &Database, history: History) -> Result<Value> {
     let took = begun.elapsed();
     store.close();
     until_alone(&client).await?;
-    let stepped = Counted::read(&client).await?.since(&before);
-    let per_row =
-        |count: i64| rows_of(usize::try_from(count).unwrap_or_default()) / rows_of(returned);
+    let per_row = |count: i64| -> Result<f64> {
+        let each = rows_of(usize::try_from(count)?) / rows_of(returned);
+        Ok((each * 1000.0).round() / 1000.0)
+    };
+    let mut whole_step = serde_json::Map::new();
+    let mut step_sum = 0;
+    for (table, read) in Counted::read(&client).await?.since(&before) {
+        step_sum += read.rows;
+        let each = json!({ "entries": per_row(read.entries)?, "rows": per_row(read.rows)? });
+        whole_step.insert(table, each);
+    }
+    let (whole_step, step_sum) = (Value::from(whole_step), per_row(step_sum)?);
     println!(
-        "rows read for each returned: by plan {planned:.2?}, counted {found:.2}; \
-         by a whole step: delivery {:.2}, draw {:.2}, attempt {:.2}; {:.0} rows/s",
-        per_row(stepped.delivery),
-        per_row(stepped.draw),
-        per_row(stepped.attempt),
+        "read for each row returned: by plan {planned:.2?}, counted {found:.2}; by a whole step of \
+         all its statements {step_sum:.2} rows, by table {whole_step}; {:.0} rows/s",
         rows_of(returned) / took.as_secs_f64(),
     );
     let worst = planned.iter().copied().fold(found, f64::max);
@@ -80,11 +87,8 @@ async fn read(database: &Database, history: History) -> Result<Value> {
         "finished": history.finished,
         "rows_per_returned_by_plan": planned,
         "rows_per_returned_counted": found,
-        "whole_step": {
-            "delivery": per_row(stepped.delivery),
-            "draw": per_row(stepped.draw),
-            "attempt": per_row(stepped.attempt),
-        },
+        "whole_step": whole_step,
+        "whole_step_rows": step_sum,
         "rescued_per_second": (rows_of(returned) / took.as_secs_f64()).round(),
     }))
 }
@@ -191,44 +195,56 @@ async fn find(client: &Client) -> Result<f64> {
         after = places.max().context("nothing more is due")?;
         returned += page.len();
     }
-    let read = Counted::read(client).await?.since(&before).delivery;
+    let read = Counted::read(client).await?.since(&before);
+    let read: i64 = read.values().map(|it| it.rows.max(it.entries)).sum();
     Ok(rows_of(usize::try_from(read)?) / rows_of(returned))
 }
 
-/// Entries of indexes and rows that scans read, by table, since the server began.
-struct Counted {
-    delivery: i64,
-    draw: i64,
-    attempt: i64,
+/// What scans read of one table.
+#[derive(Clone, Copy, Default)]
+struct Read {
+    /// Entries of its indexes.
+    entries: i64,
+    /// Its rows: those to which an index led, and those of whole scans.
+    rows: i64,
 }
+
+/// What scans have read since the server began, by table; months count as their table.
+struct Counted(BTreeMap<String, Read>);
 
 impl Counted {
     async fn read(client: &Client) -> Result<Self> {
-        let sql = "SELECT coalesce(sum(t.seq_tup_read), 0)::bigint + coalesce(sum(i.read), 0)::bigint
+        let sql = "SELECT regexp_replace(t.relname, '^attempt_.*$', 'attempt') AS name,
+              coalesce(sum(i.read), 0)::bigint,
+              sum(coalesce(t.seq_tup_read, 0) + coalesce(t.idx_tup_fetch, 0))::bigint
             FROM pg_stat_user_tables t LEFT JOIN LATERAL (
               SELECT sum(idx_tup_read) AS read FROM pg_stat_user_indexes WHERE relid = t.relid) i ON true
-            WHERE t.relname LIKE $1";
+            GROUP BY 1";
         client
             .batch_execute("SELECT pg_stat_force_next_flush(); SELECT 1")
             .await?;
-        let mut counts = [0; 3];
-        for (count, table) in counts.iter_mut().zip(["delivery", "draw", "attempt%"]) {
-            *count = client.query_one(sql, &[&table]).await?.get(0);
-        }
-        let [delivery, draw, attempt] = counts;
-        Ok(Self {
-            delivery,
-            draw,
-            attempt,
-        })
+        let of_row = |row: &Row| {
+            let (entries, rows) = (row.get(1), row.get(2));
+            (row.get(0), Read { entries, rows })
+        };
+        Ok(Self(
+            client.query(sql, &[]).await?.iter().map(of_row).collect(),
+        ))
     }
 
-    const fn since(&self, before: &Self) -> Self {
-        Self {
-            delivery: self.delivery - before.delivery,
-            draw: self.draw - before.draw,
-            attempt: self.attempt - before.attempt,
-        }
+    /// Of each table of which something was read meanwhile.
+    fn since(&self, before: &Self) -> BTreeMap<String, Read> {
+        let differences = self.0.iter().map(|(table, now)| {
+            let before = before.0.get(table).copied().unwrap_or_default();
+            let read = Read {
+                entries: now.entries - before.entries,
+                rows: now.rows - before.rows,
+            };
+            (table.clone(), read)
+        });
+        differences
+            .filter(|(_, read)| read.entries + read.rows > 0)
+            .collect()
     }
 }
 
