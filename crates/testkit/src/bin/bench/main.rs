@@ -13,19 +13,22 @@ mod export;
 mod history;
 mod http;
 mod import;
+mod kafka;
 mod lists;
 mod load;
 mod naive;
 mod pgbench;
 mod postgres;
 mod raw;
+mod raw_kafka;
+mod relay;
 mod report;
 mod wire;
 
 use anyhow::{Result, bail};
 
 const ALL: &str =
-    "`backlog`, `draw`, `draw-hot`, `draw-pg`, `export`, `http`, `import` and `lists`";
+    "`backlog`, `draw`, `draw-hot`, `draw-pg`, `export`, `http`, `import`, `lists` and `relay`";
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
@@ -38,6 +41,7 @@ fn main() -> Result<()> {
         Some("http") => http::run(args),
         Some("import") => import::run(args),
         Some("lists") => lists::run(args),
+        Some("relay") => relay::run(args),
         Some("empty-handler") => http::serve_empty(),
         Some(other) => bail!("there is no benchmark `{other}`; there are {ALL}"),
         None => bail!("say which benchmark: {ALL}"),
