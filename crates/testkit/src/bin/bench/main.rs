@@ -4,7 +4,9 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
+mod away;
 mod backlog;
+mod deliver;
 mod desk;
 mod draw;
 mod draw_hot;
@@ -23,17 +25,20 @@ mod raw;
 mod raw_kafka;
 mod relay;
 mod report;
+mod roles;
+mod watched;
 mod wire;
 
 use anyhow::{Result, bail};
 
-const ALL: &str =
-    "`backlog`, `draw`, `draw-hot`, `draw-pg`, `export`, `http`, `import`, `lists` and `relay`";
+const ALL: &str = "`away`, `backlog`, `deliver`, `draw`, `draw-hot`, `draw-pg`, `export`, `http`, `import`, `lists` and `relay`";
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
+        Some("away") => away::run(args),
         Some("backlog") => backlog::run(args),
+        Some("deliver") => deliver::run(args),
         Some("draw") => draw::run(args),
         Some("draw-hot") => draw_hot::run(args),
         Some("draw-pg") => draw_pg::run(args),

@@ -68,15 +68,18 @@ pub(crate) fn produce(topic: &BenchTopic, messages: &[Outgoing]) -> Result<Durat
     let (producer, reports) = producer(topic)?;
     let begun = Instant::now();
     hand_over(&producer, &reports, &topic.options.topic, messages)?;
+    all_taken(&producer, &reports, messages.len())?;
+    Ok(begun.elapsed())
+}
+
+fn all_taken(producer: &Producer, reports: &Reports, messages: usize) -> Result<()> {
     producer.flush(PATIENCE)?;
-    let took = begun.elapsed();
     let taken = reports.taken.load(Ordering::Relaxed);
     ensure!(
-        taken == u64::try_from(messages.len())?,
-        "the raw producer: {taken} of {} messages were taken",
-        messages.len()
+        taken == u64::try_from(messages)?,
+        "the raw producer: {taken} of {messages} messages were taken"
     );
-    Ok(took)
+    Ok(())
 }
 
 /// The same until a consumer, which reads meanwhile, has read every message.
@@ -95,6 +98,7 @@ pub(crate) fn produce_and_consume(topic: &BenchTopic, messages: &[Outgoing]) -> 
     let read = std::thread::scope(|threads| {
         let reader = threads.spawn(|| read_all(&consumer, messages.len()));
         hand_over(&producer, &reports, &topic.options.topic, messages)?;
+        all_taken(&producer, &reports, messages.len())?;
         reader.join().ok().context("the raw consumer panicked")?
     });
     read.map(|()| begun.elapsed())

@@ -192,7 +192,10 @@ async fn on_postgres(brokers: &Brokers, count: u32) -> Result<Marks> {
     };
     history.fill(&database).await?;
     let store = Store::connect(&database.options(), StoreOptions::default()).await?;
-    let (first, second) = (1..=i64::from(count), i64::from(count) + 1..=2 * i64::from(count));
+    let (first, second) = (
+        1..=i64::from(count),
+        i64::from(count) + 1..=2 * i64::from(count),
+    );
     let took = mark_all(&store, first.collect()).await?;
     database.checkpoint().await?;
     let path = Arc::clone(&store) as Arc<dyn AwardPath>;
@@ -227,7 +230,7 @@ async fn mark_all(store: &Store, awards: Vec<i64>) -> Result<Duration> {
 }
 
 /// Of the campaign that all benchmarks draw in.
-fn handoff(award: i64) -> Handoff {
+pub(crate) fn handoff(award: i64) -> Handoff {
     let message = Message {
         user: user_of(award.unsigned_abs()),
         award: AwardId(award),
