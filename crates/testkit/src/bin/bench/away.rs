@@ -171,12 +171,8 @@ async fn play(server: &Server, brokers: &Brokers, rate: f64, minutes: f64) -> Re
     let (running, topic) = start(server, brokers, "away").await?;
     let (is_drawing, is_over) = (AtomicBool::new(true), AtomicBool::new(false));
     let scenario = async {
-        let times = outage(
-            &running,
-            Duration::from_secs_f64(60.0 * minutes),
-            &is_drawing,
-        )
-        .await;
+        let away = Duration::from_secs_f64(60.0 * minutes);
+        let times = outage(&running, (rate, away), &is_drawing).await;
         is_drawing.store(false, Ordering::Relaxed);
         is_over.store(true, Ordering::Relaxed);
         times
