@@ -99,21 +99,31 @@ const PRODUCER_DEFAULTS: &[(&[&str], &str)] = &[
     (&["compression.type", "compression.codec"], "lz4"),
 ];
 
+/// Where a partition has as many messages waiting as we let it, librdkafka by itself does
+/// not fetch from it for a second: a second more for every award of a busy topic.
+const CONSUMER_DEFAULTS: &[(&[&str], &str)] = &[(&["fetch.queue.backoff.ms"], "10")];
+
 pub(super) fn producer(options: &KafkaOptions) -> ClientConfig {
     let mut config = common(options, settings::of_producer());
-    for (names, value) in PRODUCER_DEFAULTS {
-        // Two names of one setting would be set in no order.
-        if !names.iter().any(|name| config.get(name).is_some()) {
-            config.set(names[0], *value);
-        }
-    }
+    set_defaults(&mut config, PRODUCER_DEFAULTS);
     config
 }
 
 pub(super) fn consumer(options: &KafkaOptions, group: &str) -> ClientConfig {
     let mut config = common(options, settings::of_consumer());
+    set_defaults(&mut config, CONSUMER_DEFAULTS);
     config.set("group.id", group);
     config
+}
+
+/// What the operator has not set.
+fn set_defaults(config: &mut ClientConfig, defaults: &[(&[&str], &str)]) {
+    for (names, value) in defaults {
+        // Two names of one setting would be set in no order.
+        if !names.iter().any(|name| config.get(name).is_some()) {
+            config.set(names[0], *value);
+        }
+    }
 }
 
 /// For questions about the topic, and for making it.
