@@ -61,6 +61,8 @@ pub const DESK_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub const RELAY_WAITING_MAX: usize = 20_000;
 /// Messages published in one batch.
 pub const RELAY_BATCH_MAX: usize = 1000;
+/// Batches that the relay has with the broker at a time; all but the first are full.
+pub const RELAY_BATCHES_MAX: usize = 3;
 /// A hand-off older than this is dropped by the relay: rescue owns the row soon.
 pub const HANDOFF_AGE_MAX: Duration = Duration::from_secs(4);
 /// How long a broker may take to report on a message.

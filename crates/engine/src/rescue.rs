@@ -7,7 +7,9 @@
 //! Rows that only wait (their copy is on the topic and the group has not come to it)
 //! are passed by with a keyset cursor, never rewritten; a cursor outlives its round,
 //! so that a page full of waiting rows never hides those behind it. Bounded: pages a
-//! round, rows a page, idle pages a lane.
+//! round, rows a page, idle pages a lane. A page is published before the next is
+//! taken, so that no row is rewritten under a breaker that has just opened; its marks are
+//! written meanwhile, for no page has rows of the one before it.
 //!
 //! # Authority
 //! It runs in every instance that may; there is no leader to lose. Two rescuers on
@@ -35,7 +37,8 @@ use tombola_core::Timestamp;
 use tombola_core::award::State;
 use tombola_core::limits;
 use tombola_core::ports::{
-    AwardPath, Clock, DueCursor, DuePage, DueQuery, GroupPosition, StoreResult, Topic,
+    AwardPath, Clock, DueCursor, DuePage, DueQuery, GroupPosition, Handoff, MarkOf, StoreResult,
+    Topic,
 };
 
 /// What rescue works with.
@@ -96,6 +99,8 @@ pub struct Rescuer {
     turn: usize,
     /// When it was last asked how far the group has come.
     asked_at: Duration,
+    /// Marks of the last page, not written yet.
+    unwritten: Vec<MarkOf>,
 }
 
 impl Rescuer {
@@ -107,6 +112,7 @@ impl Rescuer {
             cursors: HashMap::new(),
             turn: 0,
             asked_at: Duration::ZERO,
+            unwritten: Vec::new(),
         }
     }
 
@@ -174,6 +180,8 @@ impl Rescuer {
         let worked = self
             .work(lanes, group.as_ref(), is_topic_probe, &mut round)
             .await;
+        let marks = std::mem::take(&mut self.unwritten);
+        self.parts.publisher.mark(marks).await;
         if is_topic_probe && round.published == 0 {
             self.parts.publisher.give_probe_back();
         }
@@ -203,16 +211,20 @@ impl Rescuer {
             };
             let state = self.parts.lanes.breaker_state(lane);
             let is_probe = is_topic_probe || state == BreakerState::HalfOpen;
-            let page = self
-                .page(lane, group, is_probe, state == BreakerState::Open)
-                .await?;
+            let marks = std::mem::take(&mut self.unwritten);
+            let ((), page) = tokio::join!(
+                biased;
+                self.parts.publisher.mark(marks),
+                self.page(lane, group, is_probe, state == BreakerState::Open),
+            );
+            let page = page?;
             let is_idle =
                 page.handoffs.is_empty() && page.rescued.is_empty() && page.ended.is_empty();
             let next = page.next;
             self.note(lane, &page, round);
             let handoffs = page.handoffs;
             round.published += handoffs.len();
-            self.publish(handoffs, is_topic_probe).await;
+            self.unwritten = self.publish(handoffs, is_topic_probe).await;
             self.go_on_from(lane, next);
             if is_topic_probe || !self.parts.publisher.is_closed() {
                 return Ok(());
@@ -262,17 +274,15 @@ impl Rescuer {
         };
     }
 
-    async fn publish(&self, handoffs: Vec<tombola_core::ports::Handoff>, is_topic_probe: bool) {
+    async fn publish(&self, handoffs: Vec<Handoff>, is_topic_probe: bool) -> Vec<MarkOf> {
         if handoffs.is_empty() {
-            return;
+            return Vec::new();
         }
-        let publisher = &self.parts.publisher;
         let passing = Passing {
             handoffs,
             is_probe: is_topic_probe,
         };
-        let marks = publisher.publish_passing(passing).await;
-        publisher.mark(marks).await;
+        self.parts.publisher.publish_passing(passing).await
     }
 
     /// Whether people should be told anew how far the group has come.

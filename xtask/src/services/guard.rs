@@ -51,12 +51,26 @@ impl Guard {
 
     /// Starts a PostgreSQL alone, unless one is named already.
     pub(crate) fn postgres(workspace: &Workspace) -> Result<Self> {
+        Self::of(workspace, false)
+    }
+
+    /// Starts a PostgreSQL and a Kafka, each unless one is named already.
+    pub(crate) fn both(workspace: &Workspace) -> Result<Self> {
+        Self::of(workspace, true)
+    }
+
+    fn of(workspace: &Workspace, needs_kafka: bool) -> Result<Self> {
+        let is_missing = |variable| env::var_os(variable).is_none();
+        let wanted = Wanted {
+            postgres: is_missing(POSTGRES)
+                .then(postgres::Programs::find)
+                .transpose()?,
+            kafka: (needs_kafka && is_missing(KAFKA))
+                .then(|| KafkaArgs::default().find())
+                .transpose()?,
+        };
         let mut guard = Self::default();
-        if env::var_os(POSTGRES).is_none() {
-            let wanted = Wanted {
-                postgres: Some(postgres::Programs::find()?),
-                kafka: None,
-            };
+        if wanted.postgres.is_some() || wanted.kafka.is_some() {
             guard.begin(workspace, wanted)?;
         }
         Ok(guard)

@@ -99,21 +99,37 @@ const PRODUCER_DEFAULTS: &[(&[&str], &str)] = &[
     (&["compression.type", "compression.codec"], "lz4"),
 ];
 
+const CONSUMER_DEFAULTS: &[(&[&str], &str)] = &[
+    // Where a partition has as many messages waiting as we let it, librdkafka by itself
+    // does not fetch from it for a second: one more for every award of a busy topic.
+    (&["fetch.queue.backoff.ms"], "10"),
+    // A process that died has its partitions for so long, and so has a member that lost
+    // the broker and joins anew: nobody reads them until then. The heart beats on a thread
+    // of its own, whatever the worker does.
+    (&["session.timeout.ms"], "10000"),
+];
+
 pub(super) fn producer(options: &KafkaOptions) -> ClientConfig {
     let mut config = common(options, settings::of_producer());
-    for (names, value) in PRODUCER_DEFAULTS {
-        // Two names of one setting would be set in no order.
-        if !names.iter().any(|name| config.get(name).is_some()) {
-            config.set(names[0], *value);
-        }
-    }
+    set_defaults(&mut config, PRODUCER_DEFAULTS);
     config
 }
 
 pub(super) fn consumer(options: &KafkaOptions, group: &str) -> ClientConfig {
     let mut config = common(options, settings::of_consumer());
+    set_defaults(&mut config, CONSUMER_DEFAULTS);
     config.set("group.id", group);
     config
+}
+
+/// What the operator has not set.
+fn set_defaults(config: &mut ClientConfig, defaults: &[(&[&str], &str)]) {
+    for (names, value) in defaults {
+        // Two names of one setting would be set in no order.
+        if !names.iter().any(|name| config.get(name).is_some()) {
+            config.set(names[0], *value);
+        }
+    }
 }
 
 /// For questions about the topic, and for making it.
@@ -156,5 +172,41 @@ pub(super) fn log_error(error: &KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", %error, reason, "the broker gives trouble");
     } else {
         tracing::warn!(target: "librdkafka", %error, reason, "the broker gives trouble");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(settings: &[(&str, &str)]) -> KafkaOptions {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        KafkaOptions {
+            brokers: "localhost:9092".to_owned(),
+            topic: "t".to_owned(),
+            epoch: 1,
+            settings: settings.iter().map(owned).collect(),
+        }
+    }
+
+    #[test]
+    fn busy_partition_is_fetched_from_at_once_and_a_dead_member_is_missed_for_seconds() {
+        let consumer = consumer(&options(&[]), "g");
+        assert_eq!(consumer.get("fetch.queue.backoff.ms"), Some("10"));
+        assert_eq!(consumer.get("session.timeout.ms"), Some("10000"));
+        assert!(consumer.create_native_config().is_ok());
+    }
+
+    #[test]
+    fn operators_setting_takes_the_place_of_a_default_under_any_of_its_names() {
+        let options = options(&[
+            ("session.timeout.ms", "6000"),
+            ("compression.codec", "zstd"),
+        ]);
+        let consumer = consumer(&options, "g");
+        assert_eq!(consumer.get("session.timeout.ms"), Some("6000"));
+        let producer = producer(&options);
+        assert_eq!(producer.get("compression.codec"), Some("zstd"));
+        assert_eq!(producer.get("compression.type"), None);
     }
 }

@@ -94,6 +94,14 @@ impl KafkaOptions {
             checked.map(drop).map_err(|error| SettingsError::of(&error))
         })
     }
+
+    /// All that the producer is set to, for who measures it against another one.
+    pub fn producer_settings(&self) -> Vec<(String, String)> {
+        let producer = config::producer(self);
+        let all = producer.config_map().into_iter();
+        all.map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
 }
 
 /// The topic on Kafka.

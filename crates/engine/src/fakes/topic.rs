@@ -2,9 +2,10 @@
 //! gives it.
 
 use async_trait::async_trait;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tombola_core::ports::{
     GroupPosition, Incoming, Member, Outgoing, Polled, Report, Topic, TopicDescription, TopicError,
     TopicSpec,
@@ -33,6 +34,8 @@ pub(crate) struct FakeTopic {
     pub(crate) epoch: AtomicI64,
     pub(crate) published: Mutex<Vec<Outgoing>>,
     pub(crate) batches: Mutex<Vec<usize>>,
+    /// Each of the next batches waits for one of these to end.
+    held: Mutex<VecDeque<oneshot::Receiver<()>>>,
     pub(crate) asked: Arc<Mutex<Vec<Asked>>>,
     /// What the next commits answer; without a word they go well.
     pub(crate) commit_errors: Arc<Mutex<Vec<TopicError>>>,
@@ -53,6 +56,7 @@ impl FakeTopic {
             epoch: AtomicI64::new(9),
             published: Mutex::default(),
             batches: Mutex::default(),
+            held: Mutex::default(),
             asked: Arc::default(),
             commit_errors: Arc::default(),
             poll_errors: Arc::default(),
@@ -65,6 +69,14 @@ impl FakeTopic {
 
     pub(crate) fn say(&self, says: Says) {
         *self.says.lock().unwrap() = says;
+    }
+
+    /// A batch to come, those after the ones held before, is not reported on until
+    /// what this gives is dropped.
+    pub(crate) fn hold_batch(&self) -> oneshot::Sender<()> {
+        let (until, held) = oneshot::channel();
+        self.held.lock().unwrap().push_back(held);
+        until
     }
 
     /// The member sees this at its next poll.
@@ -119,6 +131,10 @@ impl Topic for FakeTopic {
         self.batches.lock().unwrap().push(messages.len());
         // As if the topic were made anew at this very moment.
         self.epoch.fetch_add(1, Ordering::Relaxed);
+        let held = self.held.lock().unwrap().pop_front();
+        if let Some(held) = held {
+            drop(held.await);
+        }
         let says = *self.says.lock().unwrap();
         if says == Says::Nothing {
             std::future::pending::<()>().await;
@@ -153,6 +169,10 @@ impl Topic for FakeTopic {
     }
 
     async fn group_position(&self, _: &str) -> Result<GroupPosition, TopicError> {
+        let held = self.held.lock().unwrap().pop_front();
+        if let Some(held) = held {
+            drop(held.await);
+        }
         let says = *self.says.lock().unwrap();
         if says == Says::Nothing {
             std::future::pending::<()>().await;

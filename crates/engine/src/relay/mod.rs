@@ -5,7 +5,10 @@
 //! grace ends, and rescue publishes then. So the queue is bounded and drops what it
 //! cannot hold, and a hand-off expires before rescue owns its row. Publishing and
 //! marking are pipelined: while one batch is marked the next is published; marks
-//! that cannot be written hold the publishing back.
+//! that cannot be written hold the publishing back. While a batch is with the broker,
+//! full ones go beside it, so that the broker never waits for us; what fills none
+//! waits, so that few draws share a publish and a mark. Batches are marked in the
+//! order in which they were begun.
 //!
 //! # What each failure does
 //! - The broker does not take a message, or nobody knows: marked as failed; its row
@@ -26,6 +29,8 @@ pub use publish::Publisher;
 
 use crate::meters::Meters;
 use crate::tasks::Tasks;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc;
@@ -122,15 +127,31 @@ impl Relay {
     pub async fn run(mut self, tasks: Tasks) {
         let (marks, written) = mpsc::channel(limits::RELAY_MARKS_WAITING_MAX);
         let marker = tasks.spawn(write_marks(Arc::clone(&self.publisher), written));
-        while let Some(batch) = self.next_batch(&tasks).await {
-            let passing = self.let_through(batch);
-            if passing.handoffs.is_empty() {
-                continue;
-            }
-            let published = self.publisher.publish_passing(passing).await;
-            // The marker ends after this loop, so it takes what comes.
-            if marks.send(published).await.is_err() {
-                break;
+        let mut publishing = FuturesOrdered::new();
+        let mut has_more = true;
+        while has_more || !publishing.is_empty() {
+            let has_room = has_more && publishing.len() < limits::RELAY_BATCHES_MAX;
+            let size_min = if publishing.is_empty() {
+                1
+            } else {
+                limits::RELAY_BATCH_MAX
+            };
+            tokio::select! {
+                biased;
+                Some(published) = publishing.next() => {
+                    // The marker ends after this loop, so it takes what comes.
+                    if marks.send(published).await.is_err() {
+                        break;
+                    }
+                }
+                batch = self.next_batch(&tasks, size_min), if has_room => {
+                    has_more = batch.is_some();
+                    let passing = self.let_through(batch.unwrap_or_default());
+                    if !passing.handoffs.is_empty() {
+                        let publisher = Arc::clone(&self.publisher);
+                        publishing.push_back(async move { publisher.publish_passing(passing).await });
+                    }
+                }
             }
         }
         drop(marks);
@@ -156,27 +177,32 @@ impl Relay {
         }
     }
 
-    async fn next_batch(&mut self, tasks: &Tasks) -> Option<Vec<Handoff>> {
+    /// The next batch, once it has so many messages; what is left, when none will come
+    /// any more. Nothing is lost where its caller stops waiting for it.
+    async fn next_batch(&mut self, tasks: &Tasks, size_min: usize) -> Option<Vec<Handoff>> {
         if tasks.is_abandoned() {
             return None;
         }
-        if self.left.is_empty() {
-            let first = tokio::select! {
+        while self.left.len() < size_min {
+            let more = tokio::select! {
                 biased;
-                first = self.queue.recv() => first,
+                more = self.queue.recv() => more,
                 () = tasks.stopped() => {
                     self.queue.close();
                     self.queue.recv().await
                 }
             };
-            self.left = first?;
+            let Some(more) = more else {
+                break;
+            };
+            self.left.extend(more);
         }
         while self.left.len() < limits::RELAY_BATCH_MAX
             && let Ok(more) = self.queue.try_recv()
         {
             self.left.extend(more);
         }
-        Some(self.take_batch())
+        (!self.left.is_empty()).then(|| self.take_batch())
     }
 
     fn take_batch(&mut self) -> Vec<Handoff> {
@@ -199,8 +225,14 @@ impl Relay {
     }
 }
 
+/// Those that came while others were written are written together.
 async fn write_marks(publisher: Arc<Publisher>, mut published: mpsc::Receiver<Vec<MarkOf>>) {
-    while let Some(marks) = published.recv().await {
+    while let Some(mut marks) = published.recv().await {
+        while marks.len() < limits::RELAY_BATCH_MAX
+            && let Ok(more) = published.try_recv()
+        {
+            marks.extend(more);
+        }
         publisher.mark(marks).await;
     }
 }

@@ -7,9 +7,9 @@ use tombola_core::AwardId;
 use tombola_core::award::{Mark, Position};
 use tombola_core::ports::{AwardPath, Clock, StoreError};
 
-struct World {
+struct World<R = Relay> {
     handle: RelayHandle,
-    relay: Relay,
+    relay: R,
     publisher: Arc<Publisher>,
     path: Arc<FakePath>,
     topic: Arc<FakeTopic>,
@@ -40,6 +40,24 @@ impl World {
         }
     }
 
+    /// Its relay runs by itself.
+    fn run(self) -> (World<()>, Tasks) {
+        let tasks = Tasks::new();
+        tasks.spawn(self.relay.run(tasks.clone()));
+        let world = World {
+            handle: self.handle,
+            relay: (),
+            publisher: self.publisher,
+            path: self.path,
+            topic: self.topic,
+            clock: self.clock,
+            meters: self.meters,
+        };
+        (world, tasks)
+    }
+}
+
+impl<R> World<R> {
     fn offer(&self, awards: std::ops::Range<i64>) {
         let now = self.clock.now();
         self.handle
@@ -233,6 +251,114 @@ async fn broker_that_says_nothing_leaves_the_publish_unknown_before_rescue_owns_
     assert!(took < limits::GRACE_FIRST);
     assert_eq!(world.marks(), [(0, Mark::Failed)]);
     assert_eq!(world.meters.publishes.unknown.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_batches_are_published_side_by_side_up_to_a_bound() {
+    let (world, tasks) = World::new(10_000).run();
+    world.topic.say(Says::Nothing);
+    world.offer(0..9_000);
+    settle().await;
+    let batches = world.topic.batches.lock().unwrap().clone();
+    assert_eq!(
+        batches,
+        [limits::RELAY_BATCH_MAX; limits::RELAY_BATCHES_MAX]
+    );
+    tasks.abandon();
+    tasks.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn handoffs_that_fill_no_batch_wait_for_the_one_with_the_broker_and_go_together() {
+    let (world, tasks) = World::new(10_000).run();
+    let first = world.topic.hold_batch();
+    for award in 0..5 {
+        world.offer(award..award + 1);
+        settle().await;
+    }
+    assert_eq!(*world.topic.batches.lock().unwrap(), [1]);
+    drop(first);
+    settle().await;
+    assert_eq!(*world.topic.batches.lock().unwrap(), [1, 4]);
+    tasks.stop();
+    tasks.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_that_is_reported_on_before_an_earlier_one_is_marked_after_it() {
+    let (world, tasks) = World::new(10_000).run();
+    let (first, second) = (world.topic.hold_batch(), world.topic.hold_batch());
+    world.offer(0..2_000);
+    settle().await;
+    assert_eq!(*world.topic.batches.lock().unwrap(), [1_000, 1_000]);
+    drop(second);
+    settle().await;
+    assert_eq!(world.marks(), []);
+    drop(first);
+    settle().await;
+    let marked: Vec<i64> = world.marks().into_iter().map(|(award, _)| award).collect();
+    assert_eq!(marked, Vec::from_iter(0..2_000));
+    tasks.stop();
+    tasks.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn broker_that_fails_with_batches_side_by_side_opens_the_breaker_once_and_marks_them_all() {
+    let (world, tasks) = World::new(10_000).run();
+    let held: Vec<_> = (0..3).map(|_| world.topic.hold_batch()).collect();
+    world.topic.say(Says::NotTaken);
+    world.offer(0..3_000);
+    settle().await;
+    drop(held);
+    settle().await;
+    assert_eq!(world.marks().len(), 3_000);
+    assert!(world.marks().iter().all(|(_, mark)| *mark == Mark::Failed));
+    assert!(!world.publisher.is_closed());
+    world.topic.say(Says::Taken);
+    tokio::time::advance(limits::RESCUE_PROBE_INTERVAL).await;
+    world.offer(3_000..3_001);
+    settle().await;
+    assert!(world.publisher.is_closed());
+    tasks.stop();
+    tasks.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_that_wait_while_others_are_written_are_written_together() {
+    let (world, tasks) = World::new(10_000).run();
+    let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&sizes);
+    FakePath::say(&world.path.on_mark, move |marks: &Vec<MarkOf>| {
+        seen.lock().unwrap().push(marks.len());
+        Ok(())
+    });
+    world
+        .path
+        .marks_allowed
+        .forget_permits(tokio::sync::Semaphore::MAX_PERMITS);
+    for award in 0..3 {
+        world.offer(award..award + 1);
+        settle().await;
+    }
+    world.path.marks_allowed.add_permits(100);
+    settle().await;
+    assert_eq!(*sizes.lock().unwrap(), [1, 2]);
+    tasks.stop();
+    tasks.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_waits_for_every_batch_that_is_with_the_broker() {
+    let (world, tasks) = World::new(10_000).run();
+    let held = [world.topic.hold_batch(), world.topic.hold_batch()];
+    world.offer(0..2_500);
+    settle().await;
+    tasks.stop();
+    settle().await;
+    assert_eq!(world.marks(), []);
+    drop(held);
+    tasks.ended().await;
+    assert_eq!(world.marks().len(), 2_500);
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,6 +105,43 @@ fn page(after: Option<DueCursor>, pages: i64, with_message: bool) -> DuePage {
 }
 
 #[tokio::test(start_paused = true)]
+async fn page_is_taken_while_the_one_before_is_marked_and_the_round_ends_with_all_marks_written() {
+    let mut world = World::new(&[0]).await;
+    FakePath::say(&world.path.on_due, |query: &DueQuery| {
+        Ok(page(query.after, 4, true))
+    });
+    let (path, topic) = (Arc::clone(&world.path), Arc::clone(&world.topic));
+    path.marks_allowed
+        .forget_permits(tokio::sync::Semaphore::MAX_PERMITS);
+    let mut round = std::pin::pin!(world.rescuer.run_once());
+    assert!(futures_util::poll!(round.as_mut()).is_pending());
+    // The second page is in hand, and not on the topic: the first one's marks come first.
+    assert_eq!(path.queries.lock().unwrap().len(), 2);
+    assert_eq!(*topic.batches.lock().unwrap(), [1]);
+    path.marks_allowed.add_permits(100);
+    assert_eq!(round.await.unwrap().published, 4);
+    let marked: Vec<i64> = path
+        .marks
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|it| it.award.0)
+        .collect();
+    assert_eq!(marked, [1, 2, 3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_are_written_although_the_next_page_cannot_be_read() {
+    let mut world = World::new(&[0]).await;
+    FakePath::say(&world.path.on_due, |query: &DueQuery| match query.after {
+        None => Ok(page(None, 2, true)),
+        Some(_) => Err(StoreError::Unavailable("away".to_owned())),
+    });
+    assert!(world.rescuer.run_once().await.is_err());
+    assert_eq!(world.path.marks.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn lanes_are_served_in_turn_page_by_page_until_nothing_more_is_due() {
     let mut world = World::new(&[0, 1]).await;
     FakePath::say(&world.path.on_due, |query: &DueQuery| {

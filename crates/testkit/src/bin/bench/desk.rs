@@ -125,29 +125,37 @@ impl Contender {
                 Arc::clone(&campaign),
                 Arc::clone(&client),
             );
-            Box::pin(async move {
-                let ask = DrawAsk {
-                    campaign,
-                    client,
-                    user: user_of(number).into(),
-                    key: key_of(number).into(),
-                    fingerprint: [0; 16],
-                    count: 1,
-                    traceparent: None,
-                    claim_key_version: 1,
-                };
-                match desk.draw(ask).await? {
-                    DeskAnswer::Drawn(_) => Ok(()),
-                    other @ (DeskAnswer::Replayed(_) | DeskAnswer::Refused(_)) => {
-                        anyhow::bail!("a draw was answered {other:?}")
-                    }
-                }
-            })
+            Box::pin(async move { draw(&desk, campaign, client, number).await })
         }
     }
 
     pub(crate) fn stop(&self) {
         self.tasks.stop();
+    }
+}
+
+/// One draw of one of 100,000 users.
+pub(crate) async fn draw(
+    desk: &Desk,
+    campaign: Arc<str>,
+    client: Arc<str>,
+    number: u64,
+) -> Result<()> {
+    let ask = DrawAsk {
+        campaign,
+        client,
+        user: user_of(number).into(),
+        key: key_of(number).into(),
+        fingerprint: [0; 16],
+        count: 1,
+        traceparent: None,
+        claim_key_version: 1,
+    };
+    match desk.draw(ask).await? {
+        DeskAnswer::Drawn(_) => Ok(()),
+        other @ (DeskAnswer::Replayed(_) | DeskAnswer::Refused(_)) => {
+            anyhow::bail!("a draw was answered {other:?}")
+        }
     }
 }
 
@@ -159,7 +167,7 @@ pub(crate) async fn prepare(database: &Database, campaign: &str) -> Result<()> {
     Ok(())
 }
 
-async fn put_campaign(store: &Store, campaign: &str) -> Result<()> {
+pub(crate) async fn put_campaign(store: &Store, campaign: &str) -> Result<()> {
     let file =
         parse_toml("bench.toml", campaign).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     start_campaign(store, file, true, SystemClock::new().now()).await

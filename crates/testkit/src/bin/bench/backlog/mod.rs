@@ -12,7 +12,7 @@ use crate::load::{Plan, run as load};
 use crate::postgres::{Database, Server};
 use crate::report::{self, Measured};
 use anyhow::{Context as _, Result, bail, ensure};
-use fill::History;
+pub(crate) use fill::History;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
