@@ -103,6 +103,11 @@ impl fmt::Display for NotHere {
 
 impl std::error::Error for NotHere {}
 
+/// Whether it says that this machine has not what is needed.
+pub(crate) fn is_missing(error: &anyhow::Error) -> bool {
+    error.is::<NotHere>()
+}
+
 pub(crate) fn run(workspace: &Workspace, chore: &Services) -> Result<()> {
     let home = Home::at(workspace.target().join("xtask").join("services"));
     match chore {
