@@ -70,8 +70,21 @@ impl ScaleArgs {
 
     /// The fourth worker joins and leaves every two seconds for a minute.
     fn faults(&self, seed: u64, draws: u64) -> Vec<Planned> {
-        let (kills, flaps) = if self.short { (8, 3) } else { (32, 15) };
-        faults::plan(seed, draws, kills, flaps)
+        let extent = if self.short {
+            faults::Extent {
+                kills: 8,
+                // Early: what a killed worker had in hand waits for the end of its lease.
+                until: 230,
+                flaps: 2,
+            }
+        } else {
+            faults::Extent {
+                kills: 32,
+                until: 930,
+                flaps: 15,
+            }
+        };
+        faults::plan(seed, draws, extent)
     }
 }
 
@@ -89,7 +102,7 @@ pub(crate) fn play(workspace: &Workspace, args: &ScaleArgs) -> Result<String> {
     let seed = args.seed.unwrap_or_else(fresh_seed);
     let whole = Watch::start();
     let binary = workspace.target().join("release").join("tombola");
-    let directory = workspace.scratch("scale")?;
+    let directory = workspace.scratch(if args.short { "scale-short" } else { "scale" })?;
     println!("scale: seed {seed}, logs in {}", directory.display());
     // Held to the end: dropping it stops them.
     let services = Guard::cluster(workspace)?;

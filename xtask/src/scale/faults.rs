@@ -34,27 +34,39 @@ pub(super) enum Fault {
 /// A fault, and the draws that were answered by then.
 pub(super) type Planned = (u64, Fault);
 
+/// How much of what varies with the form of the run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub(super) kills: u64,
+    /// The last kill comes before so many thousandths of the draws.
+    pub(super) until: u64,
+    pub(super) flaps: u32,
+}
+
+/// The first kill comes after so many thousandths of the draws.
+const KILLS_FROM: u64 = 30;
+
 /// Kills go round all processes in an order of the seed's, so that none is spared.
-pub(super) fn plan(seed: u64, draws: u64, kills: u64, flaps: u32) -> Vec<Planned> {
+pub(super) fn plan(seed: u64, draws: u64, extent: Extent) -> Vec<Planned> {
     let mut rng = ChaCha12Rng::seed_from_u64(seed);
     let at = |thousandth: u64| draws * thousandth / 1_000;
     let broker = rng.random_range(1..=3);
     let mut faults = vec![
-        (at(20), Fault::Flap(flaps)),
+        (at(20), Fault::Flap(extent.flaps)),
         (at(rng.random_range(80..150)), Fault::KillBroker(broker)),
         (at(rng.random_range(350..450)), Fault::StartBroker(broker)),
         (at(rng.random_range(200..300)), Fault::RestartPostgres),
     ];
     let mut order: Vec<_> = Town::standing().collect();
     order.shuffle(&mut rng);
-    let part = 900 / kills;
+    let part = (extent.until - KILLS_FROM) / extent.kills;
     faults.extend(
         order
             .into_iter()
             .cycle()
-            .zip(0..kills)
+            .zip(0..extent.kills)
             .map(|(number, kill)| {
-                let place = 30 + kill * part + rng.random_range(0..part);
+                let place = KILLS_FROM + kill * part + rng.random_range(0..part);
                 (at(place), Fault::Kill(number))
             }),
     );
@@ -172,11 +184,17 @@ mod tests {
 
     use super::*;
 
+    const FULL: Extent = Extent {
+        kills: 24,
+        until: 930,
+        flaps: 15,
+    };
+
     #[test]
     fn one_seed_gives_one_plan_in_which_everybody_is_killed() {
-        let faults = plan(7, 200_000, 24, 15);
-        assert_eq!(faults, plan(7, 200_000, 24, 15));
-        assert_ne!(faults, plan(8, 200_000, 24, 15));
+        let faults = plan(7, 200_000, FULL);
+        assert_eq!(faults, plan(7, 200_000, FULL));
+        assert_ne!(faults, plan(8, 200_000, FULL));
         let killed: HashSet<_> = faults
             .iter()
             .filter(|(_, fault)| matches!(fault, Fault::Kill(_)))
@@ -188,7 +206,7 @@ mod tests {
     #[test]
     fn broker_is_back_while_draws_go_on() {
         for seed in 0..100 {
-            let faults = plan(seed, 10_000, 8, 2);
+            let faults = plan(seed, 10_000, FULL);
             let place = |is: fn(&Fault) -> bool| {
                 let found = faults.iter().find(|(_, fault)| is(fault));
                 found.expect("it is in every plan").0
