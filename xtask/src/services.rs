@@ -29,6 +29,10 @@ use state::{Home, State};
 const POSTGRES: &str = "TOMBOLA_TEST_POSTGRES";
 /// Tells the tests where Kafka is.
 const KAFKA: &str = "TOMBOLA_TEST_KAFKA";
+/// Tells the tests where Kafka is behind TLS and a password.
+const SECURE_KAFKA: &str = "TOMBOLA_TEST_KAFKA_SECURE";
+/// Tells the tests by which certificate that is to be trusted.
+const KAFKA_CA: &str = "TOMBOLA_TEST_KAFKA_CA";
 /// Tells commands which instance is meant.
 const INSTANCE: &str = "TOMBOLA_TEST_SERVICES";
 
@@ -114,7 +118,7 @@ pub(crate) fn run(workspace: &Workspace, chore: &Services) -> Result<()> {
         Services::Up(args) => print_exports(&home, &up(&home, args)?),
         Services::Down => {
             down(&home)?;
-            println!("unset {POSTGRES} {KAFKA} {INSTANCE}");
+            println!("unset {POSTGRES} {KAFKA} {SECURE_KAFKA} {KAFKA_CA} {INSTANCE}");
         }
         Services::Kafka(OfKafka::Kill { node }) => kafka_of(home)?.kill(*node)?,
         Services::Kafka(OfKafka::Start { node }) => kafka_of(home)?.start(*node)?,
@@ -272,7 +276,13 @@ impl State {
 
     fn variables(&self, home: &Home) -> Vec<(&'static str, String)> {
         let postgres = self.postgres.as_ref().map(|it| (POSTGRES, it.url()));
-        let kafka = self.kafka.as_ref().map(|it| (KAFKA, it.servers()));
+        let kafka = self.kafka.iter().flat_map(|it| {
+            [
+                (KAFKA, it.servers()),
+                (SECURE_KAFKA, it.secure_servers()),
+                (KAFKA_CA, it.authority.display().to_string()),
+            ]
+        });
         let instance = (INSTANCE, home.path().display().to_string());
         postgres
             .into_iter()
@@ -352,9 +362,11 @@ mod tests {
     #[test]
     fn exports_name_what_runs_and_nothing_else() {
         let variables = with_kafka_alone().variables(&Home::at("/home of/it".into()));
-        let servers = "127.0.0.1:21001,127.0.0.1:21003,127.0.0.1:21005".to_owned();
-        let instance = (INSTANCE, "/home of/it".to_owned());
-        assert_eq!(variables, [(KAFKA, servers), instance]);
+        let named: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
+        assert_eq!(named, [KAFKA, SECURE_KAFKA, KAFKA_CA, INSTANCE]);
+        let servers = "127.0.0.1:21001,127.0.0.1:21004,127.0.0.1:21007";
+        assert_eq!(variables[0].1, servers);
+        assert_eq!(variables[3].1, "/home of/it");
     }
 
     #[test]
