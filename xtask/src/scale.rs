@@ -139,7 +139,15 @@ impl Run<'_> {
         set(&town, self.sizes, &receiver)?;
 
         let (watch, pace, done) = (Watch::start(), Pace::default(), Done::default());
-        let history = self.draw(&town, &watch, &pace, &done)?;
+        let victims = Victims {
+            town: &town,
+            services: self.services,
+            pace: &pace,
+            watch: &watch,
+            done: &done,
+            receiver: &receiver,
+        };
+        let history = self.draw(victims)?;
         let drawn_after = watch.elapsed();
         let is_settled = settle(&town)?;
         let settled_after = watch.elapsed();
@@ -154,8 +162,12 @@ impl Run<'_> {
         if !is_clean {
             found.problem(format!("the audit says {audit:#}"));
         }
+        if done.paid_without_a_broker() == 0 {
+            found.problem("nothing was delivered while a broker was away".to_owned());
+        }
         let topic = town.operate(&["topic", "describe"])?;
         fs::write(directory.join("topic.json"), format!("{topic:#}"))?;
+        let copies = check::topic(&topic, &mut found);
 
         print_table(self.sizes, &history, &found);
         let draws = history.draws.len() as u64;
@@ -167,6 +179,7 @@ impl Run<'_> {
             pace.again.load(Ordering::Relaxed),
             settled_after.saturating_sub(drawn_after).as_secs_f64(),
         );
+        println!("{copies} messages on the topic");
         println!(
             "{done}, {} calls of the receiver, {} with an unknown outcome",
             ledger.calls(),
@@ -192,21 +205,14 @@ impl Run<'_> {
     }
 
     /// The load and the faults beside it.
-    fn draw(&self, town: &Town, watch: &Watch, pace: &Pace, done: &Done) -> Result<History> {
+    fn draw(&self, victims: Victims<'_>) -> Result<History> {
         let load = Load {
-            town,
+            town: victims.town,
             sizes: self.sizes,
-            pace,
-            watch,
+            pace: victims.pace,
+            watch: victims.watch,
             deadline: LOAD_DEADLINE + EACH_THOUSAND * u32::try_from(self.sizes.draws / 1_000)?,
             asks: Mutex::new(Asks::new(self.seed, self.sizes.users)),
-        };
-        let victims = Victims {
-            town,
-            services: self.services,
-            pace,
-            watch,
-            done,
         };
         thread::scope(|scope| {
             let faults = scope.spawn(|| victims.suffer(&self.faults));

@@ -75,6 +75,23 @@ pub(super) fn check(
     Ok(found)
 }
 
+/// The topic as the cluster tells it, with all brokers back; the messages on it.
+pub(super) fn topic(topic: &Value, found: &mut Found) -> u64 {
+    let partitions = topic["partitions"].as_array().into_iter().flatten();
+    let mut messages = 0;
+    for partition in partitions {
+        messages += partition["high_watermark"].as_u64().unwrap_or_default();
+        let replicas = partition["replicas"].as_array().map_or(0, Vec::len);
+        if replicas != 3 || partition["leader"].is_null() {
+            found.problem(format!("a partition is not what it was made: {partition}"));
+        }
+    }
+    if topic["settings"]["min.insync.replicas"] != 2 {
+        found.problem(format!("the topic is not what it was made: {topic}"));
+    }
+    messages
+}
+
 fn check_draws(draws: &[Value], history: &History, found: &mut Found) -> Result<()> {
     let mut rows = HashMap::new();
     for draw in draws {
@@ -372,6 +389,20 @@ mod tests {
         assert_eq!(ledger(&[]), (1, 0));
         assert_eq!(ledger(&[(1, &["k", "l"])]), (0, 1));
         assert_eq!(ledger(&[(1, &["k"]), (3, &["m"])]), (0, 1));
+    }
+
+    #[test]
+    fn topic_that_lost_its_copies_is_amiss() {
+        let amiss = |replicas: Value| {
+            let partition = json!({ "high_watermark": 7, "leader": 1, "replicas": replicas });
+            let settings = json!({ "min.insync.replicas": 2 });
+            let described = json!({ "partitions": [partition], "settings": settings });
+            let mut found = Found::default();
+            assert_eq!(topic(&described, &mut found), 7);
+            found.problems.len()
+        };
+        assert_eq!(amiss(json!([1, 2, 3])), 0);
+        assert_eq!(amiss(json!([1])), 1);
     }
 
     #[test]

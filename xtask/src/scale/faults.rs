@@ -12,7 +12,8 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
 use super::callers::Pace;
-use super::town::{Town, joined};
+use super::receiver::Receiver;
+use super::town::{Town, joined, lock};
 use crate::services::Guard;
 use crate::shell::Watch;
 
@@ -79,6 +80,18 @@ pub(super) fn plan(seed: u64, draws: u64, extent: Extent) -> Vec<Planned> {
 pub(super) struct Done {
     pub(super) kills: AtomicU64,
     pub(super) joins: AtomicU64,
+    /// Awards that the receiver had paid when the broker went, and when it was to come back.
+    paid: [AtomicU64; 2],
+}
+
+impl Done {
+    /// What the receiver paid while a broker was away.
+    pub(super) fn paid_without_a_broker(&self) -> u64 {
+        let [before, after] = &self.paid;
+        after
+            .load(Ordering::Relaxed)
+            .saturating_sub(before.load(Ordering::Relaxed))
+    }
 }
 
 impl fmt::Display for Done {
@@ -87,7 +100,11 @@ impl fmt::Display for Done {
             self.kills.load(Ordering::Relaxed),
             self.joins.load(Ordering::Relaxed),
         );
-        write!(f, "{kills} processes killed, {joins} joins and leaves")
+        let paid = self.paid_without_a_broker();
+        write!(
+            f,
+            "{kills} processes killed, {joins} joins and leaves, {paid} paid while a broker was away"
+        )
     }
 }
 
@@ -99,6 +116,7 @@ pub(super) struct Victims<'a> {
     pub(super) pace: &'a Pace,
     pub(super) watch: &'a Watch,
     pub(super) done: &'a Done,
+    pub(super) receiver: &'a Receiver,
 }
 
 impl Victims<'_> {
@@ -124,9 +142,12 @@ impl Victims<'_> {
         match fault {
             Fault::KillBroker(node) => {
                 self.say(&format!("broker {node} is killed"));
-                self.services.kafka("kill", node)
+                self.services.kafka("kill", node)?;
+                self.count_paid(0);
+                Ok(())
             }
             Fault::StartBroker(node) => {
+                self.count_paid(1);
                 self.services.kafka("start", node)?;
                 self.say(&format!("broker {node} is back"));
                 Ok(())
@@ -167,6 +188,11 @@ impl Victims<'_> {
         }
         self.say(&format!("{} has left for good", self.town.name(guest)));
         Ok(())
+    }
+
+    fn count_paid(self, when: usize) {
+        let paid = lock(&self.receiver.ledger).paid.len() as u64;
+        self.done.paid[when].store(paid, Ordering::Relaxed);
     }
 
     fn say(self, what: &str) {

@@ -121,10 +121,11 @@ async fn wrong_password_is_told_as_such_and_not_shown() {
 }
 
 #[tokio::test]
-async fn talking_plainly_to_a_broker_behind_tls_names_the_protocol() {
+async fn broker_behind_tls_hangs_up_on_who_talks_plainly_and_the_error_says_so() {
     let Some(secure) = Secure::find("no TLS") else {
         return;
     };
     let why = secure.refusal(&[]).await;
-    assert!(why.contains("security.protocol"), "{why}");
+    // All that librdkafka knows of it, and only as a line of its log.
+    assert!(why.contains("Disconnected"), "{why}");
 }
