@@ -269,4 +269,17 @@ mod tests {
         assert_eq!(foreign(&kept(0)).state, CheckState::Ok);
         assert_eq!(foreign(&kept(2)).state, CheckState::Warning);
     }
+
+    #[test]
+    fn brokers_that_hang_up_without_a_word_may_want_a_protocol_that_is_not_set() {
+        let mend = |config: &Config| {
+            let why = TopicError::Unavailable("hung up".to_owned());
+            seen(config, Err(why)).swap_remove(0).mend.unwrap()
+        };
+        let mut config = Config::default();
+        assert!(mend(&config).contains("need security.protocol"));
+        let protocol = ("security.protocol".to_owned(), "SASL_SSL".to_owned());
+        config.broker.kafka.extend([protocol]);
+        assert!(!mend(&config).contains("security.protocol"));
+    }
 }
