@@ -18,6 +18,7 @@ mod ci;
 mod codegen;
 mod contract;
 mod demo;
+mod scale;
 mod services;
 mod shell;
 mod tally;
@@ -48,6 +49,8 @@ enum Chore {
     /// Run a PostgreSQL and a Kafka for tests and for trying things out
     #[command(subcommand)]
     Services(services::Services),
+    /// Draw on PostgreSQL and three nodes of Kafka with many processes while all of them fail in turn
+    Scale(scale::ScaleArgs),
     /// Run a benchmark of the testkit in release mode
     #[command(after_help = bench::HELP)]
     Bench {
@@ -74,6 +77,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Ci => return ci::run(&workspace),
         Chore::Codegen { check } => codegen::run(&workspace, check)?,
         Chore::Services(chore) => services::run(&workspace, &chore)?,
+        Chore::Scale(args) => scale::run(&workspace, &args)?,
         Chore::Bench { name, args } => bench::run(&workspace, &name, &args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -31,6 +31,10 @@ const POSTGRES: &str = "TOMBOLA_TEST_POSTGRES";
 const KAFKA: &str = "TOMBOLA_TEST_KAFKA";
 /// Tells the tests by which class path clients in Java run.
 const JAVA: &str = "TOMBOLA_TEST_JAVA";
+/// Tells the tests where Kafka is behind TLS and a password.
+const SECURE_KAFKA: &str = "TOMBOLA_TEST_KAFKA_SECURE";
+/// Tells the tests by which certificate that is to be trusted.
+const KAFKA_CA: &str = "TOMBOLA_TEST_KAFKA_CA";
 /// Tells commands which instance is meant.
 const INSTANCE: &str = "TOMBOLA_TEST_SERVICES";
 
@@ -105,13 +109,18 @@ impl fmt::Display for NotHere {
 
 impl std::error::Error for NotHere {}
 
+/// Whether it says that this machine has not what is needed.
+pub(crate) fn is_missing(error: &anyhow::Error) -> bool {
+    error.is::<NotHere>()
+}
+
 pub(crate) fn run(workspace: &Workspace, chore: &Services) -> Result<()> {
     let home = Home::at(workspace.target().join("xtask").join("services"));
     match chore {
         Services::Up(args) => print_exports(&home, &up(&home, args)?),
         Services::Down => {
             down(&home)?;
-            println!("unset {POSTGRES} {KAFKA} {JAVA} {INSTANCE}");
+            println!("unset {POSTGRES} {KAFKA} {SECURE_KAFKA} {KAFKA_CA} {JAVA} {INSTANCE}");
         }
         Services::Kafka(OfKafka::Kill { node }) => kafka_of(home)?.kill(*node)?,
         Services::Kafka(OfKafka::Start { node }) => kafka_of(home)?.start(*node)?,
@@ -274,7 +283,13 @@ impl State {
 
     fn variables(&self, home: &Home) -> Vec<(&'static str, String)> {
         let postgres = self.postgres.as_ref().map(|it| (POSTGRES, it.url()));
-        let kafka = self.kafka.as_ref().map(|it| (KAFKA, it.servers()));
+        let kafka = self.kafka.iter().flat_map(|it| {
+            [
+                (KAFKA, it.servers()),
+                (SECURE_KAFKA, it.secure_servers()),
+                (KAFKA_CA, it.authority.display().to_string()),
+            ]
+        });
         let clients = self.kafka.as_ref().and_then(Kafka::clients);
         let instance = (INSTANCE, home.path().display().to_string());
         postgres
@@ -356,10 +371,12 @@ mod tests {
     #[test]
     fn exports_name_what_runs_and_nothing_else() {
         let variables = with_kafka_alone().variables(&Home::at("/home of/it".into()));
-        let servers = "127.0.0.1:21001,127.0.0.1:21003,127.0.0.1:21005".to_owned();
-        let instance = (INSTANCE, "/home of/it".to_owned());
-        let clients = (JAVA, "/x/clients.jar".to_owned());
-        assert_eq!(variables, [(KAFKA, servers), clients, instance]);
+        let named: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
+        assert_eq!(named, [KAFKA, SECURE_KAFKA, KAFKA_CA, JAVA, INSTANCE]);
+        let servers = "127.0.0.1:21001,127.0.0.1:21004,127.0.0.1:21007";
+        assert_eq!(variables[0].1, servers);
+        assert_eq!(variables[3].1, "/x/clients.jar");
+        assert_eq!(variables[4].1, "/home of/it");
     }
 
     #[test]

@@ -102,6 +102,7 @@ pub(crate) fn shown(command: &Command) -> String {
 }
 
 /// Measures how long a step took.
+#[derive(Debug)]
 pub(crate) struct Watch(Instant);
 
 impl Watch {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test of the project behind one command and one closing line.
 //!
-//! Steps: cargo's own tests, requests made up from the OpenAPI document, then the demo of the release
-//! binary, whole and with crashes.
+//! Steps: cargo's own tests, requests made up from the OpenAPI document, then the release binary: its
+//! demo, whole and with crashes, and many processes of it while everything fails in turn.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::services::{Guard, KafkaArgs};
+use crate::services::{self, Guard, KafkaArgs};
 use crate::shell::{self, Workspace};
 use crate::tally::Tally;
-use crate::{contract, demo};
+use crate::{contract, demo, scale};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TestArgs {
@@ -39,6 +39,8 @@ pub(crate) enum Step {
     Demo,
     /// `tombola demo --crash`, the same under SIGKILL
     Crash,
+    /// `cargo xtask scale --short`: many processes on a cluster of their own
+    Scale,
 }
 
 impl TestArgs {
@@ -85,7 +87,15 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
     if args.wants(Step::Contract) {
         contract(workspace, &mut tally);
     }
-    demo_rounds(workspace, &args.rounds(), &services, &mut tally)?;
+    let rounds = args.rounds();
+    let wants_binary = !rounds.is_empty() || args.wants(Step::Scale);
+    let has_binary = wants_binary && release_binary(workspace, &mut tally);
+    demo_rounds(workspace, &rounds, &services, has_binary, &mut tally)?;
+    // Three nodes and eight processes need the room.
+    drop(services);
+    if args.wants(Step::Scale) {
+        scale_short(workspace, has_binary, &mut tally);
+    }
     Ok(tally)
 }
 
@@ -136,33 +146,33 @@ fn contract(workspace: &Workspace, tally: &mut Tally) {
     }
 }
 
+/// Builds it; false where that fails.
+fn release_binary(workspace: &Workspace, tally: &mut Tally) -> bool {
+    let build = ["build", "--release", "-p", "tombola-server", "--bin"];
+    let built = shell::run(workspace.cargo(build).arg("tombola"));
+    if let Err(error) = &built {
+        tally.fail(format!("the release binary: {error:#}"));
+    }
+    built.is_ok()
+}
+
 fn demo_rounds(
     workspace: &Workspace,
     rounds: &[demo::Round],
     services: &Guard,
+    has_binary: bool,
     tally: &mut Tally,
 ) -> Result<()> {
     if rounds.is_empty() {
         return Ok(());
     }
-    let build = [
-        "build",
-        "--release",
-        "-p",
-        "tombola-server",
-        "--bin",
-        "tombola",
-    ];
-    if let Err(error) = shell::run(&mut workspace.cargo(build)) {
-        tally.fail(format!("the release binary: {error:#}"));
-        for round in rounds {
-            tally.skip(format!("{}: no release binary", round.name));
-        }
-        return Ok(());
-    }
     let logs = workspace.scratch("demo")?;
     let binary = workspace.target().join("release").join("tombola");
     for round in rounds {
+        if !has_binary {
+            tally.skip(format!("{}: no release binary", round.name));
+            continue;
+        }
         if let Some(why) = round.lacks(services) {
             tally.skip(format!("{}: {why}", round.name));
             continue;
@@ -176,6 +186,24 @@ fn demo_rounds(
         }
     }
     Ok(())
+}
+
+fn scale_short(workspace: &Workspace, has_binary: bool, tally: &mut Tally) {
+    if !has_binary {
+        tally.skip("scale --short: no release binary");
+        return;
+    }
+    match scale::play(workspace, &scale::ScaleArgs::short()) {
+        Ok(summary) => {
+            println!("scale --short ... ok: {summary}");
+            tally.pass();
+        }
+        // What it needs is not here; where it has to be, the services' own line has failed.
+        Err(error) if services::is_missing(&error) => {
+            tally.skip(format!("scale --short: {error:#}"));
+        }
+        Err(error) => tally.fail(format!("scale --short: {error:#}")),
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +230,8 @@ mod tests {
         assert!(args(&[Step::Demo, Step::Cargo], 1).wants_services());
         assert!(args(&[Step::Crash], 1).wants_services());
         assert!(!args(&[Step::Contract], 1).wants_services());
+        // It kills servers, and starts its own.
+        assert!(!args(&[Step::Scale], 1).wants_services());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::process::{self, Child, Command, Stdio};
 use anyhow::{Context, Result};
 
 use super::state::Home;
-use super::{KAFKA, KafkaArgs, NotHere, POSTGRES, Service, Wanted, begin, down, postgres};
+use super::{KAFKA, KafkaArgs, NotHere, POSTGRES, Service, Wanted, begin, down, kafka, postgres};
 use crate::shell::Workspace;
 use crate::tally::Tally;
 
@@ -76,6 +76,18 @@ impl Guard {
         Ok(guard)
     }
 
+    /// Starts a PostgreSQL and three nodes of Kafka for this run alone, whatever else runs: it
+    /// kills them.
+    pub(crate) fn cluster(workspace: &Workspace) -> Result<Self> {
+        let mut guard = Self::default();
+        let wanted = Wanted {
+            postgres: Some(postgres::Programs::find()?),
+            kafka: Some((kafka::Programs::find(None)?, 3)),
+        };
+        guard.begin(workspace, wanted)?;
+        Ok(guard)
+    }
+
     fn begin(&mut self, workspace: &Workspace, wanted: Wanted) -> Result<()> {
         let runs = workspace.target().join("xtask").join("services-of-tests");
         let home = Home::at(runs.join(process::id().to_string()));
@@ -91,17 +103,35 @@ impl Guard {
 
     /// Where PostgreSQL is, be it started here or named by whoever called.
     pub(crate) fn postgres_url(&self) -> Option<String> {
-        let started = self.variables.iter().find(|(name, _)| *name == POSTGRES);
+        self.variable(POSTGRES)
+    }
+
+    /// Where the brokers of Kafka are, likewise.
+    pub(crate) fn kafka_servers(&self) -> Option<String> {
+        self.variable(KAFKA)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        let started = self.variables.iter().find(|(of, _)| *of == name);
         started
-            .map(|(_, url)| url.clone())
-            .or_else(|| env::var(POSTGRES).ok())
+            .map(|(_, value)| value.clone())
+            .or_else(|| env::var(name).ok())
     }
 
     /// Ends PostgreSQL without a word to its clients, as a crash does, and starts it again.
     pub(crate) fn restart_postgres(&self) -> Result<()> {
+        self.chore(&["postgres", "restart", "--mode", "immediate"])
+    }
+
+    /// `kill` or `start` of one node of Kafka.
+    pub(crate) fn kafka(&self, what: &str, node: u32) -> Result<()> {
+        self.chore(&["kafka", what, &node.to_string()])
+    }
+
+    fn chore(&self, args: &[&str]) -> Result<()> {
         let mut command = Command::new(env::current_exe()?);
         self.name_to(&mut command);
-        crate::shell::run(command.args(["services", "postgres", "restart", "--mode", "immediate"]))
+        crate::shell::run(command.arg("services").args(args))
     }
 
     /// Tells a program of the tests where the services are.

@@ -1,7 +1,8 @@
 //! A Kafka cluster of one or three nodes, each broker and controller at once (`KRaft`), from pinned
 //! jars on the Java of this machine.
 //!
-//! Settings follow the number of nodes, so that with three of them one may be away.
+//! Settings follow the number of nodes, so that with three of them one may be away. Beside its plain
+//! listener each node has one behind TLS and a password, as clusters have that others reach.
 
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -17,6 +18,10 @@ use super::jars::{self, Release};
 use super::metadata::living;
 use super::process::{self, KILL, Process};
 use crate::shell::Watch;
+
+/// Who may use the listener with a password; the tests know both.
+const USER: &str = "tombola";
+const PASSWORD: &str = "a-password-of-the-tests";
 
 /// A node that has not come up by then never will.
 const START_DEADLINE: Duration = Duration::from_mins(2);
@@ -55,6 +60,8 @@ impl Programs {
 pub(super) struct Kafka {
     version: String,
     cluster: String,
+    /// PEM file of the certificate by which clients trust the listeners behind TLS.
+    pub(super) authority: PathBuf,
     nodes: Vec<Node>,
     /// The class path of clients in Java, where they can be had.
     clients: Option<String>,
@@ -66,12 +73,13 @@ struct Node {
     directory: PathBuf,
     port: u16,
     controller_port: u16,
+    secure_port: u16,
 }
 
 impl Kafka {
     /// How many ports a cluster of this size takes.
     pub(super) fn ports(nodes: u32) -> usize {
-        2 * nodes as usize
+        3 * nodes as usize
     }
 
     pub(super) fn new(programs: &Programs, directory: &Path, ports: &[u16]) -> Self {
@@ -80,11 +88,13 @@ impl Kafka {
             directory: directory.join(format!("kafka-{id}")),
             port: ports[0],
             controller_port: ports[1],
+            secure_port: ports[2],
         };
         Self {
             version: programs.release.version.to_owned(),
             cluster: fresh_id(),
-            nodes: (1..).zip(ports.chunks_exact(2)).map(node).collect(),
+            authority: directory.join("kafka-ca.pem"),
+            nodes: (1..).zip(ports.chunks_exact(3)).map(node).collect(),
             clients: programs.clients.as_ref().ok().cloned(),
         }
     }
@@ -94,11 +104,48 @@ impl Kafka {
     }
 
     pub(super) fn servers(&self) -> String {
+        self.listeners(|node| node.port)
+    }
+
+    /// The listeners behind TLS and a password.
+    pub(super) fn secure_servers(&self) -> String {
+        self.listeners(|node| node.secure_port)
+    }
+
+    fn listeners(&self, port: impl Fn(&Node) -> u16) -> String {
         let nodes = self.nodes.iter();
         let servers: Vec<_> = nodes
-            .map(|node| format!("127.0.0.1:{}", node.port))
+            .map(|node| format!("127.0.0.1:{}", port(node)))
             .collect();
         servers.join(",")
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.authority.with_file_name("kafka-keys.p12")
+    }
+
+    /// One certificate for all nodes, which vouches for itself, by the tool that comes with Java.
+    fn make_certificate(&self) -> Result<()> {
+        let keytool = |args: &str| {
+            let mut keytool = Command::new("keytool");
+            keytool.args(args.split(' ')).args(["-alias", "kafka"]);
+            keytool.args(["-storepass", PASSWORD, "-keystore"]);
+            let output = keytool.arg(self.keys()).output();
+            let output = output.context("starting keytool, which comes with Java")?;
+            ensure!(
+                output.status.success(),
+                "keytool ended with {}: {}",
+                output.status,
+                String::from_utf8_lossy(&output.stdout)
+            );
+            Ok(output.stdout)
+        };
+        keytool(
+            "-genkeypair -keyalg EC -groupname secp256r1 -validity 30 -storetype PKCS12 \
+             -dname CN=kafka -ext san=ip:127.0.0.1 -ext bc=ca:true",
+        )?;
+        fs::write(&self.authority, keytool("-exportcert -rfc")?)?;
+        Ok(())
     }
 
     /// Whether it is of this size and release, as far as they were asked for.
@@ -110,6 +157,7 @@ impl Kafka {
 
     /// Makes all nodes and starts them; `wait` says when they are there.
     pub(super) fn create(&self, programs: &Programs) -> Result<()> {
+        let scram = format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]");
         let mut formats = Vec::new();
         for node in &self.nodes {
             fs::create_dir(&node.directory)?;
@@ -118,12 +166,14 @@ impl Kafka {
             let mut format = self.java(node, programs);
             // It runs for a second: nothing in it is worth compiling well.
             format.args(["-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]);
-            format.args(["format", "--cluster-id", &self.cluster, "--config"]);
+            format.args(["format", "--add-scram", &scram]);
+            format.args(["--cluster-id", &self.cluster, "--config"]);
             formats.push((
                 node,
                 Process::spawn(format.arg(node.settings()), &node.log())?,
             ));
         }
+        self.make_certificate()?;
         for (node, format) in formats {
             let is_done = process::wait_until(START_DEADLINE, || !format.is_alive());
             let meta = node.data().join("meta.properties");
@@ -214,15 +264,22 @@ impl Kafka {
             id,
             port,
             controller_port,
+            secure_port,
             ..
         } = node;
         format!(
             "process.roles=broker,controller\n\
              node.id={id}\n\
              controller.quorum.voters={voters}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://127.0.0.1:{secure_port},CONTROLLER://127.0.0.1:{controller_port}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://127.0.0.1:{secure_port}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT\n\
+             sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
+             listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";\n\
+             listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+             ssl.keystore.type=PKCS12\n\
+             ssl.keystore.location={keys}\n\
+             ssl.keystore.password={PASSWORD}\n\
              inter.broker.listener.name=PLAINTEXT\n\
              controller.listener.names=CONTROLLER\n\
              log.dirs={data}\n\
@@ -239,6 +296,7 @@ impl Kafka {
              broker.session.timeout.ms=4000\n\
              log.cleaner.dedupe.buffer.size=4194304\n",
             voters = voters.join(","),
+            keys = self.keys().display(),
             data = node.data().display(),
         )
     }
@@ -253,7 +311,9 @@ impl Kafka {
         Self::new(
             &programs,
             directory,
-            &[21_001, 21_002, 21_003, 21_004, 21_005, 21_006],
+            &[
+                21_001, 21_002, 21_003, 21_004, 21_005, 21_006, 21_007, 21_008, 21_009,
+            ],
         )
     }
 }
@@ -324,8 +384,8 @@ mod tests {
         let settings = kafka.settings(&kafka.nodes[1]);
         for line in [
             "node.id=2",
-            "controller.quorum.voters=1@127.0.0.1:21002,2@127.0.0.1:21004,3@127.0.0.1:21006",
-            "listeners=PLAINTEXT://127.0.0.1:21003,CONTROLLER://127.0.0.1:21004",
+            "controller.quorum.voters=1@127.0.0.1:21002,2@127.0.0.1:21005,3@127.0.0.1:21008",
+            "advertised.listeners=PLAINTEXT://127.0.0.1:21004,SASL_SSL://127.0.0.1:21006",
             "default.replication.factor=3",
             "min.insync.replicas=2",
             "offsets.topic.replication.factor=3",
@@ -337,7 +397,11 @@ mod tests {
         }
         assert_eq!(
             kafka.servers(),
-            "127.0.0.1:21001,127.0.0.1:21003,127.0.0.1:21005"
+            "127.0.0.1:21001,127.0.0.1:21004,127.0.0.1:21007"
+        );
+        assert_eq!(
+            kafka.secure_servers(),
+            "127.0.0.1:21003,127.0.0.1:21006,127.0.0.1:21009"
         );
     }
 

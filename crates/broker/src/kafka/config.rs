@@ -78,7 +78,8 @@ fn common(options: &KafkaOptions, fixed: Vec<Ours>) -> ClientConfig {
     }
     config
         .set("bootstrap.servers", &options.brokers)
-        .set_log_level(RDKafkaLogLevel::Notice);
+        // Why a broker hangs up is said at this level alone; our own log has it at `debug`.
+        .set_log_level(RDKafkaLogLevel::Info);
     config
 }
 

@@ -39,6 +39,8 @@ mod plan;
 mod publish;
 #[cfg(test)]
 mod real;
+#[cfg(test)]
+mod secure;
 mod settings;
 #[cfg(test)]
 mod tests;

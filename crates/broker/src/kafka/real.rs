@@ -72,7 +72,7 @@ pub(super) struct RealWorld {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a name that no earlier run had")]
-fn fresh_name() -> String {
+pub(super) fn fresh_name() -> String {
     static NEXT: Mutex<u32> = Mutex::new(0);
     let mut next = NEXT.lock().unwrap();
     *next += 1;
@@ -80,7 +80,7 @@ fn fresh_name() -> String {
     format!("tombola-test-{}-{next}", since.as_micros())
 }
 
-const PLAN: TopicPlan = TopicPlan {
+pub(super) const PLAN: TopicPlan = TopicPlan {
     partitions: PARTITIONS,
     replication: 1,
     min_insync_replicas: None,

@@ -3,7 +3,7 @@
 use super::not_checked;
 use crate::api::Finding;
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Broker, Config};
 use tombola_broker::{Inspection, KafkaTopic, PartitionInspection, TopicWarning};
 use tombola_core::limits::DOCTOR_NAMED_MAX;
 use tombola_core::ports::TopicError;
@@ -74,7 +74,7 @@ fn seen(config: &Config, inspected: Result<Option<Inspection>, TopicError>) -> V
             Finding::fault(
                 TOPIC,
                 format!("{} at {}: {error}", broker.topic, broker.url),
-                "draws go on without it; look at the brokers, broker.url and [broker.kafka]",
+                look_at(broker),
             ),
             "the broker did not answer",
         ),
@@ -82,6 +82,16 @@ fn seen(config: &Config, inspected: Result<Option<Inspection>, TopicError>) -> V
     let mut found = vec![fault];
     found.extend(not_checked(&MORE, why));
     found
+}
+
+/// What may be wrong. Brokers that speak TLS hang up on who does not, without a word.
+fn look_at(broker: &Broker) -> &'static str {
+    if broker.kafka.contains_key("security.protocol") {
+        "draws go on without it; look at the brokers, broker.url and [broker.kafka]"
+    } else {
+        "draws go on without it; look at the brokers and broker.url; \
+         brokers that speak TLS or ask for a password need security.protocol in [broker.kafka]"
+    }
 }
 
 fn check(url: &str, it: &Inspection) -> Vec<Finding> {
@@ -258,5 +268,18 @@ mod tests {
         };
         assert_eq!(foreign(&kept(0)).state, CheckState::Ok);
         assert_eq!(foreign(&kept(2)).state, CheckState::Warning);
+    }
+
+    #[test]
+    fn brokers_that_hang_up_without_a_word_may_want_a_protocol_that_is_not_set() {
+        let mend = |config: &Config| {
+            let why = TopicError::Unavailable("hung up".to_owned());
+            seen(config, Err(why)).swap_remove(0).mend.unwrap()
+        };
+        let mut config = Config::default();
+        assert!(mend(&config).contains("need security.protocol"));
+        let protocol = ("security.protocol".to_owned(), "SASL_SSL".to_owned());
+        config.broker.kafka.extend([protocol]);
+        assert!(!mend(&config).contains("security.protocol"));
     }
 }

@@ -135,3 +135,37 @@ fn topic_that_is_made_after_the_start_is_found_and_what_was_drawn_is_delivered()
     all_were_delivered(&town.all_delivered(0, "fair"), drawn);
     assert_eq!(topic_at(&town, 0), (200, "ok".to_owned()));
 }
+
+/// Of the user whom the services make.
+const PASSWORD: &str = "a-password-of-the-tests";
+
+#[test]
+fn topic_behind_tls_and_a_password_is_made_and_what_was_drawn_is_delivered() {
+    let Some(mut town) = Town::behind_tls(&["api", "worker,rescue"], PASSWORD) else {
+        return;
+    };
+    town.tombola(&["topic", "create", "--partitions", "4", "--replication", "1"]);
+    town.begin();
+    assert_eq!(topic_at(&town, 1), (200, "ok".to_owned()));
+    town.start("fair", &campaign());
+    let drawn = while_callers_draw(&town, |drawn| more(drawn, 50));
+    all_were_delivered(&town.all_delivered(0, "fair"), drawn);
+}
+
+#[test]
+fn wrong_password_of_kafka_is_named_by_doctor_and_draws_go_on() {
+    let Some(mut town) = Town::behind_tls(&["api"], "another") else {
+        return;
+    };
+    town.begin();
+    town.start("fair", &campaign());
+    while_callers_draw(&town, |drawn| more(drawn, 50));
+    let doctor = town.admin(0, "GET", "/v1/doctor", &Value::Null);
+    let checks = doctor["checks"].as_array().unwrap();
+    let topic = checks.iter().find(|it| it["name"] == "topic").unwrap();
+    assert_eq!(topic["state"], "fault");
+    let what = topic["what"].as_str().unwrap();
+    assert!(what.contains("Authentication failed"), "{what}");
+    assert!(!what.contains("another"), "{what}");
+    town.end(0, "-TERM");
+}

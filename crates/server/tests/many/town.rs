@@ -104,6 +104,30 @@ impl Town {
         Self::with_broker(roles, &format!("kafka://{brokers}"))
     }
 
+    /// The same on the brokers behind TLS and a password that the environment names; the password
+    /// stands in a file.
+    pub(crate) fn behind_tls(roles: &[&'static str], password: &str) -> Option<Self> {
+        let of = |name| std::env::var(name).ok();
+        let named = of("TOMBOLA_TEST_KAFKA_SECURE").zip(of("TOMBOLA_TEST_KAFKA_CA"));
+        let Some((brokers, authority)) = named else {
+            static SAID: Once = Once::new();
+            skip(&SAID, "TOMBOLA_TEST_KAFKA_SECURE names no brokers");
+            return None;
+        };
+        let mut town = Self::with_broker(roles, &format!("kafka://{brokers}"))?;
+        std::fs::write(town.temp.path().join("password"), password).unwrap();
+        let settings = [
+            ("TOMBOLA_BROKER__KAFKA__SECURITY_PROTOCOL", "SASL_SSL"),
+            ("TOMBOLA_BROKER__KAFKA__SSL_CA_LOCATION", &authority),
+            ("TOMBOLA_BROKER__KAFKA__SASL_MECHANISM", "SCRAM-SHA-512"),
+            ("TOMBOLA_BROKER__KAFKA__SASL_USERNAME", "tombola"),
+            ("TOMBOLA_BROKER__KAFKA__SASL_PASSWORD_FILE", "password"),
+        ];
+        let settings = settings.map(|(name, value)| (name, value.to_owned()));
+        town.settings.extend(settings);
+        Some(town)
+    }
+
     fn empty(roles: Vec<&'static str>, settings: Vec<(&'static str, String)>) -> Option<Self> {
         let Ok(url) = std::env::var("TOMBOLA_TEST_POSTGRES") else {
             static SAID: Once = Once::new();

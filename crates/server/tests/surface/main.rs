@@ -19,6 +19,8 @@ mod commands;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod doctor;

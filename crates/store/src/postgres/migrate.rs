@@ -51,6 +51,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 3,
         name: "adopted",
+        // It adds a table only; but draws without a request are new to what audits them.
+        needs: 3,
         sql: include_str!("../../migrations/postgres/0003_adopted.sql"),
     },
 ];
