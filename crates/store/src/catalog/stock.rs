@@ -96,11 +96,10 @@ pub(super) fn of_file(
     file: &CampaignFile,
 ) -> sql::Result<Vec<LiveStock>> {
     let changes = operator_changes(conn, &campaign.slug)?;
-    let mut row_of =
-        conn.prepare_cached(
-            "SELECT p.id, n.spent FROM prize p JOIN prize_count n ON n.prize_id = p.id
+    let mut row_of = conn.prepare_cached(
+        "SELECT p.id, n.spent FROM prize p JOIN prize_count n ON n.prize_id = p.id
              WHERE p.campaign_id = ?1 AND p.slug = ?2",
-        )?;
+    )?;
     file.prize
         .iter()
         .map(|prize| {

@@ -202,7 +202,9 @@ async fn a_change_of_stock_that_has_not_ended_is_waited_for() {
     let admin = crate::server::connect(&world.config).await;
     let operator = std::mem::replace(&mut world.admin, admin);
     operator
-        .batch_execute("BEGIN; SELECT 1 FROM campaign FOR NO KEY UPDATE; UPDATE prize SET stock = 0")
+        .batch_execute(
+            "BEGIN; SELECT 1 FROM campaign FOR NO KEY UPDATE; UPDATE prize SET stock = 0",
+        )
         .await
         .unwrap();
     let batch = batch(vec![world.request("u", "key-00001", 1)]);

@@ -109,11 +109,7 @@ pub(super) struct Trip {
 /// The statements go to the server together and run there one after the other, in this
 /// order; each sees what was committed before it began, so what is read behind the lock
 /// stays.
-pub(super) async fn read(
-    work: &Work<'_>,
-    campaign: i64,
-    users: &[&Arc<str>],
-) -> StoreResult<Trip> {
+pub(super) async fn read(work: &Work<'_>, campaign: i64, users: &[&Arc<str>]) -> StoreResult<Trip> {
     let sql = work.sql;
     let users: Vec<&str> = users.iter().map(|user| &***user).collect();
     let of_users: Params<'_> = &[&campaign, &users];
@@ -218,7 +214,11 @@ fn count_prizes(
         let given = tally.given(id, state.day);
         let (stock, besides): (Option<i64>, i64) = (get(row, 1)?, get(row, 2)?);
         let (day, on_day): (i32, i64) = (get(row, 3)?, get(row, 4)?);
-        let on_day = if CivilDay(day) >= state.day { on_day } else { 0 };
+        let on_day = if CivilDay(day) >= state.day {
+            on_day
+        } else {
+            0
+        };
         let prize = &mut state.prizes[index];
         prize.stock = stock.map(natural).transpose()?;
         prize.spent = natural(besides + given.spent)?;

@@ -94,9 +94,7 @@ impl Tally {
             day,
             ..
         } = self;
-        let row: Params<'_> = &[
-            &campaign, n, draws, wins, &day.0, &prizes, &spent, &on_day,
-        ];
+        let row: Params<'_> = &[&campaign, n, draws, wins, &day.0, &prizes, &spent, &on_day];
         let insert = work.execute(&work.sql.insert_tally, row);
         if n % STAND != 0 {
             return insert.await;
@@ -128,7 +126,13 @@ mod tests {
         let before = Tally::default().after(CivilDay(5), 1, &BTreeMap::from([(7, 1)]));
         assert_eq!(before.given(7, CivilDay(6)).on_day, 0);
         let after = before.after(CivilDay(6), 1, &BTreeMap::from([(8, 1)]));
-        assert_eq!(after.given(7, CivilDay(6)), Given { spent: 1, on_day: 0 });
+        assert_eq!(
+            after.given(7, CivilDay(6)),
+            Given {
+                spent: 1,
+                on_day: 0
+            }
+        );
         let late = after.after(CivilDay(5), 1, &BTreeMap::from([(8, 1)]));
         assert_eq!(late.given(8, CivilDay(6)).on_day, 2);
         assert_eq!(late.day, CivilDay(6));

@@ -130,13 +130,18 @@ const fn plant(sql: &'static str, finds: &'static [&'static str]) -> Plant {
 /// The same where counters are kept by the tally.
 fn with_tally(sql: &str) -> String {
     let day = "UPDATE prize SET day_spent = day_spent - 1 WHERE slug = 'phone'";
-    let of_tally = "UPDATE tally SET day_spent = array_fill(0::bigint, ARRAY[cardinality(day_spent)])";
-    [("prize", "spent"), ("campaign", "draws"), ("campaign", "wins")]
-        .iter()
-        .fold(sql.replace(day, of_tally), |sql, (table, name)| {
-            let set = |name: &str| format!("UPDATE {table} SET {name} = {name} ");
-            sql.replace(&set(name), &set(&format!("{name}_besides")))
-        })
+    let of_tally =
+        "UPDATE tally SET day_spent = array_fill(0::bigint, ARRAY[cardinality(day_spent)])";
+    [
+        ("prize", "spent"),
+        ("campaign", "draws"),
+        ("campaign", "wins"),
+    ]
+    .iter()
+    .fold(sql.replace(day, of_tally), |sql, (table, name)| {
+        let set = |name: &str| format!("UPDATE {table} SET {name} = {name} ");
+        sql.replace(&set(name), &set(&format!("{name}_besides")))
+    })
 }
 
 const PLANTS: &[Plant] = &[

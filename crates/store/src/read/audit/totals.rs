@@ -14,11 +14,10 @@ pub(super) struct Total {
 pub(super) fn count(conn: &Connection) -> sql::Result<Vec<Total>> {
     let mut totals = Vec::new();
     let mut index = std::collections::HashMap::new();
-    let mut campaigns =
-        conn.prepare_large(
-            "SELECT c.id, c.slug, n.draws, n.wins
+    let mut campaigns = conn.prepare_large(
+        "SELECT c.id, c.slug, n.draws, n.wins
              FROM campaign c JOIN campaign_count n ON n.campaign_id = c.id ORDER BY c.slug",
-        )?;
+    )?;
     let mut rows = campaigns.query([])?;
     while let Some(row) = rows.next()? {
         index.insert(row.get::<_, i64>(0)?, totals.len());

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+use tombola_core::adoption::Adoption;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
-    AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage, DueQuery,
-    KeptMessage, MarkOf, Record, Recorded, StoreResult, Written,
+    AdoptAnswer, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage,
+    DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreResult, Written,
 };
 use tombola_core::{AwardId, Timestamp};
 use tombola_store::Store;
@@ -103,6 +104,13 @@ impl AwardPath for Watched {
         let answers = self.store.commit_draws(batch).await?;
         self.note_committed(&answers);
         Ok(answers)
+    }
+    async fn adopt(
+        &self,
+        adoptions: Vec<Adoption>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<AdoptAnswer>> {
+        self.store.adopt(adoptions, now).await
     }
     async fn mark_published(
         &self,
