@@ -389,9 +389,11 @@ impl Asked<'_> {
     async fn backend(&self) -> StoreResult<String> {
         let asked = self.client.simple_query("SELECT pg_backend_pid()");
         let answer = self.deadline.within(asked).await?;
-        let row = answer.iter().find_map(|it| match it {
-            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-            _ => None,
+        let row = answer.iter().find_map(|it| {
+            let SimpleQueryMessage::Row(row) = it else {
+                return None;
+            };
+            row.get(0).map(str::to_owned)
         });
         row.ok_or_else(|| inconsistent("the server gave no row"))
     }
