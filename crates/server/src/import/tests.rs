@@ -146,7 +146,7 @@ async fn file_that_stands_still_is_waited_for_as_long_as_the_bound_says() {
 #[tokio::test(start_paused = true)]
 async fn file_that_trickles_may_take_as_long_as_the_bound_says() {
     let trickle = futures_util::stream::unfold((), async |()| {
-        tokio::time::sleep(limits::IMPORT_CHUNK_TIMEOUT / 2).await;
+        tokio::time::advance(limits::IMPORT_CHUNK_TIMEOUT / 2).await;
         Some((io::Result::Ok(Bytes::from_static(b"A")), ()))
     });
     let began = tokio::time::Instant::now();

@@ -262,7 +262,7 @@ fn settings_that_take_a_promise_away_are_told_with_the_mend() {
     let settings = [
         "synchronous_commit=off",
         "idle_session_timeout=90s",
-        "statement_timeout=1",
+        "statement_timeout=7s",
     ];
     let options = settings.map(|it| format!("-c%20{}", it.replace('=', "%3D")));
     let url = format!("{}&options={}", database.url, options.join("%20"));

@@ -74,9 +74,9 @@ async fn timeouts_of_the_server_are_ours_or_are_told() {
         .unwrap()
         .get(0);
     for (setting, value) in [
-        ("statement_timeout", "50ms"),
-        ("lock_timeout", "1ms"),
-        ("idle_in_transaction_session_timeout", "1ms"),
+        ("statement_timeout", "7s"),
+        ("lock_timeout", "7s"),
+        ("idle_in_transaction_session_timeout", "7s"),
         ("default_transaction_isolation", "serializable"),
         ("idle_session_timeout", "90s"),
     ] {
