@@ -67,10 +67,10 @@ fn show(
         let key = format!("{section}.{field}");
         // A name with other letters than a bare key has is quoted, as `toml` writes it.
         let is_bare = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
-        let name = if !field.bytes().all(is_bare) {
-            toml::Value::from(field.as_str()).to_string()
-        } else {
+        let name = if field.bytes().all(is_bare) {
             field.clone()
+        } else {
+            toml::Value::from(field.as_str()).to_string()
         };
         out.line(&format!("{name} = {value}{}", from(&key)))?;
     }
