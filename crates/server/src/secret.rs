@@ -141,7 +141,9 @@ impl Secrets {
 }
 
 /// The versions, and the one that waits: the newest, and not the only one.
-fn read_lines(text: &str) -> Option<(BTreeMap<i32, [u8; 32]>, Option<i32>)> {
+type Lines = (BTreeMap<i32, [u8; 32]>, Option<i32>);
+
+fn read_lines(text: &str) -> Option<Lines> {
     let (mut versions, mut waiting) = (BTreeMap::new(), None);
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (line, waits) = match line.strip_suffix(WAITS) {

@@ -160,7 +160,9 @@ async fn relay(
             tokio::time::sleep(ROOM_WAIT).await;
         }
         let now = clock.now();
-        next.iter_mut().for_each(|handoff| handoff.at = now);
+        for handoff in &mut next {
+            handoff.at = now;
+        }
         handle.offer(next);
     }
     tasks.stop();

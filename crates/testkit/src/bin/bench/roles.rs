@@ -41,7 +41,7 @@ const CALLERS: usize = 512;
 /// once, fewer than the relay drops.
 const ROOM: usize = 8_000;
 /// What is not delivered so long after the last draw never will be.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is looked whether all is delivered.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a stop may take.
