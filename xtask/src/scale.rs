@@ -46,7 +46,7 @@ pub(crate) struct ScaleArgs {
     /// Draws to be answered [default: 200000; short: 8000]
     #[arg(long, value_name = "N")]
     draws: Option<u64>,
-    /// Every fault, in a minute
+    /// Every fault in a load of seconds; a minute more for servers and for leases that have to end
     #[arg(long)]
     short: bool,
     /// Brings requests and faults of an earlier run back
@@ -110,6 +110,7 @@ pub(crate) fn play(workspace: &Workspace, args: &ScaleArgs) -> Result<String> {
         sizes: args.sizes(),
         faults: args.faults(seed, args.sizes().draws),
         seed,
+        is_short: args.short,
         services: &services,
     };
     let summary = run.on(&binary, &directory)?;
@@ -128,6 +129,7 @@ struct Run<'a> {
     sizes: Sizes,
     faults: Vec<Planned>,
     seed: u64,
+    is_short: bool,
     services: &'a Guard,
 }
 
@@ -162,7 +164,8 @@ impl Run<'_> {
         if !is_clean {
             found.problem(format!("the audit says {audit:#}"));
         }
-        if done.paid_without_a_broker() == 0 {
+        // In a short run the workers are killed all at once, and the group takes its time.
+        if !self.is_short && done.paid_without_a_broker() == 0 {
             found.problem("nothing was delivered while a broker was away".to_owned());
         }
         let topic = town.operate(&["topic", "describe"])?;
