@@ -224,7 +224,8 @@ impl Sealer {
     /// Seals `plain` for that row. Each call takes a nonce from the system: at 24
     /// bytes no number of rows makes one come twice.
     pub fn seal(&self, place: Place<'_>, plain: &[u8]) -> StoreResult<Sealed> {
-        let Some((version, key)) = self.keys.last_key_value() else {
+        let version = self.newest();
+        let Some(key) = self.keys.get(&version) else {
             return Ok(Sealed {
                 key_version: PLAIN,
                 bytes: plain.to_vec(),
@@ -238,7 +239,7 @@ impl Sealer {
         let sealed = key.cipher.encrypt(&nonce, payload);
         let sealed = sealed.map_err(|_| StoreError::Row(format!("{place} is too long")))?;
         Ok(Sealed {
-            key_version: *version,
+            key_version: version,
             bytes: [&nonce[..], &sealed].concat(),
         })
     }

@@ -297,7 +297,7 @@ async fn batch_that_is_reported_on_before_an_earlier_one_is_marked_after_it() {
     drop(first);
     settle().await;
     let marked: Vec<i64> = world.marks().into_iter().map(|(award, _)| award).collect();
-    assert_eq!(marked, Vec::from_iter(0..2_000));
+    assert_eq!(marked, (0..2_000).collect::<Vec<_>>());
     tasks.stop();
     tasks.ended().await;
 }

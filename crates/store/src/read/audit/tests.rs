@@ -236,7 +236,7 @@ const PLANTS: &[Plant] = &[
     plant("UPDATE delivery SET attempts = 13 WHERE kind = 'webhook'", &["I12_attempts"]),
     plant("UPDATE delivery SET state = 'lost' WHERE state = 'pending'", &["I16_conservation"]),
     plant("DELETE FROM draw_span", &["I16_spans"]),
-    plant("UPDATE draw_span SET campaign_id = 99", &["I16_spans"]),
+    plant("UPDATE draw_span SET campaign_id = campaign_id + 98", &["I16_spans"]),
     plant("UPDATE draw_span SET from_at = to_at", &["I16_spans"]),
     plant("UPDATE draw_span SET to_at = from_at", &["I16_spans"]),
     plant("UPDATE draw SET roll = -1 WHERE prize_id IS NOT NULL", &["R_replay"]),

@@ -84,7 +84,7 @@ async fn lists_of_a_file_from_before_them_find_every_draw() {
         .shell()
         .execute_batch(
             "DELETE FROM migration WHERE version >= 6;
-             DROP VIEW campaign_count; DROP VIEW prize_count;
+             DROP VIEW campaign_count; DROP VIEW prize_count; DROP TABLE adopted;
              DROP INDEX draw_user; DROP TABLE draw_span; ALTER TABLE campaign DROP COLUMN wins;
              DROP INDEX delivery_dead_reason; DROP INDEX delivery_cancelled;
              ALTER TABLE endpoint DROP COLUMN secret_ends;
