@@ -97,7 +97,7 @@ pub struct Rescuer {
     cursors: HashMap<i64, DueCursor>,
     /// The lane that comes first in the next round.
     turn: usize,
-    /// When it was last asked how far the group has come.
+    /// When it was last heard, or not, how far the group has come.
     asked_at: Duration,
     /// Marks of the last page, not written yet.
     unwritten: Vec<MarkOf>,
@@ -177,9 +177,7 @@ impl Rescuer {
         if is_topic_probe {
             lanes.truncate(1);
         }
-        let worked = self
-            .work(lanes, group.as_ref(), is_topic_probe, &mut round)
-            .await;
+        let worked = self.work(lanes, group, is_topic_probe, &mut round).await;
         let marks = std::mem::take(&mut self.unwritten);
         self.parts.publisher.mark(marks).await;
         if is_topic_probe && round.published == 0 {
@@ -200,7 +198,7 @@ impl Rescuer {
     async fn work(
         &mut self,
         mut lanes: VecDeque<i64>,
-        group: Option<&GroupPosition>,
+        mut group: Option<GroupPosition>,
         is_topic_probe: bool,
         round: &mut RescueRound,
     ) -> StoreResult<()> {
@@ -211,11 +209,16 @@ impl Rescuer {
             };
             let state = self.parts.lanes.breaker_state(lane);
             let is_probe = is_topic_probe || state == BreakerState::HalfOpen;
+            // A round may outlast a grace. What was published since this was asked would
+            // lie past the end of the topic as it was then, and be taken for lost.
+            if self.is_lag_stale() {
+                group = self.group_position().await;
+            }
             let marks = std::mem::take(&mut self.unwritten);
             let ((), page) = tokio::join!(
                 biased;
                 self.parts.publisher.mark(marks),
-                self.page(lane, group, is_probe, state == BreakerState::Open),
+                self.page(lane, group.as_ref(), is_probe, state == BreakerState::Open),
             );
             let page = page?;
             let is_idle =
@@ -292,7 +295,6 @@ impl Rescuer {
 
     /// How far the group has come, `None` when nobody can say.
     async fn group_position(&mut self) -> Option<GroupPosition> {
-        self.asked_at = self.parts.clock.monotonic();
         let asked = self.parts.topic.group_position(&self.parts.group);
         let group = match tokio::time::timeout(limits::GROUP_POSITION_TIMEOUT, asked).await {
             Ok(Ok(group)) => Some(group),
@@ -305,6 +307,7 @@ impl Rescuer {
                 None
             }
         };
+        self.asked_at = self.parts.clock.monotonic();
         self.parts.meters.set_group(group.clone());
         group
     }

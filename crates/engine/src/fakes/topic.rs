@@ -169,10 +169,6 @@ impl Topic for FakeTopic {
     }
 
     async fn group_position(&self, _: &str) -> Result<GroupPosition, TopicError> {
-        let held = self.held.lock().unwrap().pop_front();
-        if let Some(held) = held {
-            drop(held.await);
-        }
         let says = *self.says.lock().unwrap();
         if says == Says::Nothing {
             std::future::pending::<()>().await;

@@ -131,6 +131,26 @@ async fn page_is_taken_while_the_one_before_is_marked_and_the_round_ends_with_al
 }
 
 #[tokio::test(start_paused = true)]
+async fn round_that_lasts_asks_again_how_far_the_group_has_come() {
+    let mut world = World::new(&[0]).await;
+    FakePath::say(&world.path.on_due, |query: &DueQuery| {
+        Ok(page(query.after, 9, true))
+    });
+    // Each page takes a third of a second, for which its marks are tried in vain.
+    FakePath::say(&world.path.on_mark, |_| {
+        Err(StoreError::Unavailable("away".to_owned()))
+    });
+    world.rescuer.run_once().await.unwrap();
+    let queries = world.path.queries.lock().unwrap();
+    // The epoch tells answers apart: it is another after each publish.
+    let epoch = |query: &DueQuery| query.group.as_ref().unwrap().epoch;
+    let mut answers: Vec<i64> = queries.iter().map(epoch).collect();
+    assert_eq!(answers.len(), 9);
+    answers.dedup();
+    assert_eq!(answers.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn marks_are_written_although_the_next_page_cannot_be_read() {
     let mut world = World::new(&[0]).await;
     FakePath::say(&world.path.on_due, |query: &DueQuery| match query.after {
