@@ -102,7 +102,7 @@ section! {
         /// stands as the client of what is adopted. Never give it to another system.
         foreign_source: String = "lottery".to_owned(),
         /// With `adopt`: the prize of each `awardId` of that system, in a table
-        /// `[delivery.foreign_prizes]` with lines such as `"1" = "spring-festival/phone"`. A
+        /// `[delivery.foreign_prizes]` with lines such as `"1"="spring-festival/phone"`. A
         /// prize that adopts has no stock, no cap and no limit, and its campaign no `[limits]`:
         /// whoever draws counts. In a variable with commas:
         /// `TOMBOLA_DELIVERY__FOREIGN_PRIZES=1=spring-festival/phone,2=spring-festival/mug`.
