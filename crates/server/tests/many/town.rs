@@ -347,7 +347,7 @@ impl Town {
     /// What that process says as it ends instead of starting.
     pub(crate) fn refuses_to_start(&self, process: usize) -> String {
         let said = self
-            .command(process)
+            .command(process, TOMBOLA)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .output()
             .unwrap();

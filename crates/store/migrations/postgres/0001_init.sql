@@ -129,10 +129,10 @@ CREATE VIEW campaign_count AS
 CREATE VIEW prize_count AS
   SELECT p.id AS prize_id,
     p.spent_besides + COALESCE(t.spent[t.place], 0) AS spent,
-    greatest(p.day, t.day) AS day,
-    CASE WHEN p.day >= COALESCE(t.day, 0) THEN p.day_spent_besides ELSE 0 END
-      + CASE WHEN t.day >= p.day THEN COALESCE(t.day_spent[t.place], 0) ELSE 0 END AS day_spent
-  FROM prize p LEFT JOIN LATERAL (
+    greatest(c.day, t.day) AS day,                 -- the latest that the campaign was drawn on
+    CASE WHEN p.day >= greatest(c.day, t.day) THEN p.day_spent_besides ELSE 0 END
+      + CASE WHEN t.day >= c.day THEN COALESCE(t.day_spent[t.place], 0) ELSE 0 END AS day_spent
+  FROM prize p JOIN campaign c ON c.id = p.campaign_id LEFT JOIN LATERAL (
     SELECT day, spent, day_spent, array_position(prizes, p.id) AS place FROM tally
     WHERE campaign_id = p.campaign_id ORDER BY n DESC LIMIT 1) AS t ON TRUE;
 

@@ -491,8 +491,8 @@ const TABLES: [(&str, &str, &str); 12] = [
     ),
     ("points_entry", "award_id user points at", "award_id"),
     ("code", "id award_id", "id"),
-    ("prize", "id spent day day_spent", "id"),
-    ("campaign", "draws wins day", "id"),
+    ("prize_count", "prize_id spent day day_spent", "prize_id"),
+    ("campaign_count", "draws wins day", "campaign_id"),
     ("allowance", "user total day day_total", "user"),
     ("user_win", "prize_id user wins", "prize_id, user"),
     (

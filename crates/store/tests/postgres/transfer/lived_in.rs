@@ -32,9 +32,10 @@ pub(super) const LATER: Timestamp = Timestamp(NOON.0 + 60_000_000);
 /// What the shell of a test adds, so that no table is empty.
 pub(super) const RARE: &str = "
     INSERT INTO erasing VALUES ('somebody', 'erased-1');
-    INSERT INTO adopted SELECT client, 1662799798929063936, first_draw FROM request
-      WHERE more_draws IS NULL ORDER BY first_draw LIMIT 1;
-    DELETE FROM request WHERE first_draw IN (SELECT award_id FROM adopted);
+    INSERT INTO adopted SELECT client, 1662799798929063936, id FROM draw
+      WHERE prize_id IS NOT NULL AND id IN (SELECT first_draw FROM request) ORDER BY id LIMIT 1;
+    UPDATE request SET first_draw = first_draw + 1, more_draws = substr(more_draws, 9)
+      WHERE first_draw IN (SELECT award_id FROM adopted);
     INSERT INTO blocked_user VALUES ('u13', 'because', 0);
     INSERT INTO pause VALUES ('fair', 'coupon', '', 5);
     INSERT INTO operation (spec, actor, state, after, created_at, updated_at)
