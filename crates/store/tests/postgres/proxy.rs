@@ -113,11 +113,16 @@ async fn carry(near: UnixStream, far: Box<dyn Stream>, is_armed: Arc<AtomicBool>
         tokio::select! {
             count = from_client.read(&mut asked) => {
                 let Ok(count @ 1..) = count else { return };
-                let is_commit = asked[..count].windows(7).any(|it| it == b"COMMIT\0");
+                let is_commit = is_commit_in(&asked[..count]);
                 if to_server.write_all(&asked[..count]).await.is_err() { return }
                 if is_commit && is_armed.swap(false, Ordering::SeqCst) {
-                    // The server's answer is waited for and dropped with both ends.
-                    drop(from_server.read(&mut said).await);
+                    // The server's answer is waited for, behind those to the writes that
+                    // went with it, and dropped with both ends.
+                    let mut heard = Vec::new();
+                    while !is_commit_in(&heard) {
+                        let Ok(count @ 1..) = from_server.read(&mut said).await else { return };
+                        heard.extend_from_slice(&said[..count]);
+                    }
                     return;
                 }
             }
@@ -127,4 +132,9 @@ async fn carry(near: UnixStream, far: Box<dyn Stream>, is_armed: Arc<AtomicBool>
             }
         }
     }
+}
+
+/// The statement, and what the server says of it.
+fn is_commit_in(bytes: &[u8]) -> bool {
+    bytes.windows(7).any(|it| it == b"COMMIT\0")
 }
