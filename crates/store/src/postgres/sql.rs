@@ -40,7 +40,7 @@ macro_rules! statements {
 /// page begins depends on nobody else's locks. A row that somebody has in hand, or
 /// that moved on meanwhile, comes with nulls. `OFFSET 0` keeps what is asked of it once it
 /// is locked out of the search for it, which is by its key alone.
-pub const LOCK_PAGE: &str = "WITH page AS MATERIALIZED (
+pub(crate) const LOCK_PAGE: &str = "WITH page AS MATERIALIZED (
        SELECT due_at, award_id FROM delivery
        WHERE lane = $1 AND due_at IS NOT NULL AND due_at <= $2 AND (due_at, award_id) > ($3, $4)
        ORDER BY due_at, award_id LIMIT $5)
