@@ -104,6 +104,13 @@ const CONSUMER_DEFAULTS: &[(&[&str], &str)] = &[
     // Where a partition has as many messages waiting as we let it, librdkafka by itself
     // does not fetch from it for a second: one more for every award of a busy topic.
     (&["fetch.queue.backoff.ms"], "10"),
+    // A worker pauses where it has enough in hand, and what was fetched and not read is
+    // thrown away then. By librdkafka's own 1 MiB a partition that was most of it: the
+    // broker sent a backlog twenty times over. A larger message comes alone.
+    (
+        &["fetch.message.max.bytes", "max.partition.fetch.bytes"],
+        "65536",
+    ),
     // A process that died has its partitions for so long, and so has a member that lost
     // the broker and joins anew: nobody reads them until then. The heart beats on a thread
     // of its own, whatever the worker does.
@@ -195,6 +202,7 @@ mod tests {
         let consumer = consumer(&options(&[]), "g");
         assert_eq!(consumer.get("fetch.queue.backoff.ms"), Some("10"));
         assert_eq!(consumer.get("session.timeout.ms"), Some("10000"));
+        assert_eq!(consumer.get("fetch.message.max.bytes"), Some("65536"));
         assert!(consumer.create_native_config().is_ok());
     }
 
