@@ -136,6 +136,24 @@ async fn a_commit_whose_answer_was_lost_is_run_again_by_its_keys() {
 }
 
 #[tokio::test]
+async fn tallies_that_newer_ones_stand_for_do_not_pile_up() {
+    let Some(world) = World::open(ALWAYS).await else {
+        return;
+    };
+    let store = world.store().await;
+    for n in 0..100 {
+        let request = world.request(&format!("u{n}"), &format!("key-{n:05}"), 1);
+        let answers = store.commit_draws(batch(vec![request])).await.unwrap();
+        assert!(is_drawn(&answers[0]));
+    }
+    assert_eq!(world.number("SELECT max(n) FROM tally").await, 100);
+    // Those from the last multiple of 32 on.
+    assert_eq!(world.number("SELECT count(*) FROM tally").await, 5);
+    let draws = "SELECT draws FROM campaign_count";
+    assert_eq!(world.number(draws).await, 100);
+}
+
+#[tokio::test]
 async fn a_session_that_the_server_ended_is_replaced() {
     let Some(world) = World::open(ALWAYS).await else {
         return;
