@@ -17,8 +17,9 @@ use tombola_core::award::{StepFn, step};
 use tombola_core::ids::IdBlock;
 use tombola_core::limits::READ_TIMEOUT;
 use tombola_core::ports::{
-    Actor, AdoptAnswer, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes,
-    DuePage, DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult, Written,
+    Actor, AdoptAnswer, Arrivals, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch,
+    DueLanes, DuePage, DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult,
+    Written,
 };
 use tombola_core::retry::Schedule;
 use tombola_core::{AwardId, Timestamp};
@@ -321,6 +322,14 @@ impl AwardPath for Store {
 
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
         self.path().commit_draws(batch).await
+    }
+
+    async fn commit_draws_with(
+        &self,
+        batch: DrawBatch,
+        arrivals: &dyn Arrivals,
+    ) -> StoreResult<Vec<DrawAnswer>> {
+        self.path().commit_draws_with(batch, arrivals).await
     }
 
     async fn adopt(

@@ -44,6 +44,14 @@ pub struct DrawBatch {
     pub has_relay: bool,
 }
 
+/// Who arrives while a batch waits for its turn.
+pub trait Arrivals: Send + Sync {
+    /// The instant at which the turn began, which is the batch's from now on, and the
+    /// requests that join it: of its campaign, and of no key that it has already. They are
+    /// its own from here on, whatever becomes of it.
+    fn join(&self) -> (Timestamp, Vec<DrawRequest>);
+}
+
 /// The answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DrawAnswer {
@@ -291,6 +299,18 @@ pub trait AwardPath: Send + Sync {
     /// One transaction: keys claimed or replayed, `decide` asked, counters, draws
     /// and deliveries written. One answer for each request, in order.
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>>;
+
+    /// The same for a batch that others may still join. A store where batches of several
+    /// processes wait for each other asks, once a batch has its turn, who arrived
+    /// meanwhile; elsewhere nobody joins. One answer for each request, those who joined
+    /// behind the others, in the order in which they did.
+    async fn commit_draws_with(
+        &self,
+        batch: DrawBatch,
+        _arrivals: &dyn Arrivals,
+    ) -> StoreResult<Vec<DrawAnswer>> {
+        self.commit_draws(batch).await
+    }
 
     /// Takes in what another system has drawn, all for one campaign: the award and the
     /// row that demands its delivery, once for each order of a source, whatever comes

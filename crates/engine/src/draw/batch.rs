@@ -3,47 +3,45 @@
 //! handed to the relay.
 
 use super::lines::Standing;
+use super::queue::{Key, Queue};
 use super::{Answer, DeskAnswer, DeskError, DrawAsk};
 use crate::kill;
 use crate::meters::{DrawCounters, Meters, OTHER};
 use crate::relay::RelayHandle;
 use crate::store_calls::kept_from_panic;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tombola_core::Timestamp;
 use tombola_core::draw::{DrawRefusal, DrawRequest, Ticket};
 use tombola_core::limits;
 use tombola_core::ports::{
-    AwardPath, Clock, DrawAnswer, DrawBatch, Handoff, StoreError, StoreResult,
+    Arrivals, AwardPath, Clock, DrawAnswer, DrawBatch, Handoff, StoreError, StoreResult,
 };
 
-/// Requests of one campaign, each with its tickets.
-pub(super) struct Batch {
-    campaign: Arc<str>,
-    members: Vec<Member>,
-}
-
-struct Member {
+/// A request with its tickets, of whom somebody waits for the answer.
+pub(super) struct Member {
     request: DrawRequest,
     answer: Answer,
     since: Duration,
 }
 
-impl Batch {
-    pub(super) fn new(
-        campaign: Arc<str>,
-        standing: impl Iterator<Item = (Standing, Vec<Ticket>)>,
-    ) -> Self {
-        let members = standing.map(|(one, tickets)| Member {
-            request: request(one.ask, tickets),
-            answer: one.answer,
-            since: one.since,
-        });
+impl Member {
+    pub(super) fn new(standing: Standing, tickets: Vec<Ticket>) -> Self {
         Self {
-            campaign,
-            members: members.collect(),
+            request: request(standing.ask, tickets),
+            answer: standing.answer,
+            since: standing.since,
         }
+    }
+
+    fn key(&self) -> Key {
+        let request = &self.request;
+        (Arc::clone(&request.client), Arc::clone(&request.key))
+    }
+
+    fn draws(&self) -> u32 {
+        u32::try_from(self.request.tickets.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -81,6 +79,7 @@ impl Drop for FreeLine {
 /// Commits batches.
 pub(super) struct Committer {
     pub(super) path: Arc<dyn AwardPath>,
+    pub(super) queue: Arc<Queue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) relay: Option<RelayHandle>,
     pub(super) meters: Arc<Meters>,
@@ -89,15 +88,23 @@ pub(super) struct Committer {
 impl Committer {
     /// Runs a batch to its end. Its line is free as soon as the last commit is done,
     /// before the callers are answered, so that the store is never idle meanwhile.
-    pub(super) async fn run(self: Arc<Self>, batch: Batch, free: FreeLine) {
-        let Batch { campaign, members } = batch;
+    pub(super) async fn run(
+        self: Arc<Self>,
+        campaign: Arc<str>,
+        members: Vec<Member>,
+        free: FreeLine,
+    ) {
         let mut free = Some(free);
         let mut parts = vec![members];
+        // Only a whole batch may grow, or one that is halved might never get smaller.
+        let mut may_grow = true;
         while let Some(mut part) = parts.pop() {
             if part.is_empty() {
                 continue;
             }
-            match self.commit(&campaign, &part).await {
+            let committed = self.commit(&campaign, &mut part, may_grow).await;
+            may_grow = false;
+            match committed {
                 Ok(answers) => {
                     if parts.is_empty() {
                         free = None;
@@ -116,15 +123,30 @@ impl Committer {
     }
 
     /// One transaction. Where nobody knows how it ended, the same batch runs again:
-    /// its keys make it take effect once.
-    async fn commit(&self, campaign: &Arc<str>, part: &[Member]) -> StoreResult<Vec<DrawAnswer>> {
+    /// its keys make it take effect once. Who joined it is a member from then on.
+    async fn commit(
+        &self,
+        campaign: &Arc<str>,
+        part: &mut Vec<Member>,
+        may_grow: bool,
+    ) -> StoreResult<Vec<DrawAnswer>> {
         let now = self.clock.now();
         let mut wait = limits::DESK_COMMIT_BACKOFF;
         let mut is_unknown = None;
         for tries_left in (0..limits::DESK_COMMIT_TRIES_MAX).rev() {
             kill::point("before_commit");
             let batch = self.draw_batch(campaign, part, now);
-            match kept_from_panic(self.path.commit_draws(batch)).await {
+            let answers = if may_grow {
+                let joining = Joining::new(self, campaign, part);
+                let growing = self.path.commit_draws_with(batch, &joining);
+                let answers = kept_from_panic(growing).await;
+                let joined = joining.into_members();
+                part.extend(joined);
+                answers
+            } else {
+                kept_from_panic(self.path.commit_draws(batch)).await
+            };
+            match answers {
                 Ok(answers) if answers.len() == part.len() => {
                     kill::point("after_commit");
                     return Ok(answers);
@@ -198,6 +220,47 @@ impl Committer {
             self.meters.draws_of(&one.ask.campaign).overloaded.one();
         }
         drop(one.answer.send(Err(error)));
+    }
+}
+
+/// Who joins a batch while the store has it.
+struct Joining<'a> {
+    committer: &'a Committer,
+    campaign: &'a str,
+    members: &'a [Member],
+    joined: Mutex<Vec<Member>>,
+}
+
+impl<'a> Joining<'a> {
+    fn new(committer: &'a Committer, campaign: &'a str, members: &'a [Member]) -> Self {
+        Self {
+            committer,
+            campaign,
+            members,
+            joined: Mutex::default(),
+        }
+    }
+
+    fn into_members(self) -> Vec<Member> {
+        self.joined
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Arrivals for Joining<'_> {
+    fn join(&self) -> (Timestamp, Vec<DrawRequest>) {
+        let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = || self.members.iter().chain(&*joined);
+        let keys = all().map(Member::key).collect();
+        let draws = all().map(Member::draws).sum();
+        let taken = self.committer.queue.join(self.campaign, keys, draws);
+        for one in taken.late {
+            self.committer.turn_away(one, DeskError::OVERLOADED);
+        }
+        let requests = taken.members.iter().map(|it| it.request.clone()).collect();
+        joined.extend(taken.members);
+        (self.committer.clock.now(), requests)
     }
 }
 

@@ -1,14 +1,14 @@
 //! The desk's task: takes requests in, forms batches, turns away those who waited
 //! too long. It never waits for the store itself, so it is never late.
 
-use super::batch::{Batch, Committer, FreeLine};
-use super::lines::{Lines, Standing};
+use super::batch::{Committer, FreeLine};
+use super::lines::Standing;
+use super::queue::Queue;
 use super::tickets::Tickets;
-use super::{DeskError, DeskOptions, DeskParts, Waiting};
+use super::{DeskError, DeskParts, Waiting};
 use crate::store_calls::{Backoff, Patience};
 use crate::tasks::Tasks;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tombola_core::ids::IdBlock;
@@ -20,15 +20,13 @@ const INTAKE_MAX: usize = 1024;
 
 pub(super) struct DeskTask {
     asked: mpsc::Receiver<Waiting>,
-    lines: Lines,
-    tickets: Tickets,
+    queue: Arc<Queue>,
     blocks: mpsc::Receiver<IdBlock>,
     freed: mpsc::Receiver<Arc<str>>,
     free: mpsc::Sender<Arc<str>>,
     expiry: Interval,
     committer: Arc<Committer>,
     clock: Arc<dyn Clock>,
-    options: DeskOptions,
     tasks: Tasks,
 }
 
@@ -48,24 +46,25 @@ impl DeskTask {
         let (free, freed) = mpsc::channel(options.lines_max.max(1));
         let mut expiry = interval(options.wait_max / 8);
         expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let clock = Arc::clone(&parts.clock);
+        let clock = parts.clock;
+        let tickets = Tickets::new(parts.seed.generator(0), options.batch_draws_max);
+        let queue = Arc::new(Queue::new(tickets, Arc::clone(&clock), &options));
         let committer = Committer {
             path: parts.path,
-            clock: parts.clock,
+            queue: Arc::clone(&queue),
+            clock: Arc::clone(&clock),
             relay: parts.relay,
             meters: parts.meters,
         };
         Self {
             asked,
-            lines: Lines::new(options.lines_max, options.waiting_per_campaign_max),
-            tickets: Tickets::new(parts.seed.generator(0), options.batch_draws_max),
+            queue,
             blocks,
             freed,
             free,
             expiry,
             committer: Arc::new(committer),
             clock,
-            options,
             tasks,
         }
     }
@@ -74,18 +73,22 @@ impl DeskTask {
         let mut arrived = Vec::with_capacity(INTAKE_MAX);
         loop {
             let tasks = self.tasks.clone();
+            let (is_low, is_empty) = {
+                let queue = self.queue.lock();
+                (queue.tickets.is_low(), queue.lines.is_empty())
+            };
             tokio::select! {
                 biased;
                 () = tasks.stopped() => break,
-                Some(line) = self.freed.recv() => self.lines.free(&line),
-                Some(block) = self.blocks.recv(), if self.tickets.is_low() => self.tickets.refill(block),
+                Some(line) = self.freed.recv() => self.queue.lock().lines.free(&line),
+                Some(block) = self.blocks.recv(), if is_low => self.queue.lock().tickets.refill(block),
                 count = self.asked.recv_many(&mut arrived, INTAKE_MAX) => {
                     if count == 0 {
                         break;
                     }
                     self.take_in(&mut arrived);
                 }
-                _ = self.expiry.tick(), if !self.lines.is_empty() => self.turn_away_the_late(),
+                _ = self.expiry.tick(), if !is_empty => self.turn_away_the_late(),
             }
             self.begin_batches();
         }
@@ -94,6 +97,7 @@ impl DeskTask {
 
     fn take_in(&mut self, arrived: &mut Vec<Waiting>) {
         let since = self.clock.monotonic();
+        let mut queue = self.queue.lock();
         for Waiting { ask, answer, place } in arrived.drain(..) {
             let standing = Standing {
                 ask,
@@ -101,55 +105,37 @@ impl DeskTask {
                 since,
                 _place: place,
             };
-            if let Err(one) = self.lines.push(standing) {
+            if let Err(one) = queue.lines.push(standing) {
                 self.committer.turn_away(*one, DeskError::OVERLOADED);
             }
         }
     }
 
     /// Begins a batch for every line that is ready, as far as ids are in hand.
-    fn begin_batches(&mut self) {
-        while let Some((_, first)) = self.lines.next_ready() {
-            let left = u32::try_from(self.tickets.left()).unwrap_or(u32::MAX);
-            if left < first {
-                return;
-            }
-            let draws_max = self.options.batch_draws_max.min(left);
-            let Some((campaign, standing)) = self.lines.take_batch(draws_max) else {
-                return;
-            };
-            let oldest = self.oldest_allowed();
-            let (late, on_time): (Vec<_>, Vec<_>) =
-                standing.into_iter().partition(|one| one.since < oldest);
-            for one in late {
-                self.committer.turn_away(one, DeskError::OVERLOADED);
-            }
+    fn begin_batches(&self) {
+        while let Some((campaign, taken)) = self.queue.begin() {
             let free = FreeLine::new(Arc::clone(&campaign), self.free.clone());
-            let tickets = |one: &Standing| one.ask.count;
-            let batch = on_time.into_iter().map(|one| {
-                let tickets = self.tickets.take(tickets(&one));
-                (one, tickets)
-            });
-            let batch = Batch::new(campaign, batch);
-            self.tasks
-                .spawn(Arc::clone(&self.committer).run(batch, free));
+            self.turn_away(taken.late);
+            let batch = Arc::clone(&self.committer).run(campaign, taken.members, free);
+            self.tasks.spawn(batch);
         }
     }
 
-    /// What arrived before this has waited too long.
-    fn oldest_allowed(&self) -> Duration {
-        self.clock.monotonic().saturating_sub(self.options.wait_max)
+    fn turn_away_the_late(&self) {
+        let oldest = self.queue.oldest_allowed();
+        let late = self.queue.lock().lines.take_expired(oldest);
+        self.turn_away(late);
     }
 
-    fn turn_away_the_late(&mut self) {
-        for one in self.lines.take_expired(self.oldest_allowed()) {
+    fn turn_away(&self, late: Vec<Standing>) {
+        for one in late {
             self.committer.turn_away(one, DeskError::OVERLOADED);
         }
     }
 
     /// Nothing begins after a stop: those who wait have had nothing chosen.
     fn turn_all_away(mut self) {
-        for one in self.lines.take_all() {
+        for one in self.queue.lock().lines.take_all() {
             self.committer.turn_away(one, DeskError::Stopping);
         }
         self.asked.close();

@@ -2,6 +2,7 @@
 //! arrival. Invariant: a line is in `ready` exactly when it has waiting requests and
 //! no batch in flight, so beginning batches costs nothing for lines that wait.
 
+use super::queue::Key;
 use super::{Answer, DrawAsk, Place};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -21,6 +22,31 @@ pub(super) struct Standing {
 struct Line {
     standing: VecDeque<Standing>,
     has_batch: bool,
+}
+
+impl Line {
+    /// Those in front, whose keys are added to `keys`.
+    fn take(&mut self, draws_max: u32, keys: &mut HashSet<Key>) -> Vec<Standing> {
+        let mut taken = Vec::with_capacity(self.standing.len().min(draws_max as usize));
+        let (mut later, mut draws) = (Vec::new(), 0);
+        // Those left for later are as many as a batch at most, however many wait.
+        while later.len() < draws_max as usize
+            && let Some(one) = self
+                .standing
+                .pop_front_if(|one| draws + one.ask.count <= draws_max)
+        {
+            if keys.insert((Arc::clone(&one.ask.client), Arc::clone(&one.ask.key))) {
+                draws += one.ask.count;
+                taken.push(one);
+            } else {
+                later.push(one);
+            }
+        }
+        for one in later.into_iter().rev() {
+            self.standing.push_front(one);
+        }
+        taken
+    }
 }
 
 /// All lines.
@@ -82,27 +108,20 @@ impl Lines {
         let campaign = self.ready.pop_front()?;
         let line = self.by_campaign.get_mut(&campaign)?;
         line.has_batch = true;
-        let mut keys: HashSet<(Arc<str>, Arc<str>)> = HashSet::new();
-        let mut batch: Vec<Standing> =
-            Vec::with_capacity(line.standing.len().min(draws_max as usize));
-        let (mut later, mut draws) = (Vec::new(), 0);
-        // Those left for later are as many as a batch at most, however many wait.
-        while later.len() < draws_max as usize
-            && let Some(one) = line
-                .standing
-                .pop_front_if(|one| draws + one.ask.count <= draws_max)
-        {
-            if keys.insert((Arc::clone(&one.ask.client), Arc::clone(&one.ask.key))) {
-                draws += one.ask.count;
-                batch.push(one);
-            } else {
-                later.push(one);
-            }
-        }
-        for one in later.into_iter().rev() {
-            line.standing.push_front(one);
-        }
+        let batch = line.take(draws_max, &mut HashSet::new());
         Some((campaign, batch))
+    }
+
+    /// Takes what joins the batch in flight of this line, which has those keys.
+    pub(super) fn take_more(
+        &mut self,
+        campaign: &str,
+        draws_max: u32,
+        keys: &mut HashSet<Key>,
+    ) -> Vec<Standing> {
+        let line = self.by_campaign.get_mut(campaign);
+        line.map(|line| line.take(draws_max, keys))
+            .unwrap_or_default()
     }
 
     /// The batch of this line ended.

@@ -21,6 +21,7 @@
 mod batch;
 mod desk;
 mod lines;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod tickets;
@@ -29,6 +30,7 @@ use crate::meters::Meters;
 use crate::relay::RelayHandle;
 use crate::rolls::Seed;
 use crate::tasks::Tasks;
+use batch::Member;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -354,13 +354,6 @@ impl Work<'_> {
         self.within(self.client.batch_execute(sql)).await
     }
 
-    /// What another transaction did between two statements of this one; the batch may
-    /// run again at once.
-    pub(super) fn met(&self, what: &str) -> StoreError {
-        self.has_met.store(true, Ordering::Relaxed);
-        StoreError::Unavailable(what.to_owned())
-    }
-
     async fn within<T>(&self, call: impl Future<Output = Result<T, Error>>) -> StoreResult<T> {
         let seen = async {
             self.begun(call).await.inspect_err(|error| {
@@ -400,7 +393,7 @@ impl Work<'_> {
         }
     }
 
-    pub(super) async fn roll_back(self) -> StoreResult<()> {
+    pub(super) async fn roll_back(&self) -> StoreResult<()> {
         self.end_by("ROLLBACK").await
     }
 

@@ -61,30 +61,21 @@ statements! {
     read_prizes = "SELECT id, slug FROM prize WHERE campaign_id = $1";
     read_lanes = "SELECT name, lane FROM endpoint WHERE name = ANY ($1)";
 
-    /// The keys that came back are ours; a key of another transaction that has not
-    /// ended is waited for. The order of what comes back is nobody's promise: the
-    /// id of the first draw tells whose key it is.
-    claim_keys =
-        "INSERT INTO request (campaign_id, client, request_key, fingerprint, first_draw, more_draws)
-         SELECT $1::bigint, k.*
-         FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::bytea[]) AS k
-         ON CONFLICT DO NOTHING RETURNING first_draw";
+    /// Read behind the campaign's lock, which whoever adds one has.
     read_keys =
         "SELECT r.client, r.request_key, r.fingerprint, r.first_draw, r.more_draws
          FROM unnest($2::text[], $3::text[]) AS k (client, request_key) CROSS JOIN LATERAL (
            SELECT * FROM request
            WHERE campaign_id = $1 AND request_key = k.request_key AND client = k.client OFFSET 0) AS r";
-    /// Keys that this transaction claimed, so nobody else moves them.
-    free_keys =
-        "DELETE FROM request WHERE ctid = ANY (ARRAY(
-           SELECT r.place FROM unnest($2::text[], $3::text[]) AS k (client, request_key) CROSS JOIN LATERAL (
-             SELECT ctid AS place FROM request
-             WHERE campaign_id = $1 AND request_key = k.request_key AND client = k.client OFFSET 0) AS r))";
+    insert_keys =
+        "INSERT INTO request (campaign_id, client, request_key, fingerprint, first_draw, more_draws)
+         SELECT $1::bigint, k.*
+         FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::bytea[]) AS k";
     read_draws =
         "SELECT id, version, user_id, prize_id, drawn_at, claim_key FROM draw WHERE id = ANY ($1)";
 
-    /// As request keys are claimed: an order of another transaction that has not ended is
-    /// waited for.
+    /// The orders that came back are ours; one of another transaction that has not ended is
+    /// waited for. The order of what comes back is nobody's promise.
     claim_orders =
         "INSERT INTO adopted (source, order_id, award_id)
          SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])
@@ -96,7 +87,7 @@ statements! {
     /// Read behind the campaign's lock, which all who count for it have.
     read_allowances =
         "SELECT a.* FROM unnest($2::text[]) AS u CROSS JOIN LATERAL (
-           SELECT user_id, total, day, day_total FROM allowance
+           SELECT user_id, total, day, day_total, ctid::text FROM allowance
            WHERE campaign_id = $1 AND user_id = u OFFSET 0) AS a";
     lock_campaign =
         "SELECT state, version, draws_besides, day FROM campaign WHERE id = $1 FOR NO KEY UPDATE";
@@ -112,7 +103,10 @@ statements! {
     /// Before stock is given back.
     lock_given_prizes =
         "SELECT id FROM prize WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
-    read_blocked = "SELECT user_id FROM blocked_user WHERE user_id = ANY ($1)";
+    /// Where nobody is blocked, nobody is looked for.
+    read_blocked =
+        "SELECT user_id FROM blocked_user
+         WHERE EXISTS (SELECT 1 FROM blocked_user) AND user_id = ANY ($1)";
     read_wins =
         "SELECT w.* FROM unnest($1::bigint[]) AS p CROSS JOIN unnest($2::text[]) AS u CROSS JOIN LATERAL (
            SELECT prize_id, user_id, wins FROM user_win
@@ -123,14 +117,22 @@ statements! {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     /// Both ends are named, so that nothing that was removed before is walked over.
     remove_tallies = "DELETE FROM tally WHERE campaign_id = $1 AND n >= $2 AND n < $3";
-    /// The first draw of a user inserts, and a refusal leaves nothing.
+    /// Counters of users by the places where they were read, and new ones of those who have
+    /// none: the first draw of a user inserts, and a refusal leaves nothing. An erasure that
+    /// came between has renamed the user, who begins anew. What is asked of a row beside its
+    /// place is no condition of an index, by which all users of a small campaign were read.
     add_used =
-        "INSERT INTO allowance AS w (campaign_id, user_id, total, day, day_total)
-         SELECT $1::bigint, a.user_id, a.drawn, $4::integer, a.drawn
-         FROM unnest($2::text[], $3::bigint[]) AS a (user_id, drawn)
-         ON CONFLICT (campaign_id, user_id) DO UPDATE
-           SET total = w.total + excluded.total, day = greatest(w.day, excluded.day),
-             day_total = CASE WHEN w.day >= excluded.day THEN w.day_total ELSE 0 END + excluded.total";
+        "WITH drawn AS MATERIALIZED (
+           SELECT * FROM unnest($3::text[], $4::text[], $5::bigint[]) AS a (place, user_id, drawn)),
+         added AS (
+           UPDATE allowance w SET total = w.total + a.drawn, day = greatest(w.day, $2::integer),
+             day_total = CASE WHEN w.day >= $2 THEN w.day_total ELSE 0 END + a.drawn
+           FROM drawn AS a
+           WHERE w.ctid = a.place::tid AND (w.campaign_id + 0, w.user_id || '') = ($1, a.user_id)
+           RETURNING w.user_id)
+         INSERT INTO allowance (campaign_id, user_id, total, day, day_total)
+         SELECT $1::bigint, a.user_id, a.drawn, $2, a.drawn FROM drawn AS a
+         WHERE NOT EXISTS (SELECT 1 FROM added WHERE user_id = a.user_id)";
     /// The instants are coarse, so that nearly always nothing is written.
     add_spans =
         "INSERT INTO draw_span AS s (span, campaign_id, from_at, to_at)

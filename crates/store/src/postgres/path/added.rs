@@ -3,6 +3,7 @@
 
 use super::super::session::{Param, Params, Work};
 use super::columns::{Draws, Rows};
+use super::state::Places;
 use super::tally::Tally;
 use super::versions::Version;
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,13 +86,18 @@ impl<'a> Added<'a> {
 
     /// Everything in one trip to the server. The order does not matter: what is
     /// updated is behind the campaign's lock.
-    pub(super) async fn write(&self, work: &Work<'_>, at: At, before: &Tally) -> StoreResult<()> {
+    pub(super) async fn write(
+        &self,
+        work: &Work<'_>,
+        at: At,
+        (before, places): (&Tally, &Places),
+    ) -> StoreResult<()> {
         let (campaign, _, day) = at;
         let tally = before.after(day, self.drawn, &self.won);
         tokio::try_join!(
             biased;
             tally.write(work, campaign),
-            self.add_used(work, at),
+            self.add_used(work, at, places),
             self.insert_draws(work, at),
             self.deliveries.insert(work),
             self.add_wins(work),
@@ -109,9 +115,12 @@ impl<'a> Added<'a> {
         work.execute(&work.sql.add_spans, params).await
     }
 
-    async fn add_used(&self, work: &Work<'_>, (campaign, _, day): At) -> StoreResult<()> {
+    async fn add_used(&self, work: &Work<'_>, at: At, places: &Places) -> StoreResult<()> {
+        let (campaign, _, day) = at;
         let (users, drawn): (Vec<&str>, Vec<i64>) = self.used.iter().unzip();
-        let params: Params<'_> = &[&campaign, &users, &drawn, &day.0];
+        let place = |user: &&str| places.get(*user).map(String::as_str);
+        let places: Vec<Option<&str>> = users.iter().map(place).collect();
+        let params: Params<'_> = &[&campaign, &day.0, &places, &users, &drawn];
         work.execute(&work.sql.add_used, params).await
     }
 

@@ -1,7 +1,7 @@
 //! What another system has drawn is taken in here: the order, the draw, its delivery row
 //! and the counters, in one transaction, written by what writes every draw. An order is
-//! claimed like a request key: of two transactions that claim the same one, the second
-//! waits for the first to end.
+//! claimed by inserting it: of two transactions that claim the same one, the second waits
+//! for the first to end.
 
 use super::super::error::get;
 use super::super::session::{Params, Session, Work};
@@ -36,10 +36,11 @@ pub(in crate::postgres) async fn adopt(
     };
     let asked: Vec<DrawRequest> = adoptions.iter().map(Adoption::as_request).collect();
     let users = state::users(&asked);
-    let (ours, read) = tokio::try_join!(
+    let (ours, turn, read) = tokio::try_join!(
         biased;
         claim(&work, adoptions),
-        state::read(&work, campaign, &users),
+        state::turn(&work, campaign),
+        state::of_users(&work, campaign, &users),
     )?;
     let is_ours = |it: &&Adoption| ours.contains(&it.ticket.id.award());
     let claimed: Vec<&Adoption> = adoptions.iter().filter(is_ours).collect();
@@ -49,7 +50,7 @@ pub(in crate::postgres) async fn adopt(
     }
     let requests: Vec<DrawRequest> = claimed.iter().map(|it| it.as_request()).collect();
     let of = (campaign, now);
-    let locked = state::of(&work, &shared.versions, of, &users, &read).await?;
+    let locked = state::of(&work, &shared.versions, of, &users, (&turn, &read)).await?;
     let erasing = erasing(&work, &claimed).await?;
     let drawn = decide(shared, &locked, &claimed, &erasing, now);
     let at = (campaign, now, locked.state.day);
@@ -135,7 +136,9 @@ async fn write(
         }
     }
     if has_drawn {
-        added.write(work, at, &locked.tally).await?;
+        added
+            .write(work, at, (&locked.tally, &locked.places))
+            .await?;
     }
     Ok(has_drawn)
 }

@@ -6,37 +6,88 @@ use super::super::error::inconsistent;
 use super::super::session::{Session, Work};
 use super::Shared;
 use super::added::Added;
-use super::decided::{Fate, corrections, decide_each};
+use super::decided::{Fate, decide_each};
 use super::keys::{self, Kept, Key, key_of};
 use super::state::{self, Locked};
 use super::versions::Versions;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio_postgres::Row;
 use tombola_core::award::State;
 use tombola_core::campaign::Rules;
 use tombola_core::draw::{DrawFact, DrawRefusal, DrawRequest, NewDraw};
 use tombola_core::message::Message;
-use tombola_core::ports::{DrawAnswer, DrawBatch, Handoff, StoreResult};
+use tombola_core::ports::{Arrivals, DrawAnswer, DrawBatch, Handoff, StoreResult};
 use tombola_core::retry::Schedule;
 
 /// One answer for each request of the batch, in order.
+///
+/// Batches of a campaign take turns at its lock. A batch that had to wait for its own takes
+/// in who arrived meanwhile, so that the turns of many processes are as few as those of one.
 pub(super) async fn commit_draws(
     session: &mut Session,
     shared: &Shared,
-    batch: &DrawBatch,
+    batch: &mut DrawBatch,
+    arrivals: Option<&dyn Arrivals>,
 ) -> StoreResult<Vec<DrawAnswer>> {
+    let work = session.begin();
+    let Some(campaign) = shared.versions.campaign(&work, &batch.campaign).await? else {
+        work.roll_back().await?;
+        let refused = DrawAnswer::Refused(DrawRefusal::CampaignNotFound);
+        return Ok(vec![refused; batch.requests.len()]);
+    };
+    // What is read of its keys and users goes with the lock, in one trip. The campaign is
+    // locked also where all keys turn out to have been there before, which is rare.
+    let (turn, mut read) = tokio::try_join!(
+        biased;
+        state::turn(&work, campaign),
+        read(&work, campaign, &batch.requests),
+    )?;
+    if let Some(arrivals) = arrivals {
+        let (now, joined) = arrivals.join();
+        batch.now = now;
+        if !joined.is_empty() {
+            read.add(self::read(&work, campaign, &joined).await?);
+            batch.requests.extend(joined);
+        }
+    }
     let desk = Desk {
         versions: &shared.versions,
         schedule: &shared.schedule,
+        campaign,
         batch,
     };
-    desk.commit(session).await
+    desk.commit(&work, turn, read).await
 }
 
-/// One batch on its way into the database.
+/// What is read of requests, behind the campaign's lock.
+struct Read {
+    keys: Vec<Row>,
+    users: state::Users,
+}
+
+impl Read {
+    fn add(&mut self, other: Self) {
+        self.keys.extend(other.keys);
+        self.users.add(other.users);
+    }
+}
+
+async fn read(work: &Work<'_>, campaign: i64, requests: &[DrawRequest]) -> StoreResult<Read> {
+    let users = state::users(requests);
+    let (keys, users) = tokio::try_join!(
+        biased;
+        keys::read(work, campaign, requests),
+        state::of_users(work, campaign, &users),
+    )?;
+    Ok(Read { keys, users })
+}
+
+/// One batch on its way into the database, in its turn.
 struct Desk<'a> {
     versions: &'a Versions,
     schedule: &'a Schedule,
+    campaign: i64,
     batch: &'a DrawBatch,
 }
 
@@ -48,36 +99,26 @@ type Open<'a> = (usize, &'a DrawRequest);
 
 impl<'a> Desk<'a> {
     /// A batch that draws nothing is rolled back: a refusal changes nothing, and neither does a replay.
-    async fn commit(&self, session: &mut Session) -> StoreResult<Vec<DrawAnswer>> {
+    async fn commit(
+        &self,
+        work: &Work<'_>,
+        turn: state::Turn,
+        read: Read,
+    ) -> StoreResult<Vec<DrawAnswer>> {
         let requests = &self.batch.requests;
-        let work = session.begin();
-        let Some(campaign) = self.versions.campaign(&work, &self.batch.campaign).await? else {
-            work.roll_back().await?;
-            let refused = DrawAnswer::Refused(DrawRefusal::CampaignNotFound);
-            return Ok(vec![refused; requests.len()]);
-        };
         let mut answers: Answers = vec![None; requests.len()];
-        let wanted = keys::wanted(requests);
-        let users = state::users(requests);
-        // In one trip. The campaign is locked also where all keys turn out to have been there
-        // before, which is rare.
-        let (ours, read) = tokio::try_join!(
-            biased;
-            keys::insert(&work, campaign, wanted.values().copied().collect()),
-            state::read(&work, campaign, &users),
-        )?;
-        let keys = keys::claimed(&work, campaign, wanted, &ours).await?;
-        self.replay(&work, campaign, &keys.kept, &mut answers)
-            .await?;
+        let kept = keys::kept(&read.keys)?;
+        self.replay(work, &kept, &mut answers).await?;
         let all = requests.iter().enumerate();
         let open: Vec<Open<'_>> = all.filter(|(place, _)| answers[*place].is_none()).collect();
         let has_drawn = if open.is_empty() {
             false
         } else {
-            let of = (campaign, self.batch.now);
-            let locked = state::of(&work, self.versions, of, &users, &read).await?;
-            let of = (campaign, &keys.claimed, locked);
-            self.draw(&work, of, &open, &mut answers).await?
+            let of = (self.campaign, self.batch.now);
+            let users = state::users(requests);
+            let read = (&turn, &read.users);
+            let locked = state::of(work, self.versions, of, &users, read).await?;
+            self.draw(work, locked, &open, &mut answers).await?
         };
         if !has_drawn {
             work.roll_back().await?;
@@ -90,13 +131,12 @@ impl<'a> Desk<'a> {
     async fn replay(
         &self,
         work: &Work<'_>,
-        campaign: i64,
         kept: &HashMap<Key<'_>, Kept>,
         answers: &mut Answers,
     ) -> StoreResult<()> {
         let ids = kept.values().flat_map(|kept| kept.draws.iter().copied());
         let (versions, schedule) = (self.versions, self.schedule);
-        let facts = keys::facts(work, versions, schedule, campaign, ids.collect()).await?;
+        let facts = keys::facts(work, versions, schedule, self.campaign, ids.collect()).await?;
         for (request, answer) in self.batch.requests.iter().zip(answers) {
             let Some(kept) = kept.get(&key_of(request)) else {
                 continue;
@@ -116,31 +156,29 @@ impl<'a> Desk<'a> {
     async fn draw(
         &self,
         work: &Work<'_>,
-        (campaign, claimed, locked): (i64, &HashMap<Key<'a>, &'a DrawRequest>, Locked),
+        locked: Locked,
         open: &[Open<'a>],
         answers: &mut Answers,
     ) -> StoreResult<bool> {
         let requests: Vec<&'a DrawRequest> = open.iter().map(|(_, request)| *request).collect();
-        let batch = self.batch;
+        let (campaign, batch) = (self.campaign, self.batch);
         let day = locked.state.day;
         let fates = decide_each(&requests, locked.state, self.schedule, batch.has_relay);
         let has_drawn = fates.iter().any(|fate| matches!(fate, Fate::Drawn(_)));
         if has_drawn {
-            let corrected = corrections(claimed, &requests, &fates);
-            keys::free(work, campaign, corrected.free).await?;
-            if !corrected.insert.is_empty() {
-                keys::insert(work, campaign, corrected.insert).await?;
-            }
             let mut added = Added::new(&locked.version);
+            let mut drawn = Vec::with_capacity(requests.len());
             for (request, fate) in requests.iter().zip(&fates) {
                 if let Fate::Drawn(draws) = fate {
                     added.add(request, draws)?;
+                    drawn.push(*request);
                 }
             }
             let at = (campaign, batch.now, day);
             tokio::try_join!(
                 biased;
-                added.write(work, at, &locked.tally),
+                keys::insert(work, campaign, &drawn),
+                added.write(work, at, (&locked.tally, &locked.places)),
                 work.commit(),
             )?;
         }

@@ -2,7 +2,7 @@
 //! [`decide`] against what the ones before it left.
 //! Nothing here touches the database.
 
-use super::keys::{Kept, Key, key_of};
+use super::keys::{Key, key_of};
 use std::collections::HashMap;
 use tombola_core::draw::{BatchState, Decided, DrawRefusal, DrawRequest, NewDraw, decide};
 use tombola_core::retry::Schedule;
@@ -47,38 +47,4 @@ pub(super) fn decide_each(
         }));
     }
     fates
-}
-
-/// The keys that the outcome changes: claimed for a request that drew nothing, and
-/// drawn by another request than the one that claimed it.
-pub(super) struct Corrections<'a> {
-    pub(super) free: Vec<Key<'a>>,
-    pub(super) insert: Vec<&'a DrawRequest>,
-}
-
-pub(super) fn corrections<'a>(
-    claimed: &HashMap<Key<'a>, &'a DrawRequest>,
-    requests: &[&'a DrawRequest],
-    fates: &[Fate],
-) -> Corrections<'a> {
-    let drawn: HashMap<Key<'a>, &'a DrawRequest> = requests
-        .iter()
-        .zip(fates)
-        .filter(|(_, fate)| matches!(fate, Fate::Drawn(_)))
-        .map(|(request, _)| (key_of(request), *request))
-        .collect();
-    let is_right = |key: &Key<'a>, request: &'a DrawRequest| {
-        let id = |it: &DrawRequest| Kept::of(it).draws;
-        drawn.get(key).is_some_and(|it| id(it) == id(request))
-    };
-    let free: Vec<Key<'a>> = claimed
-        .iter()
-        .filter(|(key, request)| !is_right(key, request))
-        .map(|(key, _)| *key)
-        .collect();
-    let insert = free.iter().filter_map(|key| drawn.get(key).copied());
-    Corrections {
-        insert: insert.collect(),
-        free,
-    }
 }

@@ -1,11 +1,11 @@
-//! Request keys: one key, one answer. A key is claimed by inserting it; of two
-//! transactions that claim the same one, the second waits for the first to end,
-//! and then reads what it committed.
+//! Request keys: one key, one answer. They are read and inserted behind the campaign's lock:
+//! of two transactions that have the same key, the second comes after the first, and reads
+//! what it committed.
 
 use super::super::error::get;
-use super::super::session::Work;
+use super::super::session::{Params, Work};
 use super::versions::Versions;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_postgres::Row;
 use tombola_core::award::first_row;
@@ -28,57 +28,12 @@ pub(super) struct Kept {
     pub(super) draws: Vec<DrawId>,
 }
 
-impl Kept {
-    pub(super) fn of(request: &DrawRequest) -> Self {
-        Self {
-            fingerprint: request.fingerprint.to_vec(),
-            draws: request.tickets.iter().map(|ticket| ticket.id).collect(),
-        }
-    }
-}
-
-/// The keys of a batch.
-pub(super) struct Keys<'a> {
-    /// Committed before.
-    pub(super) kept: HashMap<Key<'a>, Kept>,
-    /// Claimed now, each with the request that it was claimed for: the first of the
-    /// batch that has it.
-    pub(super) claimed: HashMap<Key<'a>, &'a DrawRequest>,
-}
-
-/// The first request of each key.
-pub(super) fn wanted(requests: &[DrawRequest]) -> HashMap<Key<'_>, &DrawRequest> {
-    let mut wanted = HashMap::with_capacity(requests.len());
-    for request in requests {
-        wanted.entry(key_of(request)).or_insert(request);
-    }
-    wanted
-}
-
-/// Once those of which the first draw is among `ours` were claimed: the others were there
-/// before, and are read.
-pub(super) async fn claimed<'a>(
-    work: &Work<'_>,
-    campaign: i64,
-    wanted: HashMap<Key<'a>, &'a DrawRequest>,
-    ours: &HashSet<Option<DrawId>>,
-) -> StoreResult<Keys<'a>> {
-    let is_ours = |request: &DrawRequest| ours.contains(&request.tickets.first().map(|it| it.id));
-    let (claimed, others): (HashMap<_, _>, HashMap<_, _>) = wanted
-        .into_iter()
-        .partition(|(_, request)| is_ours(request));
-    let kept = read(work, campaign, others.into_keys().collect()).await?;
-    Ok(Keys { kept, claimed })
-}
-
-/// Inserts keys in their order, as every transaction does, and gives the first
-/// draws of those that are ours.
+/// Inserts the keys of requests that drew.
 pub(super) async fn insert(
     work: &Work<'_>,
     campaign: i64,
-    mut requests: Vec<&DrawRequest>,
-) -> StoreResult<HashSet<Option<DrawId>>> {
-    requests.sort_unstable_by_key(|request| key_of(request));
+    requests: &[&DrawRequest],
+) -> StoreResult<()> {
     let (mut clients, mut keys, mut fingerprints) = (Vec::new(), Vec::new(), Vec::new());
     let (mut firsts, mut mores) = (Vec::new(), Vec::new());
     for request in requests {
@@ -92,41 +47,25 @@ pub(super) async fn insert(
         let more: Vec<u8> = more.iter().flat_map(|it| it.id.0.to_le_bytes()).collect();
         mores.push((!more.is_empty()).then_some(more));
     }
-    let rows = work
-        .query(
-            &work.sql.claim_keys,
-            &[&campaign, &clients, &keys, &fingerprints, &firsts, &mores],
-        )
-        .await?;
-    let first = |row: &Row| Ok(Some(DrawId(get(row, 0)?)));
-    rows.iter().map(first).collect()
+    let params: Params<'_> = &[&campaign, &clients, &keys, &fingerprints, &firsts, &mores];
+    work.execute(&work.sql.insert_keys, params).await
 }
 
-async fn read<'a>(
+/// The keys that were there before.
+pub(super) async fn read(
     work: &Work<'_>,
     campaign: i64,
-    keys: Vec<Key<'a>>,
-) -> StoreResult<HashMap<Key<'a>, Kept>> {
-    if keys.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let (clients, texts): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
-    let rows = work
-        .query(&work.sql.read_keys, &[&campaign, &clients, &texts])
-        .await?;
-    let mut found: HashMap<(String, String), Kept> = HashMap::with_capacity(rows.len());
-    for row in &rows {
-        found.insert((get(row, 0)?, get(row, 1)?), read_kept(row)?);
-    }
-    let mut kept = HashMap::with_capacity(keys.len());
-    for key in keys {
-        // A key that was there and is gone: cleanup came between. Run again.
-        let it = found
-            .remove(&(key.0.to_owned(), key.1.to_owned()))
-            .ok_or_else(|| work.met("a request key was just removed"))?;
-        kept.insert(key, it);
-    }
-    Ok(kept)
+    requests: &[DrawRequest],
+) -> StoreResult<Vec<Row>> {
+    let (clients, keys): (Vec<&str>, Vec<&str>) = requests.iter().map(key_of).unzip();
+    let params: Params<'_> = &[&campaign, &clients, &keys];
+    work.query(&work.sql.read_keys, params).await
+}
+
+/// What each of them stands for.
+pub(super) fn kept(rows: &[Row]) -> StoreResult<HashMap<Key<'_>, Kept>> {
+    let one = |row| Ok(((get(row, 0)?, get(row, 1)?), read_kept(row)?));
+    rows.iter().map(one).collect()
 }
 
 fn read_kept(row: &Row) -> StoreResult<Kept> {
@@ -138,16 +77,6 @@ fn read_kept(row: &Row) -> StoreResult<Kept> {
         fingerprint: get(row, 2)?,
         draws: std::iter::once(first).chain(more).collect(),
     })
-}
-
-/// Gives keys free whose requests were refused: a refusal stores nothing.
-pub(super) async fn free(work: &Work<'_>, campaign: i64, keys: Vec<Key<'_>>) -> StoreResult<()> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let (clients, texts): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
-    work.execute(&work.sql.free_keys, &[&campaign, &clients, &texts])
-        .await
 }
 
 /// The facts of draws that were committed before.

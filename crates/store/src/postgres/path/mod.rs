@@ -13,8 +13,8 @@
 //! one table sorted by their key; so transactions wait for each other, and never in a
 //! circle:
 //!
-//! 1. request keys, by (client, key), and orders of other systems, by (source, order);
-//! 2. the campaign;
+//! 1. orders of other systems, by (source, order);
+//! 2. the campaign, and behind it request keys, by (client, key);
 //! 3. deliveries, by award;
 //! 4. what ends holds, shared: pauses `FOR KEY SHARE`, endpoints `FOR SHARE`, by lane;
 //! 5. prizes, by id: `FOR KEY SHARE` first, by who asks for codes, then
@@ -78,8 +78,8 @@ use tombola_core::adoption::Adoption;
 use tombola_core::award::StepFn;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
-    AdoptAnswer, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage,
-    DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreResult, Written,
+    AdoptAnswer, Arrivals, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes,
+    DuePage, DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreResult, Written,
 };
 use tombola_core::retry::Schedule;
 use tombola_core::{AwardId, Timestamp};
@@ -127,6 +127,18 @@ macro_rules! run {
     }};
 }
 
+impl PostgresStore {
+    async fn commit(
+        &self,
+        mut batch: DrawBatch,
+        arrivals: Option<&dyn Arrivals>,
+    ) -> StoreResult<Vec<DrawAnswer>> {
+        run!(self, |session| commit::commit_draws(
+            session, &self.path, &mut batch, arrivals
+        ))
+    }
+}
+
 #[async_trait]
 impl AwardPath for PostgresStore {
     async fn reserve_ids(&self, count: u32) -> StoreResult<IdBlock> {
@@ -134,9 +146,15 @@ impl AwardPath for PostgresStore {
     }
 
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
-        run!(self, |session| commit::commit_draws(
-            session, &self.path, &batch
-        ))
+        self.commit(batch, None).await
+    }
+
+    async fn commit_draws_with(
+        &self,
+        batch: DrawBatch,
+        arrivals: &dyn Arrivals,
+    ) -> StoreResult<Vec<DrawAnswer>> {
+        self.commit(batch, Some(arrivals)).await
     }
 
     async fn adopt(

@@ -19,11 +19,16 @@ pub(super) struct Locked {
     pub(super) state: BatchState,
     pub(super) version: Arc<Version>,
     pub(super) tally: Tally,
+    pub(super) places: Places,
 }
+
+/// Where the users' counters lie, of those who have any.
+pub(super) type Places = HashMap<String, String>;
 
 /// A user's counters as they are kept, before it is known which day it is.
 struct Used {
     user: String,
+    place: String,
     total: u64,
     day: CivilDay,
     day_total: u64,
@@ -43,38 +48,39 @@ pub(super) async fn of(
     versions: &Versions,
     (campaign, now): (i64, Timestamp),
     users: &[&Arc<str>],
-    trip: &Trip,
+    (turn, read): (&Turn, &Users),
 ) -> StoreResult<Locked> {
-    let tally = Tally::read(trip.tally.first())?;
-    let read = (&tally, &*trip.campaign);
-    let (mut state, version) = campaign_state(work, versions, campaign, read, now).await?;
-    let used: Vec<Used> = trip
+    let tally = Tally::read(turn.tally.first())?;
+    let of = (&tally, &*turn.campaign);
+    let (mut state, version) = campaign_state(work, versions, campaign, of, now).await?;
+    let used: Vec<Used> = read
         .allowances
         .iter()
         .map(Used::read)
         .collect::<StoreResult<_>>()?;
-    let used: HashMap<&str, Allowance> = used
+    let allowances: HashMap<&str, Allowance> = used
         .iter()
         .map(|it| (it.user.as_str(), it.on(state.day)))
         .collect();
     for user in users {
-        let allowance = used.get(&***user).copied().unwrap_or_default();
+        let allowance = allowances.get(&***user).copied().unwrap_or_default();
         state.allowances.insert(Arc::clone(user), allowance);
     }
     // Only a started campaign draws, and only its prizes surely have their rows.
     if state.state == CampaignState::Started {
-        for row in &trip.blocked {
+        for row in &read.blocked {
             let user: &str = get(row, 0)?;
             state.blocked.insert(user.into());
         }
         let names: Vec<&str> = users.iter().map(|user| &***user).collect();
         read_wins(work, &version, &names, &mut state).await?;
-        count_prizes(&version, &trip.prizes, &tally, &mut state)?;
+        count_prizes(&version, &turn.prizes, &tally, &mut state)?;
     }
     Ok(Locked {
         state,
         version,
         tally,
+        places: used.into_iter().map(|it| (it.user, it.place)).collect(),
     })
 }
 
@@ -85,6 +91,7 @@ impl Used {
             total: count(row, 1)?,
             day: CivilDay(get(row, 2)?),
             day_total: count(row, 3)?,
+            place: get(row, 4)?,
         })
     }
 
@@ -97,36 +104,60 @@ impl Used {
     }
 }
 
-/// What the lock gave, and what was read behind it.
-pub(super) struct Trip {
+/// The campaign's lock, and what was read behind it.
+pub(super) struct Turn {
     campaign: Vec<Row>,
     tally: Vec<Row>,
     prizes: Vec<Row>,
-    allowances: Vec<Row>,
-    blocked: Vec<Row>,
 }
 
 /// The statements go to the server together and run there one after the other, in this
 /// order; each sees what was committed before it began, so what is read behind the lock
 /// stays.
-pub(super) async fn read(work: &Work<'_>, campaign: i64, users: &[&Arc<str>]) -> StoreResult<Trip> {
+pub(super) async fn turn(work: &Work<'_>, campaign: i64) -> StoreResult<Turn> {
     let sql = work.sql;
-    let users: Vec<&str> = users.iter().map(|user| &***user).collect();
-    let of_users: Params<'_> = &[&campaign, &users];
     let of_campaign: Params<'_> = &[&campaign];
-    let by_name: Params<'_> = &[&users];
-    let (campaign, tally, prizes, allowances, blocked) = tokio::try_join!(
+    let (campaign, tally, prizes) = tokio::try_join!(
         biased;
         work.query(&sql.lock_campaign, of_campaign),
         work.query(&sql.read_tally, of_campaign),
         work.query(&sql.read_stocks, of_campaign),
-        work.query(&sql.read_allowances, of_users),
-        work.query(&sql.read_blocked, by_name),
     )?;
-    Ok(Trip {
+    Ok(Turn {
         campaign,
         tally,
         prizes,
+    })
+}
+
+/// What users have used, and who of them is blocked.
+pub(super) struct Users {
+    allowances: Vec<Row>,
+    blocked: Vec<Row>,
+}
+
+impl Users {
+    pub(super) fn add(&mut self, other: Self) {
+        self.allowances.extend(other.allowances);
+        self.blocked.extend(other.blocked);
+    }
+}
+
+/// Read behind the campaign's lock.
+pub(super) async fn of_users(
+    work: &Work<'_>,
+    campaign: i64,
+    users: &[&Arc<str>],
+) -> StoreResult<Users> {
+    let users: Vec<&str> = users.iter().map(|user| &***user).collect();
+    let of_users: Params<'_> = &[&campaign, &users];
+    let by_name: Params<'_> = &[&users];
+    let (allowances, blocked) = tokio::try_join!(
+        biased;
+        work.query(&work.sql.read_allowances, of_users),
+        work.query(&work.sql.read_blocked, by_name),
+    )?;
+    Ok(Users {
         allowances,
         blocked,
     })

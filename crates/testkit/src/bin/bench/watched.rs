@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 use tombola_core::adoption::Adoption;
 use tombola_core::ids::IdBlock;
 use tombola_core::ports::{
-    AdoptAnswer, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes, DuePage,
-    DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreResult, Written,
+    AdoptAnswer, Arrivals, AwardPath, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes,
+    DuePage, DueQuery, KeptMessage, MarkOf, Record, Recorded, StoreResult, Written,
 };
 use tombola_core::{AwardId, Timestamp};
 use tombola_store::Store;
@@ -102,6 +102,15 @@ impl AwardPath for Watched {
     }
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
         let answers = self.store.commit_draws(batch).await?;
+        self.note_committed(&answers);
+        Ok(answers)
+    }
+    async fn commit_draws_with(
+        &self,
+        batch: DrawBatch,
+        arrivals: &dyn Arrivals,
+    ) -> StoreResult<Vec<DrawAnswer>> {
+        let answers = self.store.commit_draws_with(batch, arrivals).await?;
         self.note_committed(&answers);
         Ok(answers)
     }
