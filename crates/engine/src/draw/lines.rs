@@ -160,4 +160,4 @@ impl Lines {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

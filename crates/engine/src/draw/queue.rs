@@ -98,3 +98,56 @@ impl Inner {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::lines::tests::standing;
+    use super::*;
+    use crate::fakes::TokioClock;
+    use crate::rolls::Seed;
+    use tombola_core::ids::IdBlock;
+    use tombola_core::limits::DESK_WAIT_MAX;
+
+    fn queue(ids: i64) -> Queue {
+        let mut tickets = Tickets::new(Seed::Number(1).generator(0), 1);
+        tickets.refill(IdBlock {
+            next: 1,
+            end: 1 + ids,
+        });
+        Queue::new(tickets, TokioClock::new(), &DeskOptions::default())
+    }
+
+    /// Somebody who has stood for so long.
+    fn push(queue: &Queue, key: &str, stood: Duration) {
+        let mut one = standing("a", key, 0);
+        one.since = queue.clock.monotonic() - stood;
+        queue.lock().lines.push(one).ok().unwrap();
+    }
+
+    const TOO_LONG: Duration = DESK_WAIT_MAX.saturating_add(Duration::from_micros(1));
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_too_long_is_neither_of_a_batch_nor_joins_one() {
+        let queue = queue(10);
+        push(&queue, "early", TOO_LONG);
+        push(&queue, "on time", DESK_WAIT_MAX);
+        let (_, taken) = queue.begin().unwrap();
+        assert_eq!((taken.members.len(), taken.late.len()), (1, 1));
+        push(&queue, "early too", TOO_LONG);
+        push(&queue, "on time too", DESK_WAIT_MAX);
+        let joined = queue.join("a", HashSet::new(), 1);
+        assert_eq!((joined.members.len(), joined.late.len()), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_joins_without_an_id() {
+        let queue = queue(2);
+        push(&queue, "1", Duration::ZERO);
+        assert_eq!(queue.begin().unwrap().1.members.len(), 1);
+        push(&queue, "2", Duration::ZERO);
+        push(&queue, "3", Duration::ZERO);
+        assert_eq!(queue.join("a", HashSet::new(), 1).members.len(), 1);
+        assert!(queue.join("a", HashSet::new(), 2).members.is_empty());
+        assert!(!queue.lock().lines.is_empty());
+    }
+}

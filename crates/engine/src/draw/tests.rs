@@ -1,12 +1,14 @@
 //! The desk as its callers and its store see it.
 
 mod bounds;
+mod turns;
 
 use super::*;
 use crate::fakes::{FakePath, FakeTopic, TokioClock, fact, handoff};
 use crate::relay::{Publisher, Relay};
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
+use tombola_core::draw::DrawRequest;
 use tombola_core::ports::{DrawAnswer, DrawBatch};
 
 struct World {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -14,9 +14,9 @@ use tombola_core::draw::DrawFact;
 use tombola_core::ids::IdBlock;
 use tombola_core::message::{Message, SCHEMA};
 use tombola_core::ports::{
-    AdoptAnswer, AwardPath, Claim, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch, DueLanes,
-    DuePage, DueQuery, Handoff, KeptMessage, MarkOf, Record, Recorded, StoreError, StoreResult,
-    Written,
+    AdoptAnswer, Arrivals, AwardPath, Claim, Copy, CopyAnswer, Deferral, DrawAnswer, DrawBatch,
+    DueLanes, DuePage, DueQuery, Handoff, KeptMessage, MarkOf, Record, Recorded, StoreError,
+    StoreResult, Written,
 };
 use tombola_core::reason::KeptReason;
 use tombola_core::{AwardId, DrawId, Timestamp};
@@ -38,6 +38,8 @@ pub(crate) struct FakePath {
     pub(crate) held_as: Mutex<State>,
     /// Overrides; without one all goes well.
     pub(crate) on_reserve: Answers<u32, ()>,
+    /// Whether a batch, once its commit is allowed, takes in who arrived meanwhile.
+    pub(crate) takes_turns: AtomicBool,
     pub(crate) on_commit: Answers<DrawBatch, Vec<DrawAnswer>>,
     pub(crate) on_adopt: Answers<Vec<Adoption>, ()>,
     pub(crate) on_mark: Answers<Vec<MarkOf>, ()>,
@@ -79,6 +81,7 @@ impl FakePath {
             defer_sizes: Mutex::default(),
             held_as: Mutex::new(State::Held),
             on_reserve: Mutex::default(),
+            takes_turns: AtomicBool::new(false),
             on_commit: Mutex::default(),
             on_adopt: Mutex::default(),
             on_mark: Mutex::default(),
@@ -110,6 +113,46 @@ impl FakePath {
         let path = Self::new();
         path.commits_allowed.forget_permits(Semaphore::MAX_PERMITS);
         path
+    }
+
+    /// The same, as where batches of several processes take turns.
+    pub(crate) fn in_turns() -> Arc<Self> {
+        let path = Self::blocked();
+        path.takes_turns.store(true, Ordering::Relaxed);
+        path
+    }
+
+    async fn commit(
+        &self,
+        mut batch: DrawBatch,
+        arrivals: Option<&dyn Arrivals>,
+    ) -> StoreResult<Vec<DrawAnswer>> {
+        let nth = {
+            let mut batches = self.batches.lock().unwrap();
+            batches.push(batch.clone());
+            batches.len() - 1
+        };
+        self.commits_allowed.acquire().await.unwrap().forget();
+        if let Some(arrivals) = arrivals.filter(|_| self.takes_turns.load(Ordering::Relaxed)) {
+            let (now, joined) = arrivals.join();
+            batch.now = now;
+            batch.requests.extend(joined);
+            self.batches.lock().unwrap()[nth] = batch.clone();
+        }
+        if let Some(answer) = overridden(&self.on_commit, &batch) {
+            return answer;
+        }
+        let drawn = batch.requests.iter().map(|request| {
+            let facts = request
+                .tickets
+                .iter()
+                .map(|ticket| fact(ticket.id, &batch.campaign, &request.user, false));
+            DrawAnswer::Drawn {
+                draws: facts.collect(),
+                handoffs: vec![],
+            }
+        });
+        Ok(drawn.collect())
     }
 
     pub(crate) fn allow_commits(&self, count: usize) {
@@ -216,22 +259,15 @@ impl AwardPath for FakePath {
     }
 
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>> {
-        self.batches.lock().unwrap().push(batch.clone());
-        self.commits_allowed.acquire().await.unwrap().forget();
-        if let Some(answer) = overridden(&self.on_commit, &batch) {
-            return answer;
-        }
-        let drawn = batch.requests.iter().map(|request| {
-            let facts = request
-                .tickets
-                .iter()
-                .map(|ticket| fact(ticket.id, &batch.campaign, &request.user, false));
-            DrawAnswer::Drawn {
-                draws: facts.collect(),
-                handoffs: vec![],
-            }
-        });
-        Ok(drawn.collect())
+        self.commit(batch, None).await
+    }
+
+    async fn commit_draws_with(
+        &self,
+        batch: DrawBatch,
+        arrivals: &dyn Arrivals,
+    ) -> StoreResult<Vec<DrawAnswer>> {
+        self.commit(batch, Some(arrivals)).await
     }
 
     async fn adopt(

@@ -28,8 +28,6 @@ async fn blocks_of_ids_reserved_at_once_never_overlap() {
     assert_eq!(blocks.last().unwrap().end, 1 + 4 * 10_011);
 }
 
-/// Fails when keys are inserted in order of arrival: the two batches then wait for
-/// each other.
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_draws_from_two_connections_at_once_give_one_draw() {
     let Some(world) = World::open(ALWAYS).await else {

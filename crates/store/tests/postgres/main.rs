@@ -28,6 +28,7 @@ mod rescue;
 mod tls;
 mod topic_life;
 mod transfer;
+mod turns;
 mod world;
 
 use tombola_store::conformance::{cluster, server};

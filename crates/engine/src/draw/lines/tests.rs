@@ -4,7 +4,7 @@ use super::super::{DrawAsk, Places};
 use super::*;
 use tokio::sync::oneshot;
 
-fn standing(campaign: &str, key: &str, since: u64) -> Standing {
+pub(in super::super) fn standing(campaign: &str, key: &str, since: u64) -> Standing {
     let places = Places {
         taken: Arc::default(),
         max: 1,
