@@ -4,8 +4,8 @@ use crate::deliver::POINTS;
 use crate::world::{NOON, World};
 use std::collections::BTreeSet;
 use tombola_core::Timestamp;
-use tombola_core::award::State;
-use tombola_core::ports::{AwardPath as _, DrawBatch, DueCursor, DuePage, DueQuery};
+use tombola_core::award::{Mark, Position, State};
+use tombola_core::ports::{AwardPath as _, DrawBatch, DueCursor, DuePage, DueQuery, MarkOf};
 use tombola_core::retry::Schedule;
 
 const MUGS: &str = r#"
@@ -206,4 +206,37 @@ async fn a_start_alone_makes_due_what_is_on_its_way_and_no_promised_date() {
     let now = format!("SELECT count(*) FROM delivery WHERE due_at = {}", NOON.0);
     assert_eq!(world.number(&now).await, 1196);
     assert_eq!(store.begin_alone(NOON).await.unwrap(), 0);
+}
+
+/// So an award that was rescued from an outage has one line of it, not two.
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_that_went_well_is_told_by_the_row_and_one_after_it_by_a_line() {
+    let Some(world) = World::open(POINTS).await else {
+        return;
+    };
+    let store = world.store().await;
+    world.win(&store, 1).await;
+    let page = store.claim_due(query(None, 10)).await.unwrap();
+    let mark = |offset| MarkOf {
+        award: page.handoffs[0].award,
+        lease: page.handoffs[0].lease,
+        mark: Mark::Taken(Position {
+            epoch: 1,
+            partition: 0,
+            offset,
+        }),
+        error: None,
+    };
+    let lines = "SELECT count(*) FROM attempt WHERE what = 'rescue'";
+    let marks = "SELECT count(*) FROM attempt WHERE what = 'publish'";
+    for (offset, told) in [(7, 0), (8, 1)] {
+        store
+            .mark_published(vec![mark(offset)], due())
+            .await
+            .unwrap();
+        assert_eq!(
+            (world.number(lines).await, world.number(marks).await),
+            (1, told)
+        );
+    }
 }

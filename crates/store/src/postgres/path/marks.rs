@@ -10,7 +10,7 @@ use super::columns::Stored;
 use super::facts::{Known, Need};
 use super::hand::{Hand, Turn, lock, lock_with_pauses, needs_terms_of};
 use super::lines::{Line, What};
-use tombola_core::award::{Event, Mark, MqState, Row, Step};
+use tombola_core::award::{Event, Mark, MqState, Row, State, Step};
 use tombola_core::decision::Decision;
 use tombola_core::ports::{MarkOf, Record, Recorded, StoreError, StoreResult, Written};
 use tombola_core::{AwardId, Timestamp};
@@ -155,12 +155,16 @@ impl Method for Marks {
     }
 }
 
-/// A first publish that went well is told by the row itself: by its own mark, or
-/// by the copy that a worker took before the mark came.
+/// A publish that went well is told by the row itself, which has its position: by its own
+/// mark, or by the copy that a worker took before the mark came. Of the one that went well
+/// after another one a line is kept.
 fn is_worth_telling(mark: &MarkOf, before: &Row) -> bool {
-    let is_first = mark.lease == 1 && matches!(mark.mark, Mark::Taken(_));
-    let will_be_told = before.lease == mark.lease || before.mq_state == MqState::Sent;
-    !(is_first && will_be_told)
+    let Mark::Taken(at) = mark.mark else {
+        return true;
+    };
+    let is_in_time = (before.lease, before.state) == (mark.lease, State::Pending);
+    let will_be_told = is_in_time || before.mq_state == MqState::Sent;
+    !(will_be_told && before.position.is_none_or(|it| it == at))
 }
 
 struct GiveBack;

@@ -7,7 +7,7 @@ use super::{Path, each};
 use crate::facts::{ask, has_hold_ended};
 use crate::rows::{self, Line, Stored, What, Write};
 use crate::sql::inconsistent;
-use tombola_core::award::{Event, Mark, MqState, Row, Step};
+use tombola_core::award::{Event, Mark, MqState, Row, State, Step};
 use tombola_core::decision::Decision;
 use tombola_core::ports::{MarkOf, Record, Recorded, StoreError, StoreResult, Written};
 use tombola_core::{AwardId, Timestamp};
@@ -40,12 +40,16 @@ pub(super) fn mark(path: Path<'_>, marks: &[MarkOf], now: Timestamp) -> StoreRes
     })
 }
 
-/// A first publish that went well is told by the row itself: by its own mark, or
-/// by the copy that a worker took before the mark came.
+/// A publish that went well is told by the row itself, which has its position: by its own
+/// mark, or by the copy that a worker took before the mark came. Of the one that went well
+/// after another one a line is kept.
 fn is_worth_telling(mark: &MarkOf, before: &Row) -> bool {
-    let is_first = mark.lease == 1 && matches!(mark.mark, Mark::Taken(_));
-    let will_be_told = before.lease == mark.lease || before.mq_state == MqState::Sent;
-    !(is_first && will_be_told)
+    let Mark::Taken(at) = mark.mark else {
+        return true;
+    };
+    let is_in_time = (before.lease, before.state) == (mark.lease, State::Pending);
+    let will_be_told = is_in_time || before.mq_state == MqState::Sent;
+    !(will_be_told && before.position.is_none_or(|it| it == at))
 }
 
 /// Records what came of outside calls.

@@ -191,31 +191,26 @@ async fn a_first_publish_that_went_well_needs_no_line_whenever_its_mark_comes() 
         fixture.win("ann", HELLO).await,
         fixture.win("bob", HELLO).await,
     );
-    let position = Position {
-        epoch: 1,
-        partition: 0,
-        offset: 1,
-    };
-    let mark = |award| {
-        vec![MarkOf {
+    let mark = async |award, offset| {
+        let mark = MarkOf {
             award,
             lease: 1,
-            mark: Mark::Taken(position),
+            mark: Mark::Taken(Position {
+                epoch: 1,
+                partition: 3,
+                offset,
+            }),
             error: None,
-        }]
+        };
+        let marked = fixture.store.mark_published(vec![mark], NOW);
+        marked.await.unwrap();
     };
-    fixture
-        .store
-        .mark_published(mark(before), NOW)
-        .await
-        .unwrap();
+    mark(before, 1_000_000).await;
     fixture.deliver(before).await;
     fixture.deliver(after).await;
-    fixture
-        .store
-        .mark_published(mark(after), NOW)
-        .await
-        .unwrap();
+    // The worker's copy is the message that the mark is of.
+    let place = format!("SELECT \"offset\" FROM delivery WHERE award_id = {after}");
+    mark(after, fixture.number(&place)).await;
     assert_eq!(
         fixture.number("SELECT count(*) FROM attempt WHERE what = 'publish'"),
         0

@@ -115,6 +115,34 @@ async fn a_message_that_rescue_hands_over_is_the_one_of_the_draw() {
     assert_eq!((handoffs[0].lease, again.lease), (1, 2));
 }
 
+/// So an award that was rescued from an outage has one line of it, not two.
+#[tokio::test]
+async fn a_publish_that_went_well_is_told_by_the_row_and_one_after_it_by_a_line() {
+    let fixture = Fixture::fair().await;
+    let award = fixture.win("ann", HELLO).await;
+    let again = rescue(&fixture, 0, None, 10).await.handoffs.remove(0);
+    let mark = |offset| MarkOf {
+        award,
+        lease: again.lease,
+        mark: Mark::Taken(Position {
+            epoch: 1,
+            partition: 0,
+            offset,
+        }),
+        error: None,
+    };
+    for (offset, told) in [(7, 0), (8, 1)] {
+        let marked = fixture.store.mark_published(vec![mark(offset)], NOW);
+        marked.await.unwrap();
+        let lines = |what| {
+            fixture.number(&format!(
+                "SELECT count(*) FROM attempt WHERE what = '{what}'"
+            ))
+        };
+        assert_eq!((lines("rescue"), lines("publish")), (1, told));
+    }
+}
+
 #[tokio::test]
 async fn an_overdue_address_gives_its_unit_back_and_says_so_in_the_log() {
     let fixture = Fixture::fair().await;

@@ -1,6 +1,8 @@
 //! `bench draw-pg`: the desk on PostgreSQL, with one, two and four instances, against
 //! the best rate that pgbench's TPC-B-like transaction reaches at any of several
-//! numbers of clients on the same server. The floor is checked at 128 callers.
+//! numbers of clients on the same server. In rounds, each with all of them: what the
+//! machine does beside is spread over all, and the median of the rounds counts. The
+//! floor is checked at 128 callers.
 
 use crate::desk::{self, CAMPAIGN, Contender};
 use crate::load::{Plan, run as load};
@@ -9,7 +11,6 @@ use crate::postgres::Server;
 use crate::report::{self, Measured};
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
-use std::path::Path;
 use tokio::runtime::Runtime;
 
 const FLOOR_CALLERS: usize = 128;
@@ -20,16 +21,19 @@ struct Options {
     instances: Vec<usize>,
     clients: Vec<usize>,
     seconds: u64,
+    rounds: usize,
     dir: String,
 }
 
-/// `draw-pg [--callers N,…] [--instances N,…] [--clients N,…] [--seconds N] [--dir DIR]`
+/// `draw-pg [--callers N,…] [--instances N,…] [--clients N,…] [--seconds N] [--rounds N]
+/// [--dir DIR]`
 pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
     let mut options = Options {
         callers: vec![FLOOR_CALLERS],
         instances: vec![1, 2, 4],
         clients: vec![8, 32, 64],
         seconds: 5,
+        rounds: 3,
         dir: "target".to_owned(),
     };
     while let Some(flag) = args.next() {
@@ -39,9 +43,10 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
             "--instances" => options.instances = numbers(&value)?,
             "--clients" => options.clients = numbers(&value)?,
             "--seconds" => options.seconds = value.parse()?,
+            "--rounds" => options.rounds = value.parse()?,
             "--dir" => options.dir = value,
             other => bail!(
-                "`{other}` is not known; use --callers, --instances, --clients, --seconds, --dir"
+                "`{other}` is not known; use --callers, --instances, --clients, --seconds, --rounds, --dir"
             ),
         }
     }
@@ -60,16 +65,31 @@ fn measure(options: &Options) -> Result<()> {
     let server = runtime.block_on(Server::find())?;
     let fsyncs = report::fsyncs_per_second(home.path())?;
     println!("{}; fsync: {fsyncs:.0}/s", server.settings);
-    let rivals = rivals(&runtime, &server, options, home.path())?;
-    let (mut desks, mut wal) = (Vec::new(), Vec::new());
-    for &callers in &options.callers {
-        for &instances in &options.instances {
-            let plan = Plan::new(callers, options.seconds);
-            let (measured, bytes) = runtime.block_on(contender(&server, &plan, instances))?;
-            desks.push(measured);
-            wal.push(bytes);
+    let database = runtime.block_on(server.database("pgbench"))?;
+    pgbench::fill(&database)?;
+    let (mut rivals, mut desks, mut wal) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..options.rounds {
+        for &clients in &options.clients {
+            runtime.block_on(database.checkpoint())?;
+            rivals.push(pgbench::run(
+                &database,
+                clients,
+                options.seconds,
+                home.path(),
+            )?);
+        }
+        for &callers in &options.callers {
+            for &instances in &options.instances {
+                let plan = Plan::new(callers, options.seconds);
+                let (measured, bytes) = runtime.block_on(contender(&server, &plan, instances))?;
+                desks.push(measured);
+                wal.push(bytes);
+            }
         }
     }
+    runtime.block_on(database.drop())?;
+    let (rivals, desks) = (medians(rivals), medians(desks));
+    wal.truncate(desks.len());
     let best = rivals.iter().map(Measured::rate).fold(0.0, f64::max);
     let lowest = lowest_times(&desks, best);
     let rows: Vec<Measured> = rivals.into_iter().chain(desks).collect();
@@ -99,21 +119,24 @@ fn lowest_times(desks: &[Measured], best: f64) -> Option<f64> {
     at_floor.map(|desk| desk.rate() / best).reduce(f64::min)
 }
 
-fn rivals(
-    runtime: &Runtime,
-    server: &Server,
-    options: &Options,
-    dir: &Path,
-) -> Result<Vec<Measured>> {
-    let database = runtime.block_on(server.database("pgbench"))?;
-    pgbench::fill(&database)?;
-    let mut rivals = Vec::new();
-    for &clients in &options.clients {
-        runtime.block_on(database.checkpoint())?;
-        rivals.push(pgbench::run(&database, clients, options.seconds, dir)?);
+/// Of the rounds of each contender, in the order of their first, the one whose rate is the
+/// median; the lower one of two.
+fn medians(rounds: Vec<Measured>) -> Vec<Measured> {
+    let mut groups: Vec<Vec<Measured>> = Vec::new();
+    for one in rounds {
+        let same = |group: &&mut Vec<Measured>| {
+            (&group[0].name, group[0].callers) == (&one.name, one.callers)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
     }
-    runtime.block_on(database.drop())?;
-    Ok(rivals)
+    let median = |mut group: Vec<Measured>| {
+        group.sort_by(|a, b| a.rate().total_cmp(&b.rate()));
+        group.swap_remove((group.len() - 1) / 2)
+    };
+    groups.into_iter().map(median).collect()
 }
 
 /// Desks on a fresh database, and what each draw wrote into the server's log.
@@ -152,6 +175,15 @@ mod tests {
             took: Duration::from_secs(1),
             waits: Vec::new(),
         }
+    }
+
+    #[test]
+    fn median_of_the_rounds_counts_for_each_contender() {
+        let rounds = [(8, 5), (128, 70), (8, 9), (128, 50), (8, 7), (128, 60)];
+        let rounds = rounds.map(|(callers, draws)| measured(callers, draws));
+        let medians = medians(rounds.into());
+        let of = medians.iter().map(|it| (it.callers, it.draws));
+        assert_eq!(of.collect::<Vec<_>>(), [(8, 7), (128, 60)]);
     }
 
     #[test]
