@@ -156,6 +156,20 @@ async fn batch_whose_answer_is_on_its_way_is_taken_all_the_same_while_the_next_h
     assert!(is_same(&new, &world.producer()));
 }
 
+/// The broker says nothing more at all: nobody waits for ever for what it has.
+#[tokio::test]
+async fn batch_whose_answer_never_comes_is_unknown_in_the_end_and_keeps_no_other_back() {
+    let (world, onlooker) = world_of_two().await;
+    world.hold_answers(2);
+    let mut waiting = pin!(world.topic.publish_batch(vec![outgoing(1, "a")]));
+    begin(&mut waiting).await;
+    onlooker.read(1).await;
+    fail_for_good(&world).await;
+    assert_eq!(publish(&world, 2, &["next"]).await, [0]);
+    let reports = in_time(waiting).await;
+    assert!(are_unknown(&reports), "{reports:?}");
+}
+
 #[tokio::test]
 async fn batches_that_were_not_sent_yet_are_each_reported_on_and_the_producer_is_replaced_once() {
     let mut world = KafkaWorld::of(1);
