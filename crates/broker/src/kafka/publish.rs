@@ -172,13 +172,14 @@ impl Publisher {
         self.producer()
     }
 
-    fn replace_failed(&self, reason: &str) {
+    /// Of batches that see it fail at once, the first one replaces it.
+    pub(super) fn replace_failed(&self, reason: &str) {
         let mut producer = self
             .producer
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         if producer.client().fatal_error().is_none() {
-            return; // another batch was first
+            return;
         }
         match create(&self.options, &self.trouble) {
             Ok(new) => {
