@@ -14,6 +14,9 @@ use crate::shell::{self, Workspace};
 use crate::tally::Tally;
 use crate::{contract, demo, scale};
 
+/// Tests that stop the broker which the others use: they have it to themselves, after them.
+const OF_BROKER_FAULTS: &str = "kafka::faults::";
+
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TestArgs {
     /// Run these steps and no others
@@ -81,8 +84,20 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
         let all = ["test", "--workspace", "--all-features", "--no-fail-fast"];
         let mut all = workspace.cargo(all);
         services.name_to(&mut all);
+        // Whoever names tests gets those: the others say themselves why they are skipped.
+        let nodes = if args.cargo_args.is_empty() {
+            services.kafka_nodes()?
+        } else {
+            None
+        };
+        if nodes.is_some() {
+            all.args(["--", "--skip", OF_BROKER_FAULTS]);
+        }
         cargo_tests(all.args(&args.cargo_args), &mut tally)?;
         surface_on_postgres(workspace, &services, &mut tally)?;
+        if let Some(nodes) = nodes {
+            broker_faults(workspace, &services, &nodes, &mut tally)?;
+        }
     }
     if args.wants(Step::Contract) {
         contract(workspace, &mut tally);
@@ -111,6 +126,21 @@ fn surface_on_postgres(workspace: &Workspace, services: &Guard, tally: &mut Tall
     services.name_to(&mut surface);
     surface.env("TOMBOLA_SURFACE_POSTGRES", url);
     cargo_tests(&mut surface, tally)
+}
+
+/// `nodes` is the command that kills and starts nodes of the Kafka that the tests use.
+fn broker_faults(
+    workspace: &Workspace,
+    services: &Guard,
+    nodes: &str,
+    tally: &mut Tally,
+) -> Result<()> {
+    println!("the tests that stop a broker:");
+    let faults = ["test", "--workspace", "--all-features", "--lib"];
+    let mut faults = workspace.cargo(faults);
+    services.name_to(&mut faults);
+    faults.env("TOMBOLA_TEST_KAFKA_FAULTS", nodes);
+    cargo_tests(faults.arg(OF_BROKER_FAULTS), tally)
 }
 
 /// Prints the output as it comes and counts it. All features, as clippy has them: each crate is

@@ -12,7 +12,9 @@ use std::process::{self, Child, Command, Stdio};
 use anyhow::{Context, Result};
 
 use super::state::Home;
-use super::{KAFKA, KafkaArgs, NotHere, POSTGRES, Service, Wanted, begin, down, kafka, postgres};
+use super::{
+    KAFKA, KafkaArgs, NotHere, POSTGRES, Service, Wanted, begin, down, kafka, postgres, quoted,
+};
 use crate::shell::Workspace;
 use crate::tally::Tally;
 
@@ -128,6 +130,14 @@ impl Guard {
         self.chore(&["kafka", what, &node.to_string()])
     }
 
+    /// The command, for a shell, that takes `kill 1` and `start 1`: of a Kafka that was started
+    /// here, never of one that somebody else has named.
+    pub(crate) fn kafka_nodes(&self) -> Result<Option<String>> {
+        let is_ours = self.variables.iter().any(|(name, _)| *name == KAFKA);
+        let this = env::current_exe()?;
+        Ok(is_ours.then(|| format!("{} services kafka", quoted(&this.display().to_string()))))
+    }
+
     fn chore(&self, args: &[&str]) -> Result<()> {
         let mut command = Command::new(env::current_exe()?);
         self.name_to(&mut command);
@@ -204,6 +214,17 @@ mod tests {
         assert!(!has_failed(&error, ""));
         assert!(!has_failed(&error, "postgres"));
         assert!(has_failed(&error, "postgres, kafka"));
+    }
+
+    #[test]
+    fn nodes_are_killed_of_a_kafka_that_was_started_here_and_of_no_other() {
+        assert_eq!(Guard::default().kafka_nodes().unwrap(), None);
+        let guard = Guard {
+            attendant: None,
+            variables: vec![(KAFKA, "127.0.0.1:1".to_owned())],
+        };
+        let command = guard.kafka_nodes().unwrap().unwrap();
+        assert!(command.ends_with(" services kafka"), "{command}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Faults of a real broker. They stop it, so they run where nobody else uses it:
-//! `TOMBOLA_TEST_KAFKA_FAULTS` is the command that takes `kill 1` and `start 1`, as
-//! `cargo xtask services kafka` does.
+//! Faults of a real broker. They stop it, so they run where nobody else uses it: `cargo
+//! xtask test` gives them its Kafka after everybody else. `TOMBOLA_TEST_KAFKA_FAULTS` is the
+//! command that takes `kill 1` and `start 1`, as `cargo xtask services kafka` does.
 
 use super::real::RealWorld;
 use crate::suite::{Reader, in_time, outgoing, reader::text, skip, taken};

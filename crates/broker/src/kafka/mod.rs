@@ -15,7 +15,9 @@
 //! - The broker refuses a batch, too large for the topic or with an invalid message
 //!   among it: each of its messages is published once more in a batch of its own, so
 //!   that only the one that is to blame ends its award.
-//! - The producer fails for good (a fatal error): the next batch gets a new one.
+//! - The producer fails for good (a fatal error): the next batch gets a new one. Of the
+//!   batches that are with the old one, what the broker still answers for is `Taken`; the
+//!   rest is `Unknown`, at once or when its time is over.
 //! - The group takes a partition away: the callback waits until the worker has been
 //!   handed `Revoked`, at most `config::TOLD_WAIT`, and until no commit is on its
 //!   way; after that nothing of the old assignment can be committed.
@@ -29,6 +31,8 @@
 
 mod config;
 mod epoch;
+#[cfg(test)]
+mod fatal;
 #[cfg(test)]
 mod faults;
 mod health;

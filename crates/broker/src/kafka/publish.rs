@@ -15,13 +15,13 @@ use tokio::time::{Instant, timeout_at};
 use tombola_core::limits;
 use tombola_core::ports::{Outgoing, Report, TopicError};
 
-type Producer = FutureProducer<LogContext>;
+pub(super) type Producer = FutureProducer<LogContext>;
 
 pub(super) struct Publisher {
     options: Arc<KafkaOptions>,
     life: Arc<Life>,
     trouble: Arc<Trouble>,
-    /// Replaced when it has failed for good.
+    /// Replaced by the next batch when it has failed for good.
     producer: RwLock<Producer>,
 }
 
@@ -54,7 +54,7 @@ impl Publisher {
         self.trouble.explain(asked)
     }
 
-    fn producer(&self) -> Producer {
+    pub(super) fn producer(&self) -> Producer {
         self.producer
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -64,7 +64,7 @@ impl Publisher {
     /// Everything is handed over before the first wait, so of batches side by side the
     /// one that was polled first lies first.
     pub(super) async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Report> {
-        let producer = self.producer();
+        let producer = self.living_producer();
         let before = self.life.taken();
         let deadline = Instant::now() + limits::PUBLISH_TIMEOUT;
         let all: Vec<&Outgoing> = messages.iter().collect();
@@ -74,8 +74,9 @@ impl Publisher {
         }
         let reports: Vec<Report> = answers.into_iter().map(Answer::report).collect();
         self.life.note(&before, &reports);
-        if let Some((_, reason)) = producer.client().fatal_error() {
-            self.renew(producer, &reason);
+        if producer.client().fatal_error().is_some() {
+            // A later batch may have replaced it: then this may be its last handle.
+            put_away(producer);
         }
         reports
     }
@@ -159,24 +160,34 @@ impl Publisher {
         })
     }
 
-    /// A fatal error ends a producer: its sequence numbers can no longer be trusted.
-    fn renew(&self, failed: Producer, reason: &str) {
+    /// A fatal error ends a producer: its sequence numbers can no longer be trusted, and it
+    /// takes nothing more. Batches that are on their way keep it until they are reported on.
+    fn living_producer(&self) -> Producer {
+        let producer = self.producer();
+        let Some((_, reason)) = producer.client().fatal_error() else {
+            return producer;
+        };
+        put_away(producer);
+        self.replace_failed(&reason);
+        self.producer()
+    }
+
+    /// Of batches that see it fail at once, the first one replaces it.
+    pub(super) fn replace_failed(&self, reason: &str) {
         let mut producer = self
             .producer
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         if producer.client().fatal_error().is_none() {
-            return; // another batch was first
+            return;
         }
         match create(&self.options, &self.trouble) {
             Ok(new) => {
                 tracing::error!(reason, "the producer failed for good and was replaced");
-                *producer = new;
+                put_away(std::mem::replace(&mut *producer, new));
             }
             Err(error) => tracing::error!(reason, %error, "the producer cannot be replaced"),
         }
-        drop(producer);
-        put_away(failed);
     }
 
     pub(super) async fn flush(&self, deadline: Duration) -> Result<(), TopicError> {
@@ -252,10 +263,10 @@ fn read_answer<E>(delivered: Option<Result<OwnedDeliveryResult, E>>) -> Answer {
 }
 
 /// What a failed report proves. Whatever is not surely absent may be there: an
-/// expired message too, since its request may have arrived.
+/// expired message too, since its request may have arrived, and one that a producer
+/// that failed for good threw out of its queue, where it may have waited for another try.
 fn judge(error: &KafkaError) -> Report {
     const ABSENT: &[RDKafkaErrorCode] = &[
-        RDKafkaErrorCode::PurgeQueue,
         RDKafkaErrorCode::QueueFull,
         RDKafkaErrorCode::UnknownTopic,
         RDKafkaErrorCode::UnknownPartition,
@@ -307,12 +318,13 @@ mod tests {
         for code in [
             Code::MessageTimedOut,
             Code::PurgeInflight,
+            Code::PurgeQueue,
             Code::RequestTimedOut,
             Code::Fatal,
         ] {
             assert!(matches!(of(code), Report::Unknown(_)), "{code}");
         }
-        for code in [Code::PurgeQueue, Code::UnknownTopicOrPartition] {
+        for code in [Code::QueueFull, Code::UnknownTopicOrPartition] {
             assert!(matches!(of(code), Report::NotTaken(_)), "{code}");
         }
         for code in [Code::MessageSizeTooLarge, Code::InvalidRecord] {

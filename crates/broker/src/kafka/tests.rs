@@ -15,25 +15,25 @@ use tombola_core::ports::{Report, Topic, TopicError, TopicSpec};
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 type Order = Box<dyn FnOnce(&Cluster) + Send>;
 
-const TOPIC: &str = "lottery_invoice";
+pub(super) const TOPIC: &str = "lottery_invoice";
 
 /// The mock cluster takes almost this long over each change of a group's members,
 /// even when all of them have joined.
-const SESSION_MS: u32 = 6_000;
+pub(super) const SESSION_MS: u32 = 6_000;
 
-/// A cluster of one broker, on a thread that it never leaves.
-struct KafkaWorld {
-    topic: KafkaTopic,
-    brokers: String,
+/// A cluster, on a thread that it never leaves.
+pub(super) struct KafkaWorld {
+    pub(super) topic: KafkaTopic,
+    pub(super) brokers: String,
     orders: Sender<Order>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "orders are given one at a time")]
-fn start_cluster() -> (String, Sender<Order>) {
+fn start_cluster(nodes: i32) -> (String, Sender<Order>) {
     let (orders, todo) = channel::<Order>();
     let (told, brokers) = channel();
     std::thread::spawn(move || {
-        let cluster = MockCluster::new(1).unwrap();
+        let cluster = MockCluster::new(nodes).unwrap();
         cluster.create_topic(TOPIC, PARTITIONS, 1).unwrap();
         told.send(cluster.bootstrap_servers()).unwrap();
         for order in todo {
@@ -60,9 +60,19 @@ pub(super) fn connect(brokers: &str, topic: &str, session_ms: u32) -> KafkaTopic
 }
 
 impl KafkaWorld {
+    /// A cluster of so many brokers.
+    pub(super) fn of(nodes: i32) -> Self {
+        let (brokers, orders) = start_cluster(nodes);
+        Self {
+            topic: connect(&brokers, TOPIC, SESSION_MS),
+            brokers,
+            orders,
+        }
+    }
+
     /// Does something to the cluster, and returns when it is done.
     #[expect(clippy::disallowed_methods, reason = "carries one answer")]
-    fn order(&self, order: impl FnOnce(&Cluster) + Send + 'static) {
+    pub(super) fn order(&self, order: impl FnOnce(&Cluster) + Send + 'static) {
         let (done, wait) = channel();
         let order = move |cluster: &Cluster| {
             order(cluster);
@@ -72,7 +82,7 @@ impl KafkaWorld {
         wait.recv().unwrap();
     }
 
-    fn fail_next(&self, request: RDKafkaApiKey, error: RDKafkaRespErr, times: usize) {
+    pub(super) fn fail_next(&self, request: RDKafkaApiKey, error: RDKafkaRespErr, times: usize) {
         self.order(move |cluster| cluster.request_errors(request, &vec![error; times]));
     }
 }
@@ -80,12 +90,7 @@ impl KafkaWorld {
 #[async_trait(?Send)]
 impl World for KafkaWorld {
     async fn open() -> Self {
-        let (brokers, orders) = start_cluster();
-        Self {
-            topic: connect(&brokers, TOPIC, SESSION_MS),
-            brokers,
-            orders,
-        }
+        Self::of(1)
     }
 
     fn topic(&self) -> &dyn Topic {
