@@ -16,6 +16,7 @@ use super::prepared::Prepared;
 use super::sql::Statements;
 use super::tls;
 use futures_util::FutureExt as _;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -57,6 +58,7 @@ pub struct Session {
     pub(super) client: Client,
     pub(super) sql: Statements,
     prepared: Mutex<Prepared>,
+    spans: Spans,
     /// Whether the last transaction ended by meeting another one.
     has_met: AtomicBool,
     pub(super) deadline: Deadline,
@@ -89,6 +91,7 @@ impl Opener {
             client,
             sql,
             prepared: Mutex::default(),
+            spans: Spans::default(),
             has_met: AtomicBool::new(false),
             deadline: self.deadline.clone(),
             silent_before,
@@ -235,6 +238,7 @@ impl Session {
             is_begun: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             sql: &self.sql,
+            spans: &self.spans,
             has_met: &self.has_met,
             deadline: &self.deadline,
         }
@@ -244,6 +248,33 @@ impl Session {
     /// did nothing, and may run again at once.
     pub(super) fn take_has_met(&self) -> bool {
         self.has_met.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Spans of ids that this connection has committed rows for: by campaign, span and time.
+/// They stay on the server that it is connected to, so they need not be written again.
+#[derive(Default)]
+pub(super) struct Spans(Mutex<HashSet<(i64, i64, i64)>>);
+
+/// More are forgotten: a batch has one or two, and they change every few seconds.
+const SPANS_MAX: usize = 1000;
+
+impl Spans {
+    pub(super) fn has(&self, span: (i64, i64, i64)) -> bool {
+        self.lock().contains(&span)
+    }
+
+    /// To be called after the commit.
+    pub(super) fn keep(&self, spans: impl Iterator<Item = (i64, i64, i64)>) {
+        let mut kept = self.lock();
+        if kept.len() >= SPANS_MAX {
+            kept.clear();
+        }
+        kept.extend(spans);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<(i64, i64, i64)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -333,6 +364,7 @@ pub(super) struct Work<'a> {
     is_begun: AtomicBool,
     is_over: AtomicBool,
     pub(super) sql: &'a Statements,
+    pub(super) spans: &'a Spans,
     has_met: &'a AtomicBool,
     deadline: &'a Deadline,
 }

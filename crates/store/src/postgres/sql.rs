@@ -61,12 +61,21 @@ statements! {
     read_prizes = "SELECT id, slug FROM prize WHERE campaign_id = $1";
     read_lanes = "SELECT name, lane FROM endpoint WHERE name = ANY ($1)";
 
-    /// Read behind the campaign's lock, which whoever adds one has.
-    read_keys =
-        "SELECT r.client, r.request_key, r.fingerprint, r.first_draw, r.more_draws
-         FROM unnest($2::text[], $3::text[]) AS k (client, request_key) CROSS JOIN LATERAL (
-           SELECT * FROM request
-           WHERE campaign_id = $1 AND request_key = k.request_key AND client = k.client OFFSET 0) AS r";
+    /// What is known of each request: its key, if it was there before, what its user has used
+    /// of the campaign, and whether its user is blocked. Read behind the campaign's lock, which
+    /// all have who add keys or count what is used. Where nobody is blocked, nobody is looked
+    /// for.
+    read_requests =
+        "SELECT q.client, q.request_key, k.fingerprint, k.first_draw, k.more_draws,
+           q.user_id, a.total, a.day, a.day_total,
+           EXISTS (SELECT 1 FROM blocked_user) AND EXISTS (SELECT 1 FROM blocked_user WHERE user_id = q.user_id)
+         FROM unnest($2::text[], $3::text[], $4::text[]) AS q (client, request_key, user_id)
+         LEFT JOIN LATERAL (
+           SELECT fingerprint, first_draw, more_draws FROM request
+           WHERE campaign_id = $1 AND request_key = q.request_key AND client = q.client OFFSET 0) AS k ON true
+         LEFT JOIN LATERAL (
+           SELECT total, day, day_total FROM allowance
+           WHERE campaign_id = $1 AND user_id = q.user_id OFFSET 0) AS a ON true";
     insert_keys =
         "INSERT INTO request (campaign_id, client, request_key, fingerprint, first_draw, more_draws)
          SELECT $1::bigint, k.*
@@ -84,29 +93,22 @@ statements! {
     free_orders = "DELETE FROM adopted WHERE award_id = ANY ($1)";
     read_erasing = "SELECT user_id FROM erasing WHERE user_id = ANY ($1)";
 
-    /// Read behind the campaign's lock, which all who count for it have.
-    read_allowances =
-        "SELECT a.* FROM unnest($2::text[]) AS u CROSS JOIN LATERAL (
-           SELECT user_id, total, day, day_total, ctid::text FROM allowance
-           WHERE campaign_id = $1 AND user_id = u OFFSET 0) AS a";
     lock_campaign =
         "SELECT state, version, draws_besides, day FROM campaign WHERE id = $1 FOR NO KEY UPDATE";
-    /// Behind the lock, by a snapshot of its own: the newest row is the one that the last
-    /// batch wrote.
-    read_tally =
-        "SELECT n, draws, wins, day, prizes, spent, day_spent FROM tally
-         WHERE campaign_id = $1 ORDER BY n DESC LIMIT 1";
-    /// Not locked: whoever changes a stock has the campaign, and units that come back while
-    /// this is read are given by a later batch.
-    read_stocks =
-        "SELECT id, stock, spent_besides, day, day_spent_besides FROM prize WHERE campaign_id = $1";
+    /// Behind the lock, by a snapshot of its own: the newest tally is the one that the last
+    /// batch wrote. Prizes, behind it, are not locked: whoever changes a stock has the
+    /// campaign, and units that come back while this is read are given by a later batch.
+    read_counts =
+        "(SELECT n, draws, wins, day, prizes, spent, day_spent,
+           NULL::bigint, NULL::bigint, NULL::bigint, NULL::integer, NULL::bigint
+          FROM tally WHERE campaign_id = $1 ORDER BY n DESC LIMIT 1)
+         UNION ALL
+         SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+           id, stock, spent_besides, day, day_spent_besides
+         FROM prize WHERE campaign_id = $1";
     /// Before stock is given back.
     lock_given_prizes =
         "SELECT id FROM prize WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
-    /// Where nobody is blocked, nobody is looked for.
-    read_blocked =
-        "SELECT user_id FROM blocked_user
-         WHERE EXISTS (SELECT 1 FROM blocked_user) AND user_id = ANY ($1)";
     read_wins =
         "SELECT w.* FROM unnest($1::bigint[]) AS p CROSS JOIN unnest($2::text[]) AS u CROSS JOIN LATERAL (
            SELECT prize_id, user_id, wins FROM user_win
@@ -117,22 +119,15 @@ statements! {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     /// Both ends are named, so that nothing that was removed before is walked over.
     remove_tallies = "DELETE FROM tally WHERE campaign_id = $1 AND n >= $2 AND n < $3";
-    /// Counters of users by the places where they were read, and new ones of those who have
-    /// none: the first draw of a user inserts, and a refusal leaves nothing. An erasure that
-    /// came between has renamed the user, who begins anew. What is asked of a row beside its
-    /// place is no condition of an index, by which all users of a small campaign were read.
+    /// The first draw of a user inserts, and a refusal leaves nothing. An erasure that came
+    /// between the reading and this has renamed the user, who begins anew.
     add_used =
-        "WITH drawn AS MATERIALIZED (
-           SELECT * FROM unnest($3::text[], $4::text[], $5::bigint[]) AS a (place, user_id, drawn)),
-         added AS (
-           UPDATE allowance w SET total = w.total + a.drawn, day = greatest(w.day, $2::integer),
-             day_total = CASE WHEN w.day >= $2 THEN w.day_total ELSE 0 END + a.drawn
-           FROM drawn AS a
-           WHERE w.ctid = a.place::tid AND (w.campaign_id + 0, w.user_id || '') = ($1, a.user_id)
-           RETURNING w.user_id)
-         INSERT INTO allowance (campaign_id, user_id, total, day, day_total)
-         SELECT $1::bigint, a.user_id, a.drawn, $2, a.drawn FROM drawn AS a
-         WHERE NOT EXISTS (SELECT 1 FROM added WHERE user_id = a.user_id)";
+        "INSERT INTO allowance AS w (campaign_id, user_id, total, day, day_total)
+         SELECT $1::bigint, a.user_id, a.drawn, $4::integer, a.drawn
+         FROM unnest($2::text[], $3::bigint[]) AS a (user_id, drawn)
+         ON CONFLICT (campaign_id, user_id) DO UPDATE
+           SET total = w.total + excluded.total, day = greatest(w.day, excluded.day),
+             day_total = CASE WHEN w.day >= excluded.day THEN w.day_total ELSE 0 END + excluded.total";
     /// The instants are coarse, so that nearly always nothing is written.
     add_spans =
         "INSERT INTO draw_span AS s (span, campaign_id, from_at, to_at)

@@ -3,7 +3,6 @@
 
 use super::super::session::{Param, Params, Work};
 use super::columns::{Draws, Rows};
-use super::state::Places;
 use super::tally::Tally;
 use super::versions::Version;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,18 +85,13 @@ impl<'a> Added<'a> {
 
     /// Everything in one trip to the server. The order does not matter: what is
     /// updated is behind the campaign's lock.
-    pub(super) async fn write(
-        &self,
-        work: &Work<'_>,
-        at: At,
-        (before, places): (&Tally, &Places),
-    ) -> StoreResult<()> {
+    pub(super) async fn write(&self, work: &Work<'_>, at: At, before: &Tally) -> StoreResult<()> {
         let (campaign, _, day) = at;
         let tally = before.after(day, self.drawn, &self.won);
         tokio::try_join!(
             biased;
             tally.write(work, campaign),
-            self.add_used(work, at, places),
+            self.add_used(work, at),
             self.insert_draws(work, at),
             self.deliveries.insert(work),
             self.add_wins(work),
@@ -106,21 +100,33 @@ impl<'a> Added<'a> {
         .map(drop)
     }
 
-    /// Lets lists find the draws of a span of ids by campaign and time.
-    async fn add_spans(&self, work: &Work<'_>, (campaign, now, _): At) -> StoreResult<()> {
-        let spans: Vec<i64> = self.spans.iter().copied().collect();
-        let grain = i64::try_from(SPAN_GRAIN.as_micros()).unwrap_or(i64::MAX);
-        let from_at = now.0.div_euclid(grain).saturating_mul(grain);
-        let params: Params<'_> = &[&campaign, &spans, &from_at, &from_at.saturating_add(grain)];
+    /// Lets lists find the draws of a span of ids by campaign and time. What this connection
+    /// wrote before is not written again.
+    async fn add_spans(&self, work: &Work<'_>, at: At) -> StoreResult<()> {
+        let spans = self.spans_at(at).filter(|span| !work.spans.has(*span));
+        let spans: Vec<i64> = spans.map(|(_, span, _)| span).collect();
+        if spans.is_empty() {
+            return Ok(());
+        }
+        let from_at = from_at(at);
+        let params: Params<'_> = &[&at.0, &spans, &from_at, &from_at.saturating_add(grain())];
         work.execute(&work.sql.add_spans, params).await
     }
 
-    async fn add_used(&self, work: &Work<'_>, at: At, places: &Places) -> StoreResult<()> {
-        let (campaign, _, day) = at;
+    fn spans_at(&self, at: At) -> impl Iterator<Item = (i64, i64, i64)> {
+        self.spans
+            .iter()
+            .map(move |span| (at.0, *span, from_at(at)))
+    }
+
+    /// What need not be written again once this is committed.
+    pub(super) fn committed(&self, work: &Work<'_>, at: At) {
+        work.spans.keep(self.spans_at(at));
+    }
+
+    async fn add_used(&self, work: &Work<'_>, (campaign, _, day): At) -> StoreResult<()> {
         let (users, drawn): (Vec<&str>, Vec<i64>) = self.used.iter().unzip();
-        let place = |user: &&str| places.get(*user).map(String::as_str);
-        let places: Vec<Option<&str>> = users.iter().map(place).collect();
-        let params: Params<'_> = &[&campaign, &day.0, &places, &users, &drawn];
+        let params: Params<'_> = &[&campaign, &users, &drawn, &day.0];
         work.execute(&work.sql.add_used, params).await
     }
 
@@ -139,6 +145,15 @@ impl<'a> Added<'a> {
         work.execute(&work.sql.add_wins, &[&prizes, &users, &wins])
             .await
     }
+}
+
+/// Of the stretch of time that the instant is in, where it begins.
+fn from_at((_, now, _): At) -> i64 {
+    now.0.div_euclid(grain()).saturating_mul(grain())
+}
+
+fn grain() -> i64 {
+    i64::try_from(SPAN_GRAIN.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl Deliveries {

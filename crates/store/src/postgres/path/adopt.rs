@@ -35,12 +35,11 @@ pub(in crate::postgres) async fn adopt(
         return Ok(vec![refused; adoptions.len()]);
     };
     let asked: Vec<DrawRequest> = adoptions.iter().map(Adoption::as_request).collect();
-    let users = state::users(&asked);
     let (ours, turn, read) = tokio::try_join!(
         biased;
         claim(&work, adoptions),
         state::turn(&work, campaign),
-        state::of_users(&work, campaign, &users),
+        state::of_requests(&work, campaign, &asked),
     )?;
     let is_ours = |it: &&Adoption| ours.contains(&it.ticket.id.award());
     let claimed: Vec<&Adoption> = adoptions.iter().filter(is_ours).collect();
@@ -50,7 +49,7 @@ pub(in crate::postgres) async fn adopt(
     }
     let requests: Vec<DrawRequest> = claimed.iter().map(|it| it.as_request()).collect();
     let of = (campaign, now);
-    let locked = state::of(&work, &shared.versions, of, &users, (&turn, &read)).await?;
+    let locked = state::of(&work, &shared.versions, of, &turn, &read).await?;
     let erasing = erasing(&work, &claimed).await?;
     let drawn = decide(shared, &locked, &claimed, &erasing, now);
     let at = (campaign, now, locked.state.day);
@@ -136,9 +135,7 @@ async fn write(
         }
     }
     if has_drawn {
-        added
-            .write(work, at, (&locked.tally, &locked.places))
-            .await?;
+        added.write(work, at, &locked.tally).await?;
     }
     Ok(has_drawn)
 }

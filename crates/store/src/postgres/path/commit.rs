@@ -8,10 +8,11 @@ use super::Shared;
 use super::added::Added;
 use super::decided::{Fate, decide_each};
 use super::keys::{self, Kept, Key, key_of};
-use super::state::{self, Locked};
+use super::state::{self, Locked, Turn};
 use super::versions::Versions;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio_postgres::Row;
 use tombola_core::award::State;
 use tombola_core::campaign::Rules;
@@ -36,20 +37,24 @@ pub(super) async fn commit_draws(
         let refused = DrawAnswer::Refused(DrawRefusal::CampaignNotFound);
         return Ok(vec![refused; batch.requests.len()]);
     };
-    // What is read of its keys and users goes with the lock, in one trip. The campaign is
-    // locked also where all keys turn out to have been there before, which is rare.
+    // Where others join, as they did the last time, all is read at once when they have;
+    // else what is known of the batch comes with the lock, in one trip.
+    let is_joined = arrivals.is_some() && shared.is_joined.load(Ordering::Relaxed);
+    let alone = if is_joined { 0 } else { batch.requests.len() };
     let (turn, mut read) = tokio::try_join!(
         biased;
         state::turn(&work, campaign),
-        read(&work, campaign, &batch.requests),
+        state::of_requests(&work, campaign, &batch.requests[..alone]),
     )?;
     if let Some(arrivals) = arrivals {
         let (now, joined) = arrivals.join();
         batch.now = now;
-        if !joined.is_empty() {
-            read.add(self::read(&work, campaign, &joined).await?);
-            batch.requests.extend(joined);
-        }
+        shared
+            .is_joined
+            .store(!joined.is_empty(), Ordering::Relaxed);
+        batch.requests.extend(joined);
+        let rest = &batch.requests[alone..];
+        read.extend(state::of_requests(&work, campaign, rest).await?);
     }
     let desk = Desk {
         versions: &shared.versions,
@@ -57,30 +62,7 @@ pub(super) async fn commit_draws(
         campaign,
         batch,
     };
-    desk.commit(&work, turn, read).await
-}
-
-/// What is read of requests, behind the campaign's lock.
-struct Read {
-    keys: Vec<Row>,
-    users: state::Users,
-}
-
-impl Read {
-    fn add(&mut self, other: Self) {
-        self.keys.extend(other.keys);
-        self.users.add(other.users);
-    }
-}
-
-async fn read(work: &Work<'_>, campaign: i64, requests: &[DrawRequest]) -> StoreResult<Read> {
-    let users = state::users(requests);
-    let (keys, users) = tokio::try_join!(
-        biased;
-        keys::read(work, campaign, requests),
-        state::of_users(work, campaign, &users),
-    )?;
-    Ok(Read { keys, users })
+    desk.commit(&work, &turn, &read).await
 }
 
 /// One batch on its way into the database, in its turn.
@@ -102,12 +84,12 @@ impl<'a> Desk<'a> {
     async fn commit(
         &self,
         work: &Work<'_>,
-        turn: state::Turn,
-        read: Read,
+        turn: &Turn,
+        of_requests: &[Row],
     ) -> StoreResult<Vec<DrawAnswer>> {
         let requests = &self.batch.requests;
         let mut answers: Answers = vec![None; requests.len()];
-        let kept = keys::kept(&read.keys)?;
+        let kept = keys::kept(of_requests)?;
         self.replay(work, &kept, &mut answers).await?;
         let all = requests.iter().enumerate();
         let open: Vec<Open<'_>> = all.filter(|(place, _)| answers[*place].is_none()).collect();
@@ -115,9 +97,7 @@ impl<'a> Desk<'a> {
             false
         } else {
             let of = (self.campaign, self.batch.now);
-            let users = state::users(requests);
-            let read = (&turn, &read.users);
-            let locked = state::of(work, self.versions, of, &users, read).await?;
+            let locked = state::of(work, self.versions, of, turn, of_requests).await?;
             self.draw(work, locked, &open, &mut answers).await?
         };
         if !has_drawn {
@@ -178,9 +158,10 @@ impl<'a> Desk<'a> {
             tokio::try_join!(
                 biased;
                 keys::insert(work, campaign, &drawn),
-                added.write(work, at, (&locked.tally, &locked.places)),
+                added.write(work, at, &locked.tally),
                 work.commit(),
             )?;
+            added.committed(work, at);
         }
         self.answer(&locked.version.rules, open, &fates, answers);
         Ok(has_drawn)

@@ -51,31 +51,24 @@ pub(super) async fn insert(
     work.execute(&work.sql.insert_keys, params).await
 }
 
-/// The keys that were there before.
-pub(super) async fn read(
-    work: &Work<'_>,
-    campaign: i64,
-    requests: &[DrawRequest],
-) -> StoreResult<Vec<Row>> {
-    let (clients, keys): (Vec<&str>, Vec<&str>) = requests.iter().map(key_of).unzip();
-    let params: Params<'_> = &[&campaign, &clients, &keys];
-    work.query(&work.sql.read_keys, params).await
+/// The keys that were there before, and what each of them stands for.
+pub(super) fn kept(of_requests: &[Row]) -> StoreResult<HashMap<Key<'_>, Kept>> {
+    let mut kept = HashMap::new();
+    for row in of_requests {
+        if let Some(first) = get(row, 3)? {
+            kept.insert((get(row, 0)?, get(row, 1)?), read_kept(row, first)?);
+        }
+    }
+    Ok(kept)
 }
 
-/// What each of them stands for.
-pub(super) fn kept(rows: &[Row]) -> StoreResult<HashMap<Key<'_>, Kept>> {
-    let one = |row| Ok(((get(row, 0)?, get(row, 1)?), read_kept(row)?));
-    rows.iter().map(one).collect()
-}
-
-fn read_kept(row: &Row) -> StoreResult<Kept> {
-    let first = DrawId(get(row, 3)?);
+fn read_kept(row: &Row, first: i64) -> StoreResult<Kept> {
     let more: Option<&[u8]> = get(row, 4)?;
     let (more, _) = more.unwrap_or_default().as_chunks::<8>();
     let more = more.iter().map(|id| DrawId(i64::from_le_bytes(*id)));
     Ok(Kept {
         fingerprint: get(row, 2)?,
-        draws: std::iter::once(first).chain(more).collect(),
+        draws: std::iter::once(DrawId(first)).chain(more).collect(),
     })
 }
 

@@ -74,6 +74,7 @@ mod versions;
 use super::PostgresStore;
 use async_trait::async_trait;
 pub(crate) use columns::Rows;
+use std::sync::atomic::AtomicBool;
 use tombola_core::adoption::Adoption;
 use tombola_core::award::StepFn;
 use tombola_core::ids::IdBlock;
@@ -97,6 +98,8 @@ pub(super) struct Shared {
     /// The award's table.
     pub(super) step: StepFn,
     versions: Versions,
+    /// Whether others joined the last batch of draws that they might have.
+    is_joined: AtomicBool,
 }
 
 impl Shared {
@@ -105,6 +108,7 @@ impl Shared {
             schedule,
             step,
             versions: Versions::default(),
+            is_joined: AtomicBool::new(false),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! What a batch locks and reads before it is decided. The campaign is all that it locks,
-//! behind its keys: whoever counts draws, units or allowances of a campaign has that lock.
+//! What a batch locks and reads before it is decided. The campaign is all that it locks:
+//! whoever adds request keys, or counts draws, units or allowances of a campaign, has that
+//! lock.
 
 use super::super::error::{get, inconsistent};
 use super::super::session::{Params, Work};
@@ -19,27 +20,6 @@ pub(super) struct Locked {
     pub(super) state: BatchState,
     pub(super) version: Arc<Version>,
     pub(super) tally: Tally,
-    pub(super) places: Places,
-}
-
-/// Where the users' counters lie, of those who have any.
-pub(super) type Places = HashMap<String, String>;
-
-/// A user's counters as they are kept, before it is known which day it is.
-struct Used {
-    user: String,
-    place: String,
-    total: u64,
-    day: CivilDay,
-    day_total: u64,
-}
-
-/// Each user once.
-pub(super) fn users(requests: &[DrawRequest]) -> Vec<&Arc<str>> {
-    let mut users: Vec<&Arc<str>> = requests.iter().map(|request| &request.user).collect();
-    users.sort_unstable();
-    users.dedup();
-    users
 }
 
 /// What a batch is decided by, as it was read.
@@ -47,120 +27,84 @@ pub(super) async fn of(
     work: &Work<'_>,
     versions: &Versions,
     (campaign, now): (i64, Timestamp),
-    users: &[&Arc<str>],
-    (turn, read): (&Turn, &Users),
+    turn: &Turn,
+    of_requests: &[Row],
 ) -> StoreResult<Locked> {
-    let tally = Tally::read(turn.tally.first())?;
+    let (tallies, prizes): (Vec<&Row>, Vec<&Row>) = {
+        let is_tally = |row: &&Row| matches!(row.try_get(0), Ok(Some::<i64>(_)));
+        turn.counts.iter().partition(is_tally)
+    };
+    let tally = Tally::read(tallies.first().copied())?;
     let of = (&tally, &*turn.campaign);
     let (mut state, version) = campaign_state(work, versions, campaign, of, now).await?;
-    let used: Vec<Used> = read
-        .allowances
-        .iter()
-        .map(Used::read)
-        .collect::<StoreResult<_>>()?;
-    let allowances: HashMap<&str, Allowance> = used
-        .iter()
-        .map(|it| (it.user.as_str(), it.on(state.day)))
-        .collect();
-    for user in users {
-        let allowance = allowances.get(&***user).copied().unwrap_or_default();
-        state.allowances.insert(Arc::clone(user), allowance);
+    for row in of_requests {
+        let user: Arc<str> = get::<&str>(row, 5)?.into();
+        let allowance = allowance(row, state.day)?;
+        state.allowances.insert(Arc::clone(&user), allowance);
+        // A campaign that has not started says so to all alike.
+        if get(row, 9)? && state.state == CampaignState::Started {
+            state.blocked.insert(user);
+        }
     }
     // Only a started campaign draws, and only its prizes surely have their rows.
     if state.state == CampaignState::Started {
-        for row in &read.blocked {
-            let user: &str = get(row, 0)?;
-            state.blocked.insert(user.into());
-        }
-        let names: Vec<&str> = users.iter().map(|user| &***user).collect();
-        read_wins(work, &version, &names, &mut state).await?;
-        count_prizes(&version, &turn.prizes, &tally, &mut state)?;
+        read_wins(work, &version, &mut state).await?;
+        count_prizes(&version, &prizes, &tally, &mut state)?;
     }
     Ok(Locked {
         state,
         version,
         tally,
-        places: used.into_iter().map(|it| (it.user, it.place)).collect(),
     })
 }
 
-impl Used {
-    fn read(row: &Row) -> StoreResult<Self> {
-        Ok(Self {
-            user: get(row, 0)?,
-            total: count(row, 1)?,
-            day: CivilDay(get(row, 2)?),
-            day_total: count(row, 3)?,
-            place: get(row, 4)?,
-        })
-    }
-
-    fn on(&self, day: CivilDay) -> Allowance {
-        let today = if self.day >= day { self.day_total } else { 0 };
-        Allowance {
-            total: self.total,
-            today,
-        }
-    }
+/// What the user of a request has used by that day; nothing before the first draw.
+fn allowance(row: &Row, today: CivilDay) -> StoreResult<Allowance> {
+    let Some(total) = get::<Option<i64>>(row, 6)? else {
+        return Ok(Allowance::default());
+    };
+    let (day, on_day): (i32, i64) = (get(row, 7)?, get(row, 8)?);
+    let on_day = if CivilDay(day) >= today { on_day } else { 0 };
+    Ok(Allowance {
+        total: natural(total)?,
+        today: natural(on_day)?,
+    })
 }
 
 /// The campaign's lock, and what was read behind it.
 pub(super) struct Turn {
     campaign: Vec<Row>,
-    tally: Vec<Row>,
-    prizes: Vec<Row>,
+    /// The tally, if there is one, and the prizes.
+    counts: Vec<Row>,
 }
 
 /// The statements go to the server together and run there one after the other, in this
 /// order; each sees what was committed before it began, so what is read behind the lock
 /// stays.
 pub(super) async fn turn(work: &Work<'_>, campaign: i64) -> StoreResult<Turn> {
-    let sql = work.sql;
     let of_campaign: Params<'_> = &[&campaign];
-    let (campaign, tally, prizes) = tokio::try_join!(
+    let (campaign, counts) = tokio::try_join!(
         biased;
-        work.query(&sql.lock_campaign, of_campaign),
-        work.query(&sql.read_tally, of_campaign),
-        work.query(&sql.read_stocks, of_campaign),
+        work.query(&work.sql.lock_campaign, of_campaign),
+        work.query(&work.sql.read_counts, of_campaign),
     )?;
-    Ok(Turn {
-        campaign,
-        tally,
-        prizes,
-    })
+    Ok(Turn { campaign, counts })
 }
 
-/// What users have used, and who of them is blocked.
-pub(super) struct Users {
-    allowances: Vec<Row>,
-    blocked: Vec<Row>,
-}
-
-impl Users {
-    pub(super) fn add(&mut self, other: Self) {
-        self.allowances.extend(other.allowances);
-        self.blocked.extend(other.blocked);
-    }
-}
-
-/// Read behind the campaign's lock.
-pub(super) async fn of_users(
+/// What is known of requests, read behind the campaign's lock; no trip for none.
+pub(super) async fn of_requests(
     work: &Work<'_>,
     campaign: i64,
-    users: &[&Arc<str>],
-) -> StoreResult<Users> {
-    let users: Vec<&str> = users.iter().map(|user| &***user).collect();
-    let of_users: Params<'_> = &[&campaign, &users];
-    let by_name: Params<'_> = &[&users];
-    let (allowances, blocked) = tokio::try_join!(
-        biased;
-        work.query(&work.sql.read_allowances, of_users),
-        work.query(&work.sql.read_blocked, by_name),
-    )?;
-    Ok(Users {
-        allowances,
-        blocked,
-    })
+    requests: &[DrawRequest],
+) -> StoreResult<Vec<Row>> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let clients: Vec<&str> = requests.iter().map(|it| &*it.client).collect();
+    let keys: Vec<&str> = requests.iter().map(|it| &*it.key).collect();
+    let users: Vec<&str> = requests.iter().map(|it| &*it.user).collect();
+    let params: Params<'_> = &[&campaign, &clients, &keys, &users];
+    work.query(&work.sql.read_requests, params).await
 }
 
 /// The campaign's row says which rules are in force, they say the zone, and only
@@ -209,17 +153,14 @@ async fn campaign_state(
 }
 
 /// Wins need no lock of their own: whoever writes them has the campaign.
-async fn read_wins(
-    work: &Work<'_>,
-    version: &Version,
-    users: &[&str],
-    state: &mut BatchState,
-) -> StoreResult<()> {
+async fn read_wins(work: &Work<'_>, version: &Version, state: &mut BatchState) -> StoreResult<()> {
     let capped = ids_where(version, |prize| prize.per_user_wins.is_some())?;
     if capped.is_empty() {
         return Ok(());
     }
-    for row in work.query(&work.sql.read_wins, &[&capped, &users]).await? {
+    let users: Vec<&str> = state.allowances.keys().map(|user| &**user).collect();
+    let wins = work.query(&work.sql.read_wins, &[&capped, &users]).await?;
+    for row in wins {
         let (index, _) = version.prize(get(&row, 0)?)?;
         let user: &str = get(&row, 1)?;
         state.wins.insert((user.into(), index), count(&row, 2)?);
@@ -230,7 +171,7 @@ async fn read_wins(
 /// What is left of the version's prizes; those of other versions are none of its business.
 fn count_prizes(
     version: &Version,
-    rows: &[Row],
+    rows: &[&Row],
     tally: &Tally,
     state: &mut BatchState,
 ) -> StoreResult<()> {
@@ -238,13 +179,13 @@ fn count_prizes(
         count.lane = lane.unwrap_or_default();
     }
     for row in rows {
-        let id = get(row, 0)?;
+        let id = get(row, 7)?;
         let Some(index) = version.index(id) else {
             continue;
         };
         let given = tally.given(id, state.day);
-        let (stock, besides): (Option<i64>, i64) = (get(row, 1)?, get(row, 2)?);
-        let (day, on_day): (i32, i64) = (get(row, 3)?, get(row, 4)?);
+        let (stock, besides): (Option<i64>, i64) = (get(row, 8)?, get(row, 9)?);
+        let (day, on_day): (i32, i64) = (get(row, 10)?, get(row, 11)?);
         let on_day = if CivilDay(day) >= state.day {
             on_day
         } else {
