@@ -120,7 +120,7 @@ mod tests {
     /// Somebody who has stood for so long.
     fn push(queue: &Queue, key: &str, stood: Duration) {
         let mut one = standing("a", key, 0);
-        one.since = queue.clock.monotonic() - stood;
+        one.since = queue.clock.monotonic().checked_sub(stood).unwrap();
         queue.lock().lines.push(one).ok().unwrap();
     }
 

@@ -4,11 +4,12 @@ use crate::draws::{ALWAYS, LIMITED, facts, is_drawn};
 use crate::world::{NOON, World, batch};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use tombola_core::Timestamp;
 use tombola_core::draw::{DrawLimit, DrawRefusal, DrawRequest};
-use tombola_core::ports::{Arrivals, AwardPath as _, DrawAnswer, StoreResult};
+use tombola_core::ports::{Arrivals, AwardPath as _, DrawAnswer};
+use tombola_store::postgres::PostgresStore;
 
 /// When its turn comes.
 const TURN: Timestamp = Timestamp(NOON.0 + 250_000);
@@ -20,11 +21,11 @@ struct Meanwhile {
 }
 
 impl Meanwhile {
-    fn new(requests: Vec<DrawRequest>) -> Arc<Self> {
-        Arc::new(Self {
+    fn new(requests: Vec<DrawRequest>) -> Self {
+        Self {
             requests: Mutex::new(requests),
             asked: AtomicUsize::new(0),
-        })
+        }
     }
 
     fn asked(&self) -> usize {
@@ -47,49 +48,55 @@ async fn in_turn(world: &World) -> Client {
     shell
 }
 
-/// A batch of this one that waits for its turn.
-async fn begin(
-    world: &World,
+/// A batch of this one that waits for its turn, which comes once somebody has had it.
+async fn commit(
+    (world, store): (&World, &Arc<PostgresStore>),
     one: DrawRequest,
-    meanwhile: &Arc<Meanwhile>,
-) -> JoinHandle<StoreResult<Vec<DrawAnswer>>> {
-    let (store, meanwhile) = (world.store().await, Arc::clone(meanwhile));
-    let committed = tokio::spawn(async move {
-        let arrivals = Arc::clone(&meanwhile);
-        store.commit_draws_with(batch(vec![one]), &*arrivals).await
+    meanwhile: Vec<DrawRequest>,
+) -> Vec<DrawAnswer> {
+    let turn = in_turn(world).await;
+    let meanwhile = Arc::new(Meanwhile::new(meanwhile));
+    let mut committing = JoinSet::new();
+    let (store, arrivals) = (Arc::clone(store), Arc::clone(&meanwhile));
+    committing.spawn(async move {
+        let batch = batch(vec![one]);
+        store.commit_draws_with(batch, &*arrivals).await
     });
     world.until_waiting(1).await;
-    committed
+    assert_eq!(meanwhile.asked(), 0, "asked before its turn");
+    turn.batch_execute("COMMIT").await.unwrap();
+    let answers = committing.join_next().await.unwrap().unwrap().unwrap();
+    assert_eq!(meanwhile.asked(), 1);
+    answers
 }
 
+/// The second time the store expects that somebody joins.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_arrives_while_a_batch_waits_for_its_campaign_is_drawn_in_its_turn() {
     let Some(world) = World::open(ALWAYS).await else {
         return;
     };
+    let store = Arc::new(world.store().await);
     let before = world.request("u3", "known", 1);
-    let store = world.store().await;
     let known = store.commit_draws(batch(vec![before])).await.unwrap();
-    let turn = in_turn(&world).await;
-    let arrive = vec![
-        world.request("u2", "two", 2),
-        world.request("u3", "known", 1),
-    ];
-    let meanwhile = Meanwhile::new(arrive);
-    let committed = begin(&world, world.request("u1", "one", 1), &meanwhile).await;
-    assert_eq!(meanwhile.asked(), 0, "asked before its turn");
-    turn.batch_execute("COMMIT").await.unwrap();
-    let answers = committed.await.unwrap().unwrap();
-    assert_eq!((answers.len(), meanwhile.asked()), (3, 1));
-    assert!(is_drawn(&answers[0]) && is_drawn(&answers[1]));
-    assert_eq!(facts(&answers[1]).len(), 2);
-    let drawn = answers[..2].iter().flat_map(facts);
-    assert!(drawn.into_iter().all(|fact| fact.drawn_at == TURN));
-    assert!(matches!(answers[2], DrawAnswer::Replayed { .. }));
-    assert_eq!(facts(&answers[2]), facts(&known[0]));
-    assert_eq!(world.number("SELECT count(*) FROM draw").await, 4);
-    assert_eq!(world.number("SELECT count(*) FROM request").await, 3);
-    assert_eq!(world.number("SELECT draws FROM campaign_count").await, 4);
+    for round in 0..2 {
+        let arrive = vec![
+            world.request("u2", &format!("two-{round}"), 2),
+            world.request("u3", "known", 1),
+        ];
+        let one = world.request("u1", &format!("one-{round}"), 1);
+        let answers = commit((&world, &store), one, arrive).await;
+        assert_eq!(answers.len(), 3);
+        assert!(is_drawn(&answers[0]) && is_drawn(&answers[1]));
+        assert_eq!(facts(&answers[1]).len(), 2);
+        let mut drawn = answers[..2].iter().flat_map(facts);
+        assert!(drawn.all(|fact| fact.drawn_at == TURN));
+        assert!(matches!(answers[2], DrawAnswer::Replayed { .. }));
+        assert_eq!(facts(&answers[2]), facts(&known[0]));
+    }
+    assert_eq!(world.number("SELECT count(*) FROM draw").await, 7);
+    assert_eq!(world.number("SELECT count(*) FROM request").await, 5);
+    assert_eq!(world.number("SELECT draws FROM campaign_count").await, 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,14 +104,13 @@ async fn limits_are_of_those_who_began_a_batch_and_those_who_joined_it_together(
     let Some(world) = World::open(LIMITED).await else {
         return;
     };
-    let turn = in_turn(&world).await;
-    let meanwhile = Meanwhile::new(vec![
+    let store = Arc::new(world.store().await);
+    let arrive = vec![
         world.request("u1", "two", 10),
         world.request("u1", "three", 1),
-    ]);
-    let committed = begin(&world, world.request("u1", "one", 10), &meanwhile).await;
-    turn.batch_execute("COMMIT").await.unwrap();
-    let answers = committed.await.unwrap().unwrap();
+    ];
+    let one = world.request("u1", "one", 10);
+    let answers = commit((&world, &store), one, arrive).await;
     assert!(is_drawn(&answers[0]) && is_drawn(&answers[1]));
     assert!(matches!(
         answers[2],
@@ -133,10 +139,12 @@ async fn user_who_is_erased_between_reading_and_writing_begins_anew() {
         world.request("u1", "two", 1),
         world.request("u2", "three", 1),
     ]);
-    let committed = tokio::spawn(async move { store.commit_draws(again).await });
+    let mut committing = JoinSet::new();
+    committing.spawn(async move { store.commit_draws(again).await });
     world.until_waiting(1).await;
     erasure.batch_execute("COMMIT").await.unwrap();
-    assert!(committed.await.unwrap().unwrap().iter().all(is_drawn));
+    let answers = committing.join_next().await.unwrap().unwrap().unwrap();
+    assert!(answers.iter().all(is_drawn));
     for (user, total) in [("erased-1", 3), ("u1", 1), ("u2", 1)] {
         let used = format!("SELECT total FROM allowance WHERE user_id = '{user}'");
         assert_eq!(world.number(&used).await, total, "{user}");

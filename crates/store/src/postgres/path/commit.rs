@@ -1,6 +1,6 @@
 //! Draws are committed here, those of other systems in `adopt` by the same writer, and
-//! nowhere else: keys, counters, draws and the
-//! delivery rows of what was won, in one transaction.
+//! nowhere else: keys, counters, draws and the delivery rows of what was won, in one
+//! transaction.
 
 use super::super::error::inconsistent;
 use super::super::session::{Session, Work};
@@ -80,7 +80,8 @@ type Answers = Vec<Option<DrawAnswer>>;
 type Open<'a> = (usize, &'a DrawRequest);
 
 impl<'a> Desk<'a> {
-    /// A batch that draws nothing is rolled back: a refusal changes nothing, and neither does a replay.
+    /// A batch that draws nothing is rolled back: a refusal changes nothing, and neither does
+    /// a replay.
     async fn commit(
         &self,
         work: &Work<'_>,
