@@ -14,7 +14,7 @@
 //! circle:
 //!
 //! 1. orders of other systems, by (source, order);
-//! 2. the campaign, and behind it request keys, by (client, key);
+//! 2. the campaign, and behind it its request keys;
 //! 3. deliveries, by award;
 //! 4. what ends holds, shared: pauses `FOR KEY SHARE`, endpoints `FOR SHARE`, by lane;
 //! 5. prizes, by id: `FOR KEY SHARE` first, by who asks for codes, then
