@@ -67,15 +67,17 @@ statements! {
     /// for.
     read_requests =
         "SELECT q.client, q.request_key, k.fingerprint, k.first_draw, k.more_draws,
-           q.user_id, a.total, a.day, a.day_total,
-           EXISTS (SELECT 1 FROM blocked_user) AND EXISTS (SELECT 1 FROM blocked_user WHERE user_id = q.user_id)
+           q.user_id, a.total, a.day, a.day_total, b.is_blocked IS NOT NULL
          FROM unnest($2::text[], $3::text[], $4::text[]) AS q (client, request_key, user_id)
          LEFT JOIN LATERAL (
            SELECT fingerprint, first_draw, more_draws FROM request
            WHERE campaign_id = $1 AND request_key = q.request_key AND client = q.client OFFSET 0) AS k ON true
          LEFT JOIN LATERAL (
            SELECT total, day, day_total FROM allowance
-           WHERE campaign_id = $1 AND user_id = q.user_id OFFSET 0) AS a ON true";
+           WHERE campaign_id = $1 AND user_id = q.user_id OFFSET 0) AS a ON true
+         LEFT JOIN LATERAL (
+           SELECT true AS is_blocked FROM blocked_user
+           WHERE user_id = q.user_id AND EXISTS (SELECT 1 FROM blocked_user) OFFSET 0) AS b ON true";
     insert_keys =
         "INSERT INTO request (campaign_id, client, request_key, fingerprint, first_draw, more_draws)
          SELECT $1::bigint, k.*

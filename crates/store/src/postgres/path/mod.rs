@@ -43,8 +43,8 @@
 //!
 //! # What each failure does
 //! - A member's own row fails: see `apart`.
-//! - Two transactions meet (deadlock, a lock waited for in vain, a row that was just
-//!   removed): nothing was done, and the batch runs again, [`RUNS_MAX`] times in all.
+//! - Two transactions meet (deadlock, a lock waited for in vain): nothing was done, and the
+//!   batch runs again, [`RUNS_MAX`] times in all.
 //! - The connection is lost: `Unavailable`, and nobody knows whether the commit took
 //!   effect. The caller runs the batch again; keys and leases make that harmless.
 
