@@ -241,8 +241,8 @@ fn insert_far(conn: &Connection, to: Running, members: &[&New]) -> sql::Result<H
     let sealed: Vec<&[u8]> = members.iter().map(|it| it.sealed.as_slice()).collect();
     conn.prepare_cached(
         "INSERT INTO code (import_id, campaign_id, id, digest, key_version, sealed)
-         SELECT ?1::bigint, ?2::bigint, c.*
-         FROM unnest(?3::bigint[], ?4::bytea[], ?5::integer[], ?6::bytea[]) AS c
+         SELECT ?1::bigint, ?2::bigint, unnest(?3::bigint[]), unnest(?4::bytea[]),
+           unnest(?5::integer[]), unnest(?6::bytea[])
          ON CONFLICT (campaign_id, digest) DO NOTHING RETURNING id",
     )?
     .query_map(

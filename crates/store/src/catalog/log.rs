@@ -49,8 +49,8 @@ pub(crate) fn write_each(
     let subjects: Vec<&str> = lines.iter().map(|(_, it)| it.as_str()).collect();
     conn.prepare_cached(
         "INSERT INTO operator_log (at, actor, action, reason, award_id, subject)
-         SELECT ?1::bigint, ?2::text, ?3::text, ?4::text, l.*
-         FROM unnest(?5::bigint[], ?6::text[]) AS l",
+         SELECT ?1::bigint, ?2::text, ?3::text, ?4::text,
+           unnest(?5::bigint[]), unnest(?6::text[])",
     )?
     .execute(params![
         now.0,

@@ -235,7 +235,8 @@ async fn drop_month(
         .await?;
     let keep = format!(
         "INSERT INTO attempt SELECT a.* FROM {name} a
-         JOIN unnest($1::bigint[], $2::integer[]) AS k (award_id, n) USING (award_id, n)"
+         JOIN (SELECT unnest($1::bigint[]) AS award_id, unnest($2::integer[]) AS n) AS k
+           USING (award_id, n)"
     );
     let moved = tx.execute(&keep, &[&awards, &numbers]).await?;
     tx.batch_execute(&format!("DROP TABLE {name}")).await?;

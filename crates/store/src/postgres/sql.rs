@@ -1,6 +1,8 @@
 //! Every statement, prepared once for each connection. A batch is one statement a
 //! table: its members come in as arrays, one for each column, and `unnest` makes
-//! rows of them.
+//! rows of them. It stands in the select list, where a row is made of all arrays at once;
+//! in `FROM` each of them becomes a table of its own first, which takes as long as the
+//! insert (decision 0022).
 //!
 //! A plan is made once for each connection and stays, also where the table was empty and
 //! has grown since; until its statistics are made it counts for nearly empty. So no
@@ -68,7 +70,8 @@ statements! {
     read_requests =
         "SELECT q.client, q.request_key, k.fingerprint, k.first_draw, k.more_draws,
            q.user_id, a.total, a.day, a.day_total, b.is_blocked IS NOT NULL
-         FROM unnest($2::text[], $3::text[], $4::text[]) AS q (client, request_key, user_id)
+         FROM (SELECT unnest($2::text[]) AS client, unnest($3::text[]) AS request_key,
+           unnest($4::text[]) AS user_id) AS q
          LEFT JOIN LATERAL (
            SELECT fingerprint, first_draw, more_draws FROM request
            WHERE campaign_id = $1 AND request_key = q.request_key AND client = q.client OFFSET 0) AS k ON true
@@ -80,8 +83,8 @@ statements! {
            WHERE user_id = q.user_id AND EXISTS (SELECT 1 FROM blocked_user) OFFSET 0) AS b ON true";
     insert_keys =
         "INSERT INTO request (campaign_id, client, request_key, fingerprint, first_draw, more_draws)
-         SELECT $1::bigint, k.*
-         FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::bytea[]) AS k";
+         SELECT $1::bigint, unnest($2::text[]), unnest($3::text[]), unnest($4::bytea[]),
+           unnest($5::bigint[]), unnest($6::bytea[])";
     read_draws =
         "SELECT id, version, user_id, prize_id, drawn_at, claim_key FROM draw WHERE id = ANY ($1)";
 
@@ -89,7 +92,7 @@ statements! {
     /// waited for. The order of what comes back is nobody's promise.
     claim_orders =
         "INSERT INTO adopted (source, order_id, award_id)
-         SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])
+         SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[])
          ON CONFLICT (source, order_id) DO NOTHING RETURNING award_id";
     /// Orders that this transaction claimed.
     free_orders = "DELETE FROM adopted WHERE award_id = ANY ($1)";
@@ -126,7 +129,7 @@ statements! {
     add_used =
         "INSERT INTO allowance AS w (campaign_id, user_id, total, day, day_total)
          SELECT $1::bigint, a.user_id, a.drawn, $4::integer, a.drawn
-         FROM unnest($2::text[], $3::bigint[]) AS a (user_id, drawn)
+         FROM (SELECT unnest($2::text[]) AS user_id, unnest($3::bigint[]) AS drawn) AS a
          ON CONFLICT (campaign_id, user_id) DO UPDATE
            SET total = w.total + excluded.total, day = greatest(w.day, excluded.day),
              day_total = CASE WHEN w.day >= excluded.day THEN w.day_total ELSE 0 END + excluded.total";
@@ -139,22 +142,24 @@ statements! {
            WHERE excluded.from_at < s.from_at OR excluded.to_at > s.to_at";
     add_wins =
         "INSERT INTO user_win AS w (prize_id, user_id, wins)
-         SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[])
+         SELECT unnest($1::bigint[]), unnest($2::text[]), unnest($3::bigint[])
          ON CONFLICT (prize_id, user_id) DO UPDATE SET wins = w.wins + excluded.wins";
     insert_draws =
         "INSERT INTO draw (campaign_id, version, drawn_at, day, id, user_id, client, prize_id, roll,
            unavailable, claim_key, traceparent)
-         SELECT $1::bigint, $2::integer, $3::bigint, $4::integer, d.*
-         FROM unnest($5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::bigint[],
-           $10::bytea[], $11::integer[], $12::text[]) AS d";
+         SELECT $1::bigint, $2::integer, $3::bigint, $4::integer, unnest($5::bigint[]),
+           unnest($6::text[]), unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]),
+           unnest($10::bytea[]), unnest($11::integer[]), unnest($12::text[])";
     insert_deliveries =
         "INSERT INTO delivery (award_id, state, lease, due_at, attempts, publishes, in_doubt,
            hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition,
            \"offset\", prize_id, kind, lane, message_id, delivery_key)
-         SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::integer[],
-           $6::integer[], $7::boolean[], $8::text[], $9::text[], $10::bigint[], $11::bigint[],
-           $12::smallint[], $13::bigint[], $14::integer[], $15::bigint[], $16::bigint[],
-           $17::text[], $18::bigint[], $19::text[], $20::text[])";
+         SELECT unnest($1::bigint[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]),
+           unnest($5::integer[]), unnest($6::integer[]), unnest($7::boolean[]), unnest($8::text[]),
+           unnest($9::text[]), unnest($10::bigint[]), unnest($11::bigint[]),
+           unnest($12::smallint[]), unnest($13::bigint[]), unnest($14::integer[]),
+           unnest($15::bigint[]), unnest($16::bigint[]), unnest($17::text[]),
+           unnest($18::bigint[]), unnest($19::text[]), unnest($20::text[])";
 
     /// Waits for a row that another transaction has: a mark of the relay and a
     /// claim often meet, and a copy that is passed over would be dropped for good.
@@ -195,7 +200,8 @@ statements! {
     /// codes are needed, and no more are locked.
     take_codes =
         "SELECT n.prize_id, f.id, f.campaign_id, f.digest, f.key_version, f.sealed
-         FROM unnest($1::bigint[], $2::bigint[]) AS n (prize_id, needed) CROSS JOIN LATERAL (
+         FROM (SELECT unnest($1::bigint[]) AS prize_id, unnest($2::bigint[]) AS needed) AS n
+         CROSS JOIN LATERAL (
            SELECT c.* FROM (
              SELECT id FROM code_import WHERE prize_id = n.prize_id AND ready = 1 ORDER BY id) AS i
            CROSS JOIN LATERAL (
@@ -206,7 +212,8 @@ statements! {
     /// The same, but it waits for codes that another transaction has in hand.
     await_codes =
         "SELECT n.prize_id, f.id, f.campaign_id, f.digest, f.key_version, f.sealed
-         FROM unnest($1::bigint[], $2::bigint[]) AS n (prize_id, needed) CROSS JOIN LATERAL (
+         FROM (SELECT unnest($1::bigint[]) AS prize_id, unnest($2::bigint[]) AS needed) AS n
+         CROSS JOIN LATERAL (
            SELECT c.* FROM (
              SELECT id FROM code_import WHERE prize_id = n.prize_id AND ready = 1 ORDER BY id) AS i
            CROSS JOIN LATERAL (
@@ -219,7 +226,8 @@ statements! {
     /// than `$4` imports, and none of those that were tried.
     take_few_of_each_import =
         "SELECT n.prize_id, f.id, f.campaign_id, f.digest, f.key_version, f.sealed
-         FROM unnest($1::bigint[], $2::bigint[]) AS n (prize_id, needed) CROSS JOIN LATERAL (
+         FROM (SELECT unnest($1::bigint[]) AS prize_id, unnest($2::bigint[]) AS needed) AS n
+         CROSS JOIN LATERAL (
            SELECT c.* FROM (
              SELECT id FROM code_import WHERE prize_id = n.prize_id AND ready = 1 ORDER BY id) AS i
            CROSS JOIN LATERAL (
@@ -244,13 +252,15 @@ statements! {
            hold_reason = v.hold_reason, dead_reason = v.dead_reason, held_at = v.held_at,
            deferred_since = v.deferred_since, mq_state = v.mq_state, topic_epoch = v.topic_epoch,
            partition = v.partition, \"offset\" = v.\"offset\", ended_at = v.ended_at
-         FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::integer[],
-           $6::integer[], $7::boolean[], $8::text[], $9::text[], $10::bigint[], $11::bigint[],
-           $12::smallint[], $13::bigint[], $14::integer[], $15::bigint[], $16::bigint[],
-           $17::text[], $18::bigint[])
-           AS v (award_id, state, lease, due_at, attempts, publishes, in_doubt, hold_reason,
-             dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition, \"offset\",
-             ended_at, state_was, lease_was)
+         FROM (SELECT unnest($1::bigint[]) AS award_id, unnest($2::text[]) AS state,
+             unnest($3::bigint[]) AS lease, unnest($4::bigint[]) AS due_at,
+             unnest($5::integer[]) AS attempts, unnest($6::integer[]) AS publishes,
+             unnest($7::boolean[]) AS in_doubt, unnest($8::text[]) AS hold_reason,
+             unnest($9::text[]) AS dead_reason, unnest($10::bigint[]) AS held_at,
+             unnest($11::bigint[]) AS deferred_since, unnest($12::smallint[]) AS mq_state,
+             unnest($13::bigint[]) AS topic_epoch, unnest($14::integer[]) AS partition,
+             unnest($15::bigint[]) AS \"offset\", unnest($16::bigint[]) AS ended_at,
+             unnest($17::text[]) AS state_was, unnest($18::bigint[]) AS lease_was) AS v
          WHERE d.award_id = v.award_id AND d.award_id = ANY ($1)
            AND d.lease = v.lease_was AND d.state = v.state_was
          RETURNING d.award_id";
@@ -261,39 +271,41 @@ statements! {
          SELECT l.award_id,
            COALESCE((SELECT max(a.n) FROM attempt a WHERE a.award_id = l.award_id), 0) + l.nth,
            $1::bigint, l.what, l.lease, l.decision, l.state, l.due_at, l.detail
-         FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-           $8::bigint[], $9::text[])
-           AS l (award_id, nth, what, lease, decision, state, due_at, detail)";
+         FROM (SELECT unnest($2::bigint[]) AS award_id, unnest($3::integer[]) AS nth,
+             unnest($4::text[]) AS what, unnest($5::bigint[]) AS lease,
+             unnest($6::text[]) AS decision, unnest($7::text[]) AS state,
+             unnest($8::bigint[]) AS due_at, unnest($9::text[]) AS detail) AS l";
     insert_credits =
         "INSERT INTO points_entry (award_id, user_id, points, at)
-         SELECT c.*, $1::bigint FROM unnest($2::bigint[], $3::text[], $4::bigint[]) AS c";
+         SELECT unnest($2::bigint[]), unnest($3::text[]), unnest($4::bigint[]), $1::bigint";
     /// They are locked already. What is asked of them is no condition of `code_free`, which
     /// would be read from end to end.
     bind_codes =
         "UPDATE code c SET award_id = b.award_id
-         FROM unnest($1::bigint[], $2::bigint[]) AS b (id, award_id)
+         FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::bigint[]) AS award_id) AS b
          WHERE c.id = b.id AND c.id = ANY ($1) AND COALESCE(c.award_id, c.voided_at) IS NULL
          RETURNING c.id";
     /// A daily cap stays used up: the day's units were won.
     give_stock_back =
         "UPDATE prize p SET spent_besides = p.spent_besides - b.units
-         FROM unnest($1::bigint[], $2::bigint[]) AS b (id, units)
+         FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::bigint[]) AS units) AS b
          WHERE p.id = b.id AND p.id = ANY ($1)
            AND (SELECT spent FROM prize_count WHERE prize_id = p.id) >= b.units RETURNING p.id";
     /// The entry by which an audit can tell units that came back.
     log_stock_back =
         "INSERT INTO operator_log (at, actor, action, subject, award_id, units, reason)
          SELECT $1::bigint, b.actor, 'stock_back', c.slug || '/' || p.slug, b.award_id, 1, b.reason
-         FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[])
-           AS b (award_id, prize_id, actor, reason)
+         FROM (SELECT unnest($2::bigint[]) AS award_id, unnest($3::bigint[]) AS prize_id,
+             unnest($4::text[]) AS actor, unnest($5::text[]) AS reason) AS b
          JOIN prize p ON p.id = b.prize_id JOIN campaign c ON c.id = p.campaign_id
          ORDER BY b.award_id";
 
     keep_messages =
         "INSERT INTO kept_message
            (topic_epoch, partition, \"offset\", message_key, value, headers, reason, at)
-         SELECT m.*, $1::bigint FROM unnest($2::bigint[], $3::integer[], $4::bigint[], $5::text[],
-           $6::bytea[], $7::text[], $8::text[]) AS m
+         SELECT unnest($2::bigint[]), unnest($3::integer[]), unnest($4::bigint[]),
+           unnest($5::text[]), unnest($6::bytea[]), unnest($7::text[]), unnest($8::text[]),
+           $1::bigint
          ON CONFLICT (topic_epoch, partition, \"offset\") DO NOTHING";
 
     /// Two seeks of the index for each lane that has anything unfinished.
