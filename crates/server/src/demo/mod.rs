@@ -223,7 +223,7 @@ fn report(play: &Play<'_>, drawn: &Drawing, mut found: Found, audit: Value) -> R
     let prizes = rules
         .prizes
         .iter()
-        .zip(stage.expected(answered))
+        .zip(stage.expected(&history.draws_of_users()))
         .map(|(prize, expected)| {
             let (won, delivered) = found.prizes.get(&prize.slug).copied().unwrap_or_default();
             report::PrizeLine {

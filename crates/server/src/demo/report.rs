@@ -54,7 +54,8 @@ pub(crate) struct PrizeLine {
     pub(crate) kind: String,
     pub(crate) odds: String,
     pub(crate) stock: Option<u64>,
-    /// Wins to expect from the odds, under stock and caps, of the answered draws.
+    /// Wins to expect from the odds, of the answered draws, under stock, daily cap and wins
+    /// per user.
     pub(crate) expected: f64,
     pub(crate) won: u64,
     pub(crate) delivered: u64,
@@ -89,6 +90,11 @@ impl Report {
                 prize.delivered
             ));
         }
+        line(
+            "expected: of the answered draws, by the odds; what stock, daily_cap and per_user_wins \
+             keep back goes to the fallback"
+                .to_owned(),
+        );
         line(String::new());
         line(format!(
             "draws {} = answered {} + refused {}{}",
