@@ -268,6 +268,7 @@ fn report(play: &Play<'_>, drawn: &Drawing, mut found: Found, audit: Value) -> R
             / seconds.max(1e-9),
         seed: options.seed,
         prizes,
+        fallback: stage.fallback().map(|prize| prize.slug.clone()),
         audit,
         problems: found.problems,
     }

@@ -41,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) draws_per_second: f64,
     pub(crate) seed: u64,
     pub(crate) prizes: Vec<PrizeLine>,
+    /// The prize that is given instead of one that cannot be.
+    pub(crate) fallback: Option<String>,
     /// The document of `audit --json`.
     pub(crate) audit: Value,
     /// What is amiss, in sentences; empty when all is well.
@@ -90,11 +92,12 @@ impl Report {
                 prize.delivered
             ));
         }
-        line(
-            "expected: of the answered draws, by the odds; what stock, daily_cap and per_user_wins \
-             keep back goes to the fallback"
-                .to_owned(),
-        );
+        let instead = self.fallback.as_deref();
+        line(format!(
+            "expected: by the odds, of the answered draws; what stock, daily_cap and per_user_wins \
+             keep back becomes {}",
+            instead.unwrap_or("nothing")
+        ));
         line(String::new());
         line(format!(
             "draws {} = answered {} + refused {}{}",

@@ -5,7 +5,7 @@ use super::wire::{Call, Wire, patient};
 use anyhow::{Context as _, Result};
 use serde_json::json;
 use std::sync::Arc;
-use tombola_core::campaign::{CampaignFile, OnUnavailable, Rules, parse_toml};
+use tombola_core::campaign::{CampaignFile, OnUnavailable, Prize, Rules, parse_toml};
 
 const CAMPAIGN: &str = include_str!("../../../../examples/spring-festival.toml");
 const CODES: &str = include_str!("../../../../examples/spring-festival-codes.csv");
@@ -95,6 +95,14 @@ impl Stage {
             expected[index] += over;
         }
         expected
+    }
+
+    /// The prize that is given instead of one that cannot be.
+    pub(crate) fn fallback(&self) -> Option<&Prize> {
+        match self.rules.on_unavailable {
+            OnUnavailable::Fallback(index) => self.rules.prizes.get(index),
+            OnUnavailable::NoWin | OnUnavailable::Spread => None,
+        }
     }
 }
 
