@@ -159,12 +159,6 @@ impl Engine {
         if roles.rescue {
             engine.start_rescue(&parts, &publisher);
         }
-        tracing::info!(
-            api = roles.api,
-            worker = roles.worker,
-            rescue = roles.rescue,
-            "the engine runs"
-        );
         Ok(engine)
     }
 

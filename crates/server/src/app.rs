@@ -135,6 +135,7 @@ impl App {
         self.stop_engine(&mut engine).await; // one that only drew for a command
         self.begin_topic().await?;
         self.begin(&mut engine, roles.engine(), options).await?;
+        tracing::info!(%roles, "the engine runs");
         self.0
             .exports_gauges
             .store(roles.has(ServeRole::Rescue), Ordering::Relaxed);

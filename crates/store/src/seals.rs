@@ -27,6 +27,8 @@ mod erased;
 mod tables;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unopened;
 
 pub(crate) use tables::Table;
 

@@ -21,8 +21,8 @@ pub(super) struct Publisher {
     options: Arc<KafkaOptions>,
     life: Arc<Life>,
     trouble: Arc<Trouble>,
-    /// Replaced by the next batch when it has failed for good.
-    producer: RwLock<Producer>,
+    /// Replaced by the next batch when it has failed for good; taken at the end.
+    producer: RwLock<Option<Producer>>,
 }
 
 impl Publisher {
@@ -31,7 +31,7 @@ impl Publisher {
         life: Arc<Life>,
         trouble: Arc<Trouble>,
     ) -> Result<Self, SettingsError> {
-        let producer = RwLock::new(create(&options, &trouble)?);
+        let producer = RwLock::new(Some(create(&options, &trouble)?));
         Ok(Self {
             options,
             life,
@@ -55,10 +55,9 @@ impl Publisher {
     }
 
     pub(super) fn producer(&self) -> Producer {
-        self.producer
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let producer = self.producer.read();
+        let producer = producer.unwrap_or_else(PoisonError::into_inner);
+        producer.clone().expect("only the end takes the producer")
     }
 
     /// Everything is handed over before the first wait, so of batches side by side the
@@ -178,13 +177,16 @@ impl Publisher {
             .producer
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if producer.client().fatal_error().is_none() {
+        let has_failed = |it: &Producer| it.client().fatal_error().is_some();
+        if !producer.as_ref().is_some_and(has_failed) {
             return;
         }
         match create(&self.options, &self.trouble) {
             Ok(new) => {
                 tracing::error!(reason, "the producer failed for good and was replaced");
-                put_away(std::mem::replace(&mut *producer, new));
+                if let Some(failed) = producer.replace(new) {
+                    put_away(failed);
+                }
             }
             Err(error) => tracing::error!(reason, %error, "the producer cannot be replaced"),
         }
@@ -201,7 +203,12 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        put_away(self.producer());
+        let producer = self.producer.get_mut();
+        let producer = producer.unwrap_or_else(PoisonError::into_inner);
+        // Out of its place: what stays there would be dropped on this thread.
+        if let Some(last) = producer.take() {
+            put_away(last);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A process over a fresh directory, without roles.
 
 use super::*;
+use std::io::{self, Write};
 use tempfile::TempDir;
 
 /// The process, and its directory.
@@ -10,6 +11,48 @@ pub(crate) async fn opened() -> (TempDir, App) {
     config.database.url = format!("sqlite://{}/tombola.db", temp.path().display());
     let app = App::open(config).await.unwrap();
     (temp, app)
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    pub(crate) fn subscriber(&self) -> impl tracing::Subscriber + use<> {
+        let writer = self.clone();
+        tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Each has a desk, for draws by commands of its machine.
+#[tokio::test]
+async fn log_names_the_roles_of_the_process_and_no_others() {
+    let (_temp, app) = opened().await;
+    let written = Written::default();
+    let logging = tracing::subscriber::set_default(written.subscriber());
+    app.start("worker,rescue".parse().unwrap()).await.unwrap();
+    drop(logging);
+    app.stop().await;
+    let log = written.text();
+    assert!(log.contains("the engine runs roles=worker,rescue"), "{log}");
+    assert!(!log.contains("api"), "{log}");
 }
 
 #[tokio::test]

@@ -71,19 +71,19 @@ pub struct ListArgs {
     #[arg(long)]
     user: Option<String>,
     /// Only in this state
-    #[arg(long, value_parser = super::words::state)]
+    #[arg(long, value_parser = super::words::state())]
     state: Option<State>,
     /// Only of this kind
-    #[arg(long, value_parser = super::words::kind)]
+    #[arg(long, value_parser = super::words::kind())]
     kind: Option<Kind>,
     /// Only of this prize
     #[arg(long)]
     prize: Option<String>,
     /// Only held for this reason
-    #[arg(long, value_parser = super::words::hold_reason)]
+    #[arg(long, value_parser = super::words::hold_reason())]
     hold_reason: Option<HoldReason>,
     /// Only given up on for this reason
-    #[arg(long, value_parser = super::words::dead_reason)]
+    #[arg(long, value_parser = super::words::dead_reason())]
     dead_reason: Option<DeadReason>,
     /// Only delivered by this endpoint
     #[arg(long)]

@@ -22,13 +22,13 @@ pub(super) struct FilterArgs {
     #[arg(long)]
     user: Option<String>,
     /// Only of this kind
-    #[arg(long, value_parser = super::words::kind)]
+    #[arg(long, value_parser = super::words::kind())]
     kind: Option<Kind>,
     /// Only in this state
-    #[arg(long, value_parser = super::words::state)]
+    #[arg(long, value_parser = super::words::state())]
     state: Option<State>,
     /// Only given up on for this reason
-    #[arg(long, value_parser = super::words::dead_reason)]
+    #[arg(long, value_parser = super::words::dead_reason())]
     dead_reason: Option<DeadReason>,
     /// Only drawn since: RFC 3339, or a span such as 2h
     #[arg(long)]

@@ -41,10 +41,10 @@ struct Filter {
     #[arg(long)]
     campaign: Option<String>,
     /// Only of this kind
-    #[arg(long, value_parser = super::words::kind)]
+    #[arg(long, value_parser = super::words::kind())]
     kind: Option<Kind>,
     /// Only given up on for this reason
-    #[arg(long, value_parser = super::words::dead_reason)]
+    #[arg(long, value_parser = super::words::dead_reason())]
     reason: Option<DeadReason>,
     /// Only drawn since: RFC 3339, or a span such as 2h
     #[arg(long)]
@@ -78,10 +78,10 @@ pub struct ListArgs {
     #[arg(long)]
     campaign: Option<String>,
     /// Only of this kind
-    #[arg(long, value_parser = super::words::kind)]
+    #[arg(long, value_parser = super::words::kind())]
     kind: Option<Kind>,
     /// Only given up on, or kept, for this reason
-    #[arg(long, value_parser = super::words::letter_reason)]
+    #[arg(long, value_parser = super::words::letter_reason())]
     reason: Option<LetterReason>,
     /// Only drawn, or kept, since: RFC 3339, or a span such as 2h
     #[arg(long)]

@@ -43,7 +43,7 @@ struct ListArgs {
     #[arg(long)]
     user: Option<String>,
     /// Only with this outcome
-    #[arg(long, value_parser = super::words::outcome)]
+    #[arg(long, value_parser = super::words::outcome())]
     outcome: Option<Outcome>,
     /// Only that won this prize
     #[arg(long)]

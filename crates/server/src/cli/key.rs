@@ -30,8 +30,8 @@ pub enum KeyCommand {
 /// `key create`
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// client, deliverer, operator, auditor or admin
-    #[arg(long, value_parser = super::words::role)]
+    /// What it may do
+    #[arg(long, value_parser = super::words::role())]
     role: Role,
     /// The program that will use it: scope of its request keys
     #[arg(long)]

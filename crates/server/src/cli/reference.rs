@@ -46,7 +46,7 @@ fn commands_page() -> String {
     root.build();
     for command in root
         .get_subcommands()
-        .filter(|command| !command.is_hide_set())
+        .filter(|command| !command.is_hide_set() && command.get_name() != "help")
     {
         describe(&mut text, command, 2);
     }
@@ -76,10 +76,11 @@ fn describe(text: &mut String, command: &clap::Command, level: usize) {
     let has_own = !command.has_subcommands() || command.get_positionals().next().is_some();
     if has_own {
         let usage = command.clone().render_usage().to_string();
-        put(
-            text,
-            format_args!("\n`{}`\n\n", usage.trim_start_matches("Usage: ").trim()),
-        );
+        put(text, format_args!("\n"));
+        for line in usage.trim_start_matches("Usage: ").lines() {
+            put(text, format_args!("`{}`\n", line.trim()));
+        }
+        put(text, format_args!("\n"));
         let own = command.get_arguments().filter(|it| {
             !it.is_global_set() && !["help", "version"].contains(&it.get_id().as_str())
         });
@@ -102,7 +103,31 @@ fn option(text: &mut String, argument: &clap::Arg) {
     if let Some(env) = argument.get_env().and_then(std::ffi::OsStr::to_str) {
         shown = format!("{shown}`, `{env}");
     }
-    put(text, format_args!("- `{shown}`: {help}\n"));
+    put(
+        text,
+        format_args!("- `{shown}`: {help}{}\n", values(argument)),
+    );
+}
+
+/// What may be said, where that is a closed list, and what counts unless something is.
+fn values(argument: &clap::Arg) -> String {
+    if !argument.get_action().takes_values() {
+        return String::new();
+    }
+    let possible = argument.get_possible_values();
+    let possible = possible.iter().map(|it| format!("`{}`", it.get_name()));
+    let possible: Vec<String> = possible.collect();
+    let mut said = String::new();
+    if !possible.is_empty() {
+        said = format!(": {}", possible.join(", "));
+    }
+    for default in argument.get_default_values() {
+        put(
+            &mut said,
+            format_args!("; `{}` unless said", default.display()),
+        );
+    }
+    said
 }
 
 fn put(text: &mut String, line: std::fmt::Arguments<'_>) {

@@ -2,6 +2,7 @@
 
 use super::context::Usage;
 use crate::api::{self, LetterReason, Outcome};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeMap;
 use tombola_core::Timestamp;
 use tombola_core::award::State;
@@ -10,44 +11,53 @@ use tombola_core::ports::Role;
 use tombola_core::reason::{DeadReason, HoldReason};
 use tombola_engine::SystemClock;
 
-fn one_of<T>(found: Option<T>, known: impl Iterator<Item = &'static str>) -> Result<T, String> {
-    found.ok_or_else(|| format!("use one of {}", known.collect::<Vec<_>>().join(", ")))
+/// The help and the completions name them as well.
+fn one_of<T>(
+    known: impl Iterator<Item = &'static str>,
+    parse: impl Fn(&str) -> Option<T> + Clone + Send + Sync + 'static,
+) -> impl TypedValueParser<Value = T>
+where
+    T: Clone + Send + Sync + 'static,
+{
+    let known: Vec<&'static str> = known.collect();
+    PossibleValuesParser::new(known).try_map(move |word| parse(&word).ok_or("it is not known"))
 }
 
-pub(super) fn kind(text: &str) -> Result<Kind, String> {
-    one_of(Kind::parse(text), Kind::ALL.iter().map(|it| it.name()))
+pub(super) fn kind() -> impl TypedValueParser<Value = Kind> {
+    one_of(Kind::ALL.iter().map(|it| it.name()), Kind::parse)
 }
 
-pub(super) fn state(text: &str) -> Result<State, String> {
-    one_of(State::parse(text), State::ALL.iter().map(|it| it.name()))
+pub(super) fn state() -> impl TypedValueParser<Value = State> {
+    one_of(State::ALL.iter().map(|it| it.name()), State::parse)
 }
 
-pub(super) fn dead_reason(text: &str) -> Result<DeadReason, String> {
+pub(super) fn dead_reason() -> impl TypedValueParser<Value = DeadReason> {
     one_of(
-        DeadReason::parse(text),
         DeadReason::ALL.iter().map(|it| it.name()),
+        DeadReason::parse,
     )
 }
 
-pub(super) fn hold_reason(text: &str) -> Result<HoldReason, String> {
+pub(super) fn hold_reason() -> impl TypedValueParser<Value = HoldReason> {
     one_of(
-        HoldReason::parse(text),
         HoldReason::ALL.iter().map(|it| it.name()),
+        HoldReason::parse,
     )
 }
 
-pub(super) fn letter_reason(text: &str) -> Result<LetterReason, String> {
-    one_of(LetterReason::parse(text), LetterReason::names())
+pub(super) fn letter_reason() -> impl TypedValueParser<Value = LetterReason> {
+    one_of(LetterReason::names(), LetterReason::parse)
 }
 
-pub(super) fn outcome(text: &str) -> Result<Outcome, String> {
-    let all = [Outcome::Won, Outcome::Nothing];
-    let found = all.into_iter().find(|it| it.name() == text);
-    one_of(found, all.iter().map(|it| it.name()))
+pub(super) fn outcome() -> impl TypedValueParser<Value = Outcome> {
+    const ALL: [Outcome; 2] = [Outcome::Won, Outcome::Nothing];
+    one_of(ALL.iter().map(|it| it.name()), |text| {
+        ALL.into_iter().find(|it| it.name() == text)
+    })
 }
 
-pub(super) fn role(text: &str) -> Result<Role, String> {
-    one_of(Role::parse(text), Role::ALL.iter().map(|it| it.name()))
+pub(super) fn role() -> impl TypedValueParser<Value = Role> {
+    one_of(Role::ALL.iter().map(|it| it.name()), Role::parse)
 }
 
 pub(super) fn since(text: &str) -> Result<Timestamp, Usage> {

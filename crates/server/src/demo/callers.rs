@@ -29,6 +29,17 @@ pub(crate) struct History {
     pub(crate) unequal: u64,
 }
 
+impl History {
+    /// Answered draws of each user who has any.
+    pub(crate) fn draws_of_users(&self) -> Vec<u32> {
+        let mut draws = BTreeMap::<&str, u32>::new();
+        for drawn in &self.drawn {
+            *draws.entry(&drawn.ask.user).or_default() += 1;
+        }
+        draws.into_values().collect()
+    }
+}
+
 /// One answered draw.
 pub(crate) struct Drawn {
     pub(crate) ask: Ask,

@@ -223,7 +223,7 @@ fn report(play: &Play<'_>, drawn: &Drawing, mut found: Found, audit: Value) -> R
     let prizes = rules
         .prizes
         .iter()
-        .zip(stage.expected(answered))
+        .zip(stage.expected(&history.draws_of_users()))
         .map(|(prize, expected)| {
             let (won, delivered) = found.prizes.get(&prize.slug).copied().unwrap_or_default();
             report::PrizeLine {
@@ -268,6 +268,7 @@ fn report(play: &Play<'_>, drawn: &Drawing, mut found: Found, audit: Value) -> R
             / seconds.max(1e-9),
         seed: options.seed,
         prizes,
+        fallback: stage.fallback().map(|prize| prize.slug.clone()),
         audit,
         problems: found.problems,
     }

@@ -41,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) draws_per_second: f64,
     pub(crate) seed: u64,
     pub(crate) prizes: Vec<PrizeLine>,
+    /// The prize that is given instead of one that cannot be.
+    pub(crate) fallback: Option<String>,
     /// The document of `audit --json`.
     pub(crate) audit: Value,
     /// What is amiss, in sentences; empty when all is well.
@@ -54,7 +56,8 @@ pub(crate) struct PrizeLine {
     pub(crate) kind: String,
     pub(crate) odds: String,
     pub(crate) stock: Option<u64>,
-    /// Wins to expect from the odds, under stock and caps, of the answered draws.
+    /// Wins to expect from the odds, of the answered draws, under stock, daily cap and wins
+    /// per user.
     pub(crate) expected: f64,
     pub(crate) won: u64,
     pub(crate) delivered: u64,
@@ -89,6 +92,12 @@ impl Report {
                 prize.delivered
             ));
         }
+        let instead = self.fallback.as_deref();
+        line(format!(
+            "expected: by the odds, of the answered draws; what stock, daily_cap and per_user_wins \
+             keep back becomes {}",
+            instead.unwrap_or("nothing")
+        ));
         line(String::new());
         line(format!(
             "draws {} = answered {} + refused {}{}",

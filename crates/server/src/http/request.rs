@@ -337,10 +337,10 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::tests::Written;
     use crate::config::Config;
     use axum::body::Body;
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
+    use std::io;
     use tempfile::TempDir;
     use tower::ServiceExt as _;
 
@@ -350,37 +350,18 @@ mod tests {
         App::open(config).await.unwrap()
     }
 
-    /// What was logged.
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[tokio::test]
     async fn client_that_does_not_wait_for_its_answer_has_its_entry_too() {
         let directory = tempfile::tempdir().unwrap();
         let router = app(&directory).await.router();
         let written = Written::default();
-        let writer = written.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
+        tracing::subscriber::with_default(written.subscriber(), || {
             let never = futures_util::stream::pending::<Result<bytes::Bytes, io::Error>>();
             let request = Request::post("/v1/keys/7/revoke").extension(Who::Local);
             let request = request.body(Body::from_stream(never)).unwrap();
             assert!(router.oneshot(request).now_or_never().is_none());
         });
-        let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let log = written.text();
         let lines: Vec<&str> = log.lines().collect();
         assert_eq!(lines.len(), 1, "{log}");
         assert!(lines[0].contains("tombola::access: the client is gone method=POST"));

@@ -49,6 +49,8 @@ mod rates;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
+mod restore;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod secrets;

@@ -13,6 +13,7 @@
 
 mod bench;
 pub mod cluster;
+pub mod counted;
 pub mod server;
 mod world;
 

@@ -19,6 +19,7 @@ mod draws;
 mod facts;
 mod migrations;
 mod partitions;
+mod plans;
 mod poison;
 mod pool;
 mod pooler;

@@ -15,7 +15,7 @@ use crate::kafka::Brokers;
 use crate::postgres::Server;
 use crate::relay;
 use crate::report;
-use crate::roles::{CAMPAIGN, Running};
+use crate::roles::{PRIZES, Running};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::process::Command;
@@ -118,7 +118,7 @@ async fn start(
     database: &str,
 ) -> Result<(Running, Arc<KafkaTopic>)> {
     let database = server.database(database).await?;
-    desk::prepare(&database, CAMPAIGN).await?;
+    desk::prepare(&database, PRIZES).await?;
     database.checkpoint().await?;
     let store = Store::connect(&database.options(), StoreOptions::default()).await?;
     let topic = brokers.topic().await?.topic;

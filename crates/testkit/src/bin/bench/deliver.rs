@@ -13,7 +13,7 @@
 use crate::kafka::Brokers;
 use crate::postgres::Server;
 use crate::report;
-use crate::roles::{CAMPAIGN, Running};
+use crate::roles::{PRIZES, Running};
 use crate::{desk, raw_kafka, relay};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -160,7 +160,7 @@ async fn raw(brokers: &Brokers) -> Result<f64> {
 
 async fn on_kafka(server: &Server, brokers: &Brokers, options: &Options) -> Result<Delivered> {
     let database = server.database("deliver").await?;
-    desk::prepare(&database, CAMPAIGN).await?;
+    desk::prepare(&database, PRIZES).await?;
     database.checkpoint().await?;
     let store = Store::connect(&database.options(), StoreOptions::default()).await?;
     let topic = brokers.topic().await?.topic;
@@ -171,7 +171,7 @@ async fn on_kafka(server: &Server, brokers: &Brokers, options: &Options) -> Resu
 
 async fn on_sqlite(dir: &Path, options: &Options) -> Result<Delivered> {
     let store = Store::open(&dir.join("tombola.db"), StoreOptions::default())?;
-    desk::put_campaign(&store, CAMPAIGN).await?;
+    desk::put_campaign(&store, PRIZES).await?;
     let topic = Arc::new(MemoryTopic::new(MemoryOptions::default()));
     both("SQLite and memory", store, topic, options.seconds).await
 }

@@ -13,14 +13,18 @@ use tombola_engine::{
 };
 use tombola_store::{Store, StoreOptions};
 
-/// The same odds as the rivals': 30 % wins, five prizes of which two with stock.
-pub(crate) const CAMPAIGN: &str = r#"
+/// How every campaign begins that is drawn from.
+const BEGINNING: &str = r#"
 [campaign]
 slug = "bench"
 name = "Bench"
 [limits]
 per_user_total = 1000000
 per_user_per_day = 1000000
+"#;
+
+/// The same odds as the rivals': 30 % wins, five prizes of which two with stock.
+pub(crate) const PRIZES: &str = r#"
 [[prize]]
 slug = "a"
 name = "A"
@@ -71,7 +75,7 @@ impl Contender {
         if let Some(sql) = alter {
             rusqlite::Connection::open(&path)?.execute_batch(sql)?;
         }
-        put_campaign(&store, CAMPAIGN).await?;
+        put_campaign(&store, PRIZES).await?;
         Ok(Self::on(vec![store]))
     }
 
@@ -159,17 +163,22 @@ pub(crate) async fn draw(
     }
 }
 
-/// Puts the campaign of that file into a fresh database on PostgreSQL, and starts it.
-pub(crate) async fn prepare(database: &Database, campaign: &str) -> Result<()> {
+/// The file of a campaign with these prizes.
+pub(crate) fn campaign(prizes: &str) -> String {
+    format!("{BEGINNING}{prizes}")
+}
+
+/// Puts a campaign with these prizes into a fresh database on PostgreSQL, and starts it.
+pub(crate) async fn prepare(database: &Database, prizes: &str) -> Result<()> {
     let store = Store::connect(&database.options(), StoreOptions::default()).await?;
-    put_campaign(&store, campaign).await?;
+    put_campaign(&store, prizes).await?;
     store.close();
     Ok(())
 }
 
-pub(crate) async fn put_campaign(store: &Store, campaign: &str) -> Result<()> {
-    let file =
-        parse_toml("bench.toml", campaign).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+pub(crate) async fn put_campaign(store: &Store, prizes: &str) -> Result<()> {
+    let file = parse_toml("bench.toml", &campaign(prizes))
+        .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     start_campaign(store, file, true, SystemClock::new().now()).await
 }
 

@@ -20,13 +20,7 @@ const FLOOR_TIMES: f64 = 12.0;
 /// The smallest pool that the floor is about. What the smaller ones reach is told beside.
 const FLOOR_POOL_MIN: usize = 32;
 
-const CAMPAIGN: &str = r#"
-[campaign]
-slug = "bench"
-name = "Bench"
-[limits]
-per_user_total = 1000000
-per_user_per_day = 1000000
+const PRIZES: &str = r#"
 [[prize]]
 slug = "hot"
 name = "Hot"
@@ -110,7 +104,7 @@ fn best(rows: &[Measured], callers: usize, name: &str) -> f64 {
 
 async fn contender(server: &Server, plan: &Plan) -> Result<Measured> {
     let database = server.database("desk").await?;
-    desk::prepare(&database, CAMPAIGN).await?;
+    desk::prepare(&database, PRIZES).await?;
     database.checkpoint().await?;
     let contender = Contender::on_postgres(&database, 1).await?;
     let measured = load("desk", plan, contender.ask()).await?;

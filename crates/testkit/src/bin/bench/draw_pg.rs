@@ -4,7 +4,7 @@
 //! machine does beside is spread over all, and the median of the rounds counts. The
 //! floor is checked at 128 callers.
 
-use crate::desk::{self, CAMPAIGN, Contender};
+use crate::desk::{self, Contender, PRIZES};
 use crate::load::{Plan, run as load};
 use crate::pgbench;
 use crate::postgres::Server;
@@ -142,7 +142,7 @@ fn medians(rounds: Vec<Measured>) -> Vec<Measured> {
 /// Desks on a fresh database, and what each draw wrote into the server's log.
 async fn contender(server: &Server, plan: &Plan, instances: usize) -> Result<(Measured, u64)> {
     let database = server.database("desk").await?;
-    desk::prepare(&database, CAMPAIGN).await?;
+    desk::prepare(&database, PRIZES).await?;
     database.checkpoint().await?;
     let contender = Contender::on_postgres(&database, instances).await?;
     let before = database.wal_bytes().await?;

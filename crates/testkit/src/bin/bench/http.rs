@@ -5,7 +5,7 @@
 //! over 1,024 connections: what is answered is right, the rest is turned away, and
 //! the server is itself again at once.
 
-use crate::desk::{CAMPAIGN, Contender, key_of, user_of};
+use crate::desk::{self, Contender, key_of, user_of};
 use crate::load::{Plan, run as load};
 use crate::report::{self, Measured};
 use crate::wire::{Connection, request};
@@ -200,7 +200,7 @@ fn said(command: &mut Command) -> Result<String> {
 impl Served {
     fn start(home: &Path) -> Result<Self> {
         let (data, campaign) = (home.join("data"), home.join("bench.toml"));
-        std::fs::write(&campaign, CAMPAIGN)?;
+        std::fs::write(&campaign, desk::campaign(desk::PRIZES))?;
         let of_data = || -> Result<Command> {
             let mut command = tombola()?;
             command.arg("--data").arg(&data);

@@ -14,13 +14,7 @@ use tombola_engine::{Desk, Engine, EngineOptions, EngineParts, Meters, Roles, Sy
 use tombola_store::Store;
 
 /// Every draw wins, two local kinds.
-pub(crate) const CAMPAIGN: &str = r#"
-[campaign]
-slug = "bench"
-name = "Bench"
-[limits]
-per_user_total = 1000000
-per_user_per_day = 1000000
+pub(crate) const PRIZES: &str = r#"
 [[prize]]
 slug = "voucher"
 name = "A voucher for a coffee"

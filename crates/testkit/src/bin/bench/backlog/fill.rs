@@ -1,7 +1,7 @@
 //! A history by bulk insert, row for row what the store would have written: draws that
 //! won, their deliveries, request keys, and all counters beside them.
 
-use crate::desk::{self, CAMPAIGN};
+use crate::desk::{self, PRIZES};
 use crate::postgres::Database;
 use anyhow::Result;
 use tombola_core::limits;
@@ -26,7 +26,7 @@ impl History {
 
     /// Fills a fresh database, and leaves it as autovacuum would.
     pub(crate) async fn fill(self, database: &Database) -> Result<()> {
-        desk::prepare(database, CAMPAIGN).await?;
+        desk::prepare(database, PRIZES).await?;
         let client = database.connect().await?;
         if self.draws() > 0 {
             client.batch_execute(&self.sql()).await?;

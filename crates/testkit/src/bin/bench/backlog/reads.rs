@@ -5,12 +5,12 @@ use super::fill::History;
 use crate::postgres::{Database, Server};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-use tokio_postgres::{Client, Row};
+use std::time::Instant;
+use tokio_postgres::Client;
 use tombola_core::limits::RESCUE_BATCH_MAX;
 use tombola_core::ports::{AwardPath as _, Clock, DueCursor, DuePage, DueQuery};
 use tombola_engine::SystemClock;
+use tombola_store::conformance::counted::{Counted, until_alone};
 use tombola_store::postgres::LOCK_PAGE;
 use tombola_store::read::audit::AuditDepth;
 use tombola_store::{Store, StoreOptions};
@@ -55,7 +55,7 @@ async fn read(database: &Database, history: History) -> Result<Value> {
         let report = store.audit(AuditDepth::Full).await?;
         ensure!(report.ok, "the bulk insert is wrong: {report:?}");
     }
-    let before = Counted::read(&client).await?;
+    let before = counted(&client).await?;
     let begun = Instant::now();
     let (returned, _) = steps(&store, None, STEPS).await?;
     let took = begun.elapsed();
@@ -67,7 +67,7 @@ async fn read(database: &Database, history: History) -> Result<Value> {
     };
     let mut whole_step = serde_json::Map::new();
     let mut step_sum = 0;
-    for (table, read) in Counted::read(&client).await?.since(&before) {
+    for (table, read) in counted(&client).await?.since(&before) {
         step_sum += read.rows;
         let each = json!({ "entries": per_row(read.entries)?, "rows": per_row(read.rows)? });
         whole_step.insert(table, each);
@@ -183,7 +183,7 @@ async fn find(client: &Client) -> Result<f64> {
     let statement = client.prepare(LOCK_PAGE).await?;
     let now = SystemClock::new().now().0;
     let limit = i64::try_from(RESCUE_BATCH_MAX)?;
-    let before = Counted::read(client).await?;
+    let before = counted(client).await?;
     let (mut after, mut returned) = ((i64::MIN, 0_i64), 0);
     for _ in 0..STEPS {
         client.batch_execute("BEGIN").await?;
@@ -195,70 +195,17 @@ async fn find(client: &Client) -> Result<f64> {
         after = places.max().context("nothing more is due")?;
         returned += page.len();
     }
-    let read = Counted::read(client).await?.since(&before);
+    let read = counted(client).await?.since(&before);
     let read: i64 = read.values().map(|it| it.rows.max(it.entries)).sum();
     Ok(rows_of(usize::try_from(read)?) / rows_of(returned))
 }
 
-/// What scans read of one table.
-#[derive(Clone, Copy, Default)]
-struct Read {
-    /// Entries of its indexes.
-    entries: i64,
-    /// Its rows: those to which an index led, and those of whole scans.
-    rows: i64,
-}
-
-/// What scans have read since the server began, by table; months count as their table.
-struct Counted(BTreeMap<String, Read>);
-
-impl Counted {
-    async fn read(client: &Client) -> Result<Self> {
-        let sql = "SELECT regexp_replace(t.relname, '^attempt_.*$', 'attempt') AS name,
-              coalesce(sum(i.read), 0)::bigint,
-              sum(coalesce(t.seq_tup_read, 0) + coalesce(t.idx_tup_fetch, 0))::bigint
-            FROM pg_stat_user_tables t LEFT JOIN LATERAL (
-              SELECT sum(idx_tup_read) AS read FROM pg_stat_user_indexes WHERE relid = t.relid) i ON true
-            GROUP BY 1";
-        client
-            .batch_execute("SELECT pg_stat_force_next_flush(); SELECT 1")
-            .await?;
-        let of_row = |row: &Row| {
-            let (entries, rows) = (row.get(1), row.get(2));
-            (row.get(0), Read { entries, rows })
-        };
-        Ok(Self(
-            client.query(sql, &[]).await?.iter().map(of_row).collect(),
-        ))
-    }
-
-    /// Of each table of which something was read meanwhile.
-    fn since(&self, before: &Self) -> BTreeMap<String, Read> {
-        let differences = self.0.iter().map(|(table, now)| {
-            let before = before.0.get(table).copied().unwrap_or_default();
-            let read = Read {
-                entries: now.entries - before.entries,
-                rows: now.rows - before.rows,
-            };
-            (table.clone(), read)
-        });
-        differences
-            .filter(|(_, read)| read.entries + read.rows > 0)
-            .collect()
-    }
-}
-
-/// A session tells what it counted when it ends at the latest.
-async fn until_alone(client: &Client) -> Result<()> {
-    let others = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
-    for _ in 0..500 {
-        if client.query_one(others, &[]).await?.get::<_, i64>(0) == 0 {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    anyhow::bail!("the store's connections stay open")
+/// What scans have read so far, those of this client too.
+async fn counted(client: &Client) -> Result<Counted> {
+    client
+        .batch_execute("SELECT pg_stat_force_next_flush(); SELECT 1")
+        .await?;
+    Ok(Counted::read(client).await?)
 }
 
 #[cfg(test)]
