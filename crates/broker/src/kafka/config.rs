@@ -104,7 +104,7 @@ const CONSUMER_DEFAULTS: &[(&[&str], &str)] = &[
     // Where a partition has as many messages waiting as we let it, librdkafka by itself
     // does not fetch from it for a second: one more for every award of a busy topic.
     (&["fetch.queue.backoff.ms"], "10"),
-    // A worker pauses where it has enough in hand, and what was fetched and not read is
+    // Fetching stops where enough waits for the worker, and what was fetched beyond it is
     // thrown away then. By librdkafka's own 1 MiB a partition that was most of it: the
     // broker sent a backlog twenty times over. A larger message comes alone.
     (

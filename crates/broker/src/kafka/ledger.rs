@@ -61,12 +61,11 @@ struct Life {
 }
 
 impl Life {
-    /// Room is made by halves, so that fetching does not stop and go by messages.
+    /// Room is made by halves, so that fetching does not stop and go by messages. A pause of
+    /// the worker alone is no reason: each stop throws away what librdkafka has fetched.
     fn should_stop(&self) -> bool {
         let part = if self.is_fetch_stopped { 2 } else { 1 };
-        self.is_paused
-            || self.waiting.len() >= WAITING_MAX / part
-            || self.waiting_bytes >= WAITING_BYTES_MAX / part
+        self.waiting.len() >= WAITING_MAX / part || self.waiting_bytes >= WAITING_BYTES_MAX / part
     }
 }
 
