@@ -209,15 +209,14 @@ async fn rows_that_only_wait_are_passed_by_and_the_next_round_goes_on_behind_the
 async fn rows_that_only_wait_are_passed_by_at_a_pace_and_those_that_are_rescued_at_none() {
     let mut world = World::new(&[0]).await;
     let second = usize::try_from(limits::RESCUE_PASSED_BY_PER_SECOND).unwrap();
+    let of_page = second / limits::RESCUE_IDLE_STEPS_MAX;
     let mut waits = Vec::new();
-    for (seen, is_rescued) in [(second / 4, false), (9 * second, false), (second / 4, true)] {
+    for (seen, rescued) in [(of_page / 4, 0), (9 * of_page, 0), (of_page, of_page)] {
         FakePath::say(&world.path.on_due, move |query: &DueQuery| {
-            let page = page(query.after, i64::MAX, is_rescued);
-            let rescued = (0..seen).map(|_| (AwardId(1), State::Pending));
             Ok(DuePage {
-                seen: seen / limits::RESCUE_IDLE_STEPS_MAX,
-                rescued: rescued.filter(|_| is_rescued).collect(),
-                ..page
+                seen,
+                rescued: vec![(AwardId(1), State::Pending); rescued],
+                ..page(query.after, i64::MAX, false)
             })
         });
         let round = world.rescuer.run_once().await.unwrap();
