@@ -127,6 +127,8 @@ pub const RESCUE_BATCH_MAX: usize = 500;
 pub const RESCUE_INTERVAL: Duration = Duration::from_secs(1);
 /// Shortest time between two looks of rescue.
 pub const RESCUE_INTERVAL_MIN: Duration = Duration::from_millis(50);
+/// Rows that only wait which rescue passes by in a second, from one round to the next.
+pub const RESCUE_PASSED_BY_PER_SECOND: u32 = 8000;
 /// Time between two probe batches while the topic's breaker is open.
 pub const RESCUE_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Rows of a probe batch.

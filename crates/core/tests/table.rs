@@ -338,6 +338,28 @@ fn whose_row_it_is_never_changes() {
 }
 
 #[test]
+fn rescue_leaves_a_row_that_only_waits_whatever_its_terms_and_its_hold() {
+    use tombola_core::award::{Sight, Terms};
+    each_case(|case| {
+        let Event::Rescue { sight } = case.event else {
+            return;
+        };
+        let sight = Sight {
+            has_hold_ended: true,
+            ..*sight
+        };
+        let known = Case {
+            event: &Event::Rescue { sight },
+            terms: &Terms::default(),
+            ..*case
+        };
+        if known.step() == Step::Same {
+            assert_eq!(case.step(), Step::Same, "{case:?}");
+        }
+    });
+}
+
+#[test]
 fn every_unfinished_row_moves_on_or_waits_for_a_person_once_it_is_due() {
     use tombola_core::award::Sight;
     each_case(|case| {

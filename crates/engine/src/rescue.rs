@@ -143,13 +143,20 @@ impl Rescuer {
     }
 
     fn wait_after(&self, round: &RescueRound) -> Duration {
-        if round.has_more {
-            return limits::RESCUE_INTERVAL_MIN;
-        }
-        let due_in = round.next_due.map_or(limits::RESCUE_INTERVAL, |due| {
-            due.since(self.parts.clock.now())
-        });
-        due_in.clamp(limits::RESCUE_INTERVAL_MIN, limits::RESCUE_INTERVAL)
+        let wait = if round.has_more {
+            Duration::ZERO
+        } else {
+            round.next_due.map_or(limits::RESCUE_INTERVAL, |due| {
+                due.since(self.parts.clock.now())
+            })
+        };
+        // Rows that only wait are passed by again and again, for nothing but what may lie
+        // behind them: at a pace that leaves the database to the workers they wait for.
+        let passed_by = round.seen.saturating_sub(round.rescued);
+        let passed_by = u32::try_from(passed_by).unwrap_or(u32::MAX);
+        let pace = Duration::from_secs(1) * passed_by / limits::RESCUE_PASSED_BY_PER_SECOND;
+        wait.max(pace)
+            .clamp(limits::RESCUE_INTERVAL_MIN, limits::RESCUE_INTERVAL)
     }
 
     /// One round.

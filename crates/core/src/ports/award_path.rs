@@ -2,14 +2,14 @@
 
 use super::StoreResult;
 use crate::adoption::Adoption;
-use crate::award::{Mark, Position, Row};
+use crate::award::{Context, Event, Mark, Position, Row, Sight, Step, StepFn, Terms};
 use crate::campaign::Kind;
 use crate::decision::Decision;
 use crate::draw::{DrawFact, DrawRefusal, DrawRequest};
 use crate::ids::{AwardId, IdBlock};
 use crate::message::Message;
 use crate::reason::{HoldReason, KeptReason};
-use crate::retry::Jitter;
+use crate::retry::{Jitter, Schedule};
 use crate::time::Timestamp;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -256,6 +256,34 @@ pub struct DueQuery {
     pub group: Option<GroupPosition>,
     /// Whether the topic's breaker or the lane's is open.
     pub is_breaker_open: bool,
+}
+
+impl DueQuery {
+    /// What rescue knows of a row beside the row itself. Where nobody could say how far the
+    /// group has come, every copy with a position may still be on its way.
+    pub fn sight(&self, row: &Row, has_hold_ended: bool) -> Sight {
+        let is_ahead = |position| {
+            let group = self.group.as_ref();
+            group.is_none_or(|group| group.is_ahead(position))
+        };
+        Sight {
+            is_lagging: row.position.is_some_and(is_ahead),
+            is_breaker_open: self.is_breaker_open,
+            has_hold_ended,
+        }
+    }
+
+    /// Whether the table leaves this row as it is, whatever its terms are and whatever its
+    /// hold waits for: so nothing of it has to be locked or read beside it.
+    pub fn only_waits(&self, row: &Row, step: StepFn, schedule: &Schedule) -> bool {
+        let sight = self.sight(row, true);
+        let context = Context {
+            now: self.now,
+            schedule,
+            terms: &Terms::default(),
+        };
+        step(row, &Event::Rescue { sight }, context) == Step::Same
+    }
 }
 
 /// What a step of rescue found.

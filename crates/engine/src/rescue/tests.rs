@@ -204,6 +204,29 @@ async fn rows_that_only_wait_are_passed_by_and_the_next_round_goes_on_behind_the
     );
 }
 
+/// What they wait for is the workers, who ask the same database.
+#[tokio::test(start_paused = true)]
+async fn rows_that_only_wait_are_passed_by_at_a_pace_and_those_that_are_rescued_at_none() {
+    let mut world = World::new(&[0]).await;
+    let second = usize::try_from(limits::RESCUE_PASSED_BY_PER_SECOND).unwrap();
+    let of_page = second / limits::RESCUE_IDLE_STEPS_MAX;
+    let mut waits = Vec::new();
+    for (seen, rescued) in [(of_page / 4, 0), (9 * of_page, 0), (of_page, of_page)] {
+        FakePath::say(&world.path.on_due, move |query: &DueQuery| {
+            Ok(DuePage {
+                seen,
+                rescued: vec![(AwardId(1), State::Pending); rescued],
+                ..page(query.after, i64::MAX, false)
+            })
+        });
+        let round = world.rescuer.run_once().await.unwrap();
+        assert!(round.has_more);
+        waits.push(world.rescuer.wait_after(&round));
+    }
+    let most = limits::RESCUE_INTERVAL;
+    assert_eq!(waits, [most / 4, most, limits::RESCUE_INTERVAL_MIN]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn round_is_bounded_in_steps_and_says_that_there_is_more() {
     let mut world = World::new(&[0]).await;

@@ -48,9 +48,9 @@ pub use partitions::Kept;
 pub(crate) use path::Rows;
 pub use pool::{PoolState, Postgres, Taken};
 pub use session::Session;
-/// The statement that finds and locks a page of rescue, for what measures it.
+/// The statement that finds a page of rescue, for what measures it.
 #[cfg(any(test, feature = "conformance"))]
-pub const LOCK_PAGE: &str = sql::LOCK_PAGE;
+pub const READ_PAGE: &str = sql::READ_PAGE;
 pub use tls::TlsMode;
 
 use crate::Shared;

@@ -38,20 +38,18 @@ macro_rules! statements {
     };
 }
 
-/// The page is read first and its rows are locked after that, so that where the next
-/// page begins depends on nobody else's locks. A row that somebody has in hand, or
-/// that moved on meanwhile, comes with nulls. `OFFSET 0` keeps what is asked of it once it
-/// is locked out of the search for it, which is by its key alone.
-pub(crate) const LOCK_PAGE: &str = "WITH page AS MATERIALIZED (
+/// The page is read without locks, so that where the next page begins depends on nobody
+/// else's, and a row that only waits costs a look and no write. It is found in the index
+/// alone, in its order; each row then by its key.
+pub(crate) const READ_PAGE: &str = "WITH page AS MATERIALIZED (
        SELECT due_at, award_id FROM delivery
        WHERE lane = $1 AND due_at IS NOT NULL AND due_at <= $2 AND (due_at, award_id) > ($3, $4)
        ORDER BY due_at, award_id LIMIT $5)
-     SELECT d.*, p.due_at, p.award_id FROM page p LEFT JOIN LATERAL (
+     SELECT d.* FROM page p CROSS JOIN LATERAL (
        SELECT award_id, kind, lane, state, lease, due_at, attempts, publishes, in_doubt,
          hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition,
          \"offset\", prize_id, message_id, delivery_key
-       FROM delivery WHERE award_id = p.award_id
-       OFFSET 0 FOR NO KEY UPDATE SKIP LOCKED) AS d ON d.lane = $1 AND d.due_at <= $2";
+       FROM delivery WHERE award_id = p.award_id OFFSET 0) AS d";
 
 statements! {
     /// No row if the ids below 2^53 do not suffice.
@@ -168,8 +166,16 @@ statements! {
            hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition,
            \"offset\", prize_id, message_id, delivery_key
          FROM delivery WHERE award_id = ANY ($1) ORDER BY award_id FOR NO KEY UPDATE";
-    /// See [`LOCK_PAGE`].
-    lock_page = LOCK_PAGE;
+    /// See [`READ_PAGE`].
+    read_page = READ_PAGE;
+    /// Passes by a row that somebody has in hand: whoever has it is about to move it.
+    lock_free_rows =
+        "SELECT d.* FROM unnest($1::bigint[]) AS p (award_id) CROSS JOIN LATERAL (
+           SELECT award_id, kind, lane, state, lease, due_at, attempts, publishes, in_doubt,
+             hold_reason, dead_reason, held_at, deferred_since, mq_state, topic_epoch, partition,
+             \"offset\", prize_id, message_id, delivery_key
+           FROM delivery WHERE award_id = p.award_id
+           OFFSET 0 FOR NO KEY UPDATE SKIP LOCKED) AS d";
 
     read_facts =
         "SELECT id, campaign_id, version, prize_id, user_id, drawn_at, traceparent
@@ -265,16 +271,19 @@ statements! {
            AND d.lease = v.lease_was AND d.state = v.state_was
          RETURNING d.award_id";
     /// The numbers of an award's lines go on from the highest; its row is locked, so
-    /// nobody else counts.
+    /// nobody else counts. They are read for the batch at once: a look for each line would
+    /// go through all months for each.
     insert_lines =
         "INSERT INTO attempt (award_id, n, at, what, lease, decision, state, due_at, detail)
-         SELECT l.award_id,
-           COALESCE((SELECT max(a.n) FROM attempt a WHERE a.award_id = l.award_id), 0) + l.nth,
+         SELECT l.award_id, COALESCE(b.n, 0) + l.nth,
            $1::bigint, l.what, l.lease, l.decision, l.state, l.due_at, l.detail
          FROM (SELECT unnest($2::bigint[]) AS award_id, unnest($3::integer[]) AS nth,
              unnest($4::text[]) AS what, unnest($5::bigint[]) AS lease,
              unnest($6::text[]) AS decision, unnest($7::text[]) AS state,
-             unnest($8::bigint[]) AS due_at, unnest($9::text[]) AS detail) AS l";
+             unnest($8::bigint[]) AS due_at, unnest($9::text[]) AS detail) AS l
+         LEFT JOIN (
+           SELECT award_id, max(n) AS n FROM attempt WHERE award_id = ANY ($2) GROUP BY award_id) AS b
+           ON b.award_id = l.award_id";
     insert_credits =
         "INSERT INTO points_entry (award_id, user_id, points, at)
          SELECT unnest($2::bigint[]), unnest($3::text[]), unnest($4::bigint[]), $1::bigint";

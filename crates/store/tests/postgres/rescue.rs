@@ -108,6 +108,34 @@ async fn a_page_passes_by_what_somebody_has_in_hand_and_goes_on_behind_it() {
     assert_eq!(handed(&rest), [2, 3, 6]);
 }
 
+/// A lock is a write of its row, and whoever delivers the award waits for it.
+#[tokio::test]
+async fn rows_that_only_wait_are_not_locked_and_those_behind_them_are_found() {
+    let Some(world) = World::open(POINTS).await else {
+        return;
+    };
+    let store = world.store().await;
+    world.win(&store, 9).await;
+    let sent =
+        "UPDATE delivery SET mq_state = 1, topic_epoch = 1, partition = 0, \"offset\" = award_id
+                WHERE award_id <= 7";
+    world.change(sent, &[]).await;
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        // Nobody can say how far the group has come: every copy may still be on its way.
+        let page = store.claim_due(query(after, 3)).await.unwrap();
+        pages.push((page.seen, handed(&page)));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let expected = [(3, vec![]), (3, vec![]), (3, vec![8, 9]), (0, vec![])];
+    assert_eq!(pages, expected);
+    let locked = "SELECT count(*) FROM delivery WHERE award_id <= 7 AND xmax <> 0";
+    assert_eq!(world.number(locked).await, 0);
+}
+
 /// Units go back while draws take others: the prizes are locked in one order.
 #[tokio::test(flavor = "multi_thread")]
 async fn awards_that_nobody_claimed_give_their_units_back_beside_draws() {
@@ -206,6 +234,32 @@ async fn a_start_alone_makes_due_what_is_on_its_way_and_no_promised_date() {
     let now = format!("SELECT count(*) FROM delivery WHERE due_at = {}", NOON.0);
     assert_eq!(world.number(&now).await, 1196);
     assert_eq!(store.begin_alone(NOON).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn lines_go_on_from_the_highest_number_in_whatever_month_that_line_lies() {
+    let Some(world) = World::open(POINTS).await else {
+        return;
+    };
+    let store = world.store().await;
+    world.win(&store, 3).await;
+    world
+        .change(
+            "CREATE TABLE attempt_2001_09 PARTITION OF attempt FOR VALUES FROM (1000) TO (2000)",
+            &[],
+        )
+        .await;
+    let line = "INSERT INTO attempt (award_id, n, at, what, lease, decision, state)
+                VALUES (1, 4, 1500, 'operator', 1, 'hold', 'held'), (1, 3, 9, 'operator', 1, 'hold', 'held'),
+                  (2, 7, 9, 'operator', 1, 'hold', 'held')";
+    world.change(line, &[]).await;
+    let page = store.claim_due(query(None, 10)).await.unwrap();
+    assert_eq!(handed(&page), [1, 2, 3]);
+    for (award, n) in [(1, 5), (2, 8), (3, 1)] {
+        let newest =
+            format!("SELECT n::bigint FROM attempt WHERE award_id = {award} AND what = 'rescue'");
+        assert_eq!(world.number(&newest).await, n, "award {award}");
+    }
 }
 
 /// So an award that was rescued from an outage has one line of it, not two.

@@ -135,7 +135,7 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// Reads the columns of `lock_rows` and the first ones of `lock_page`.
+    /// Reads the columns of `lock_rows`, and of `read_page`.
     pub(super) fn read(from: &Row) -> StoreResult<Self> {
         let at = |column| Ok(get::<Option<i64>>(from, column)?.map(Timestamp));
         let mq_state: i16 = get(from, 13)?;

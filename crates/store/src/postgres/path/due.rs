@@ -1,8 +1,9 @@
 //! Rescue: one bounded step through a lane's overdue rows, in the order of their
-//! dates. Rows that only wait are passed by and not written, so the page's cursor
-//! moves past them. A row that somebody has in hand is passed by too: several
-//! instances look through one lane at once, each takes what the others have not, and
-//! whoever has the row is about to move its date.
+//! dates. Rows that only wait are passed by, neither locked nor written, so the page's
+//! cursor moves past them: behind an outage there are hundreds of thousands, looked at
+//! again and again until the workers have come to them. A row that somebody has in hand is
+//! passed by too: several instances look through one lane at once, each takes what the
+//! others have not, and whoever has the row is about to move its date.
 
 use super::super::error::get;
 use super::super::session::{Session, Work};
@@ -32,16 +33,28 @@ pub(in crate::postgres) async fn claim_due(
     query: &DueQuery,
 ) -> StoreResult<DuePage> {
     let work = session.begin();
-    let (seen, locked) = read_page(&work, query).await?;
+    let seen = read_page(&work, query).await?;
     let mut page = DuePage {
         seen: seen.len(),
         ..DuePage::default()
     };
     if seen.len() >= query.limit {
-        page.next = seen.last().copied();
+        page.next = seen.last().map(|(cursor, _)| *cursor);
     }
-    let in_hand = |it: &DueCursor| locked.rows.get(&it.award).cloned();
-    let rows: Vec<Stored> = seen.iter().filter_map(in_hand).collect();
+    let may_move = |(_, row): &(DueCursor, Option<Stored>)| {
+        let row = &row.as_ref()?.row;
+        let only_waits = query.only_waits(row, shared.step, &shared.schedule);
+        (!only_waits).then_some(row.award)
+    };
+    let wanted: Vec<AwardId> = seen.iter().filter_map(may_move).collect();
+    if wanted.is_empty() {
+        work.end(false).await?;
+        return Ok(page);
+    }
+    // What is read again under its lock is asked again: it may have moved on meanwhile.
+    let locked = lock_free(&work, &wanted).await?;
+    let in_hand = |it: &AwardId| locked.rows.get(it).cloned();
+    let rows: Vec<Stored> = wanted.iter().filter_map(in_hand).collect();
     let mut hand = Hand::new(shared, query.now, locked);
     hand.known = look_up(&work, shared, &rows).await?;
     let rescued = apart::each(&work, &mut hand, &Rescue { query }, &rows).await?;
@@ -69,14 +82,17 @@ fn fill(page: &mut DuePage, rows: &[Stored], rescued: Vec<Rescued>) {
     page.handoffs = handoffs.into_iter().map(|(_, handoff)| handoff).collect();
 }
 
-/// Which rows the page has, in order, and those of them that are in hand now.
-async fn read_page(work: &Work<'_>, query: &DueQuery) -> StoreResult<(Vec<DueCursor>, Locked)> {
+/// The rows of the page, in order; `None` for one that holds what nobody wrote.
+async fn read_page(
+    work: &Work<'_>,
+    query: &DueQuery,
+) -> StoreResult<Vec<(DueCursor, Option<Stored>)>> {
     let after = query.after.unwrap_or(DueCursor {
         due_at: Timestamp(i64::MIN),
         award: AwardId(0),
     });
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let sql = &work.sql.lock_page;
+    let sql = &work.sql.read_page;
     let found = work
         .query(
             sql,
@@ -89,20 +105,30 @@ async fn read_page(work: &Work<'_>, query: &DueQuery) -> StoreResult<(Vec<DueCur
             ],
         )
         .await?;
-    let mut locked = Locked::default();
     let mut seen = Vec::with_capacity(found.len());
     for row in &found {
-        if get::<Option<i64>>(row, 0)?.is_some() {
-            locked.put(row)?;
-        }
-        seen.push(DueCursor {
-            due_at: Timestamp(get(row, 20)?),
-            award: AwardId(get(row, 21)?),
+        let cursor = DueCursor {
+            due_at: Timestamp(get(row, 5)?),
+            award: AwardId(get(row, 0)?),
+        };
+        let stored = Stored::read(row).inspect_err(|error| {
+            tracing::error!(award.id = %cursor.award, %error, "a delivery row cannot be read");
         });
+        seen.push((cursor, stored.ok()));
     }
     // What a join gives has no promised order.
-    seen.sort_unstable_by_key(|it| (it.due_at, it.award));
-    Ok((seen, locked))
+    seen.sort_unstable_by_key(|(it, _)| (it.due_at, it.award));
+    Ok(seen)
+}
+
+/// Those of these rows that nobody has in hand.
+async fn lock_free(work: &Work<'_>, awards: &[AwardId]) -> StoreResult<Locked> {
+    let ids: Vec<i64> = awards.iter().map(|award| award.0).collect();
+    let mut locked = Locked::default();
+    for row in &work.query(&work.sql.lock_free_rows, &[&ids]).await? {
+        locked.put(row)?;
+    }
+    Ok(locked)
 }
 
 /// What rescue has to know of these rows.
@@ -173,24 +199,12 @@ impl Method for Rescue<'_> {
 }
 
 impl Rescue<'_> {
-    /// What rescue knows beside the row. Where nobody could say how far the group has
-    /// come, every copy with a position may still be on its way.
     fn sight(&self, hand: &Hand<'_>, before: &Stored) -> StoreResult<Sight> {
-        let is_ahead = |position| {
-            self.query
-                .group
-                .as_ref()
-                .is_none_or(|group| group.is_ahead(position))
-        };
         let has_hold_ended = match before.row.hold_reason {
             Some(reason) => hand.known.has_hold_ended(before, reason)?,
             None => false,
         };
-        Ok(Sight {
-            is_lagging: before.row.position.is_some_and(is_ahead),
-            is_breaker_open: self.query.is_breaker_open,
-            has_hold_ended,
-        })
+        Ok(self.query.sight(&before.row, has_hold_ended))
     }
 
     /// The message again, from the draw's facts and the rules it was drawn by.

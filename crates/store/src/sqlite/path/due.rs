@@ -107,6 +107,9 @@ fn readable(cursor: DueCursor, row: StoreResult<Stored>) -> Option<Stored> {
 type Rescued = Option<(Box<Change>, Option<Handoff>)>;
 
 fn rescue(path: Path<'_>, query: &DueQuery, before: &Stored) -> StoreResult<Rescued> {
+    if query.only_waits(&before.row, path.shared.step, &path.shared.schedule) {
+        return Ok(None);
+    }
     let event = Event::Rescue {
         sight: sight(path, query, before)?,
     };
@@ -143,24 +146,12 @@ const fn decision_name(change: &Change) -> &'static str {
     }
 }
 
-/// What rescue knows beside the row. Where nobody could say how far the group has
-/// come, every copy with a position may still be on its way.
 fn sight(path: Path<'_>, query: &DueQuery, before: &Stored) -> StoreResult<Sight> {
-    let is_ahead = |position| {
-        query
-            .group
-            .as_ref()
-            .is_none_or(|group| group.is_ahead(position))
-    };
     let has_hold_ended = match before.row.hold_reason {
         Some(reason) => has_hold_ended(path.conn, path.shared, before, reason)?,
         None => false,
     };
-    Ok(Sight {
-        is_lagging: before.row.position.is_some_and(is_ahead),
-        is_breaker_open: query.is_breaker_open,
-        has_hold_ended,
-    })
+    Ok(query.sight(&before.row, has_hold_ended))
 }
 
 /// The message again, from the draw's facts and the rules it was drawn by.

@@ -45,15 +45,19 @@ struct Options {
     minutes: f64,
     delivered: Option<f64>,
     relay: Option<f64>,
+    meanwhile: Option<f64>,
 }
 
-/// `away [--minutes N] [--delivered RATE] [--relay RATE]`: the rates of `bench deliver`
-/// and `bench relay`, which are measured first where they are not given.
+/// `away [--minutes N] [--delivered RATE] [--relay RATE] [--meanwhile DRAWS]`: the rates of
+/// `bench deliver` and `bench relay`, which are measured first where they are not given. With
+/// more draws a second while Kafka is away, a short outage leaves as much behind as a long
+/// one.
 pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
     let mut options = Options {
         minutes: 10.0,
         delivered: None,
         relay: None,
+        meanwhile: None,
     };
     while let Some(flag) = args.next() {
         let value = args.next().unwrap_or_default();
@@ -61,7 +65,10 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
             "--minutes" => options.minutes = value.parse()?,
             "--delivered" => options.delivered = Some(value.parse()?),
             "--relay" => options.relay = Some(value.parse()?),
-            other => bail!("`{other}` is not known; use --minutes, --delivered, --relay"),
+            "--meanwhile" => options.meanwhile = Some(value.parse()?),
+            other => {
+                bail!("`{other}` is not known; use --minutes, --delivered, --relay, --meanwhile")
+            }
         }
     }
     tokio::runtime::Runtime::new()?.block_on(measure(&options))
@@ -79,7 +86,12 @@ async fn measure(options: &Options) -> Result<()> {
         None => steady_delivery(&server, &brokers).await?,
     };
     println!("relay: {relay:.0} messages/s; delivered: {delivered:.0} awards/s");
-    let story = play(&server, &brokers, delivered * SHARE, options.minutes).await?;
+    let rate = delivered * SHARE;
+    let rates = Rates {
+        with_kafka: rate,
+        without: options.meanwhile.unwrap_or(rate),
+    };
+    let story = play(&server, &brokers, rates, options.minutes).await?;
     let claims = story.claims(relay)?;
     for claim in &claims {
         println!("{claim}");
@@ -150,9 +162,16 @@ impl Sample {
     }
 }
 
+/// Draws a second.
+#[derive(Clone, Copy)]
+struct Rates {
+    with_kafka: f64,
+    without: f64,
+}
+
 /// What happened.
 struct Story {
-    rate: f64,
+    rates: Rates,
     samples: Vec<Sample>,
     times: Times,
     /// On the topic at the end.
@@ -167,12 +186,13 @@ struct Times {
     over: Instant,
 }
 
-async fn play(server: &Server, brokers: &Brokers, rate: f64, minutes: f64) -> Result<Story> {
+async fn play(server: &Server, brokers: &Brokers, rates: Rates, minutes: f64) -> Result<Story> {
     let (running, topic) = start(server, brokers, "away").await?;
     let (is_drawing, is_over) = (AtomicBool::new(true), AtomicBool::new(false));
+    let is_away = AtomicBool::new(false);
     let scenario = async {
         let away = Duration::from_secs_f64(60.0 * minutes);
-        let times = outage(&running, (rate, away), &is_drawing).await;
+        let times = outage(&running, (rates.with_kafka, away), (&is_away, &is_drawing)).await;
         is_drawing.store(false, Ordering::Relaxed);
         is_over.store(true, Ordering::Relaxed);
         times
@@ -186,7 +206,14 @@ async fn play(server: &Server, brokers: &Brokers, rate: f64, minutes: f64) -> Re
         samples.push(Sample::of(&running));
         samples
     };
-    let drawing = running.open_loop(rate, || !is_drawing.load(Ordering::Relaxed));
+    let drawing = running.open_loop(|| {
+        let rate = if is_away.load(Ordering::Relaxed) {
+            rates.without
+        } else {
+            rates.with_kafka
+        };
+        is_drawing.load(Ordering::Relaxed).then_some(rate)
+    });
     let (offered, samples, times) = tokio::join!(drawing, sampling, scenario);
     let (offered, times) = (offered?, times?);
     println!(
@@ -204,7 +231,7 @@ async fn play(server: &Server, brokers: &Brokers, rate: f64, minutes: f64) -> Re
     let copies: i64 = copies.map(|it| it.high_watermark - it.log_start).sum();
     running.stop().await?;
     Ok(Story {
-        rate,
+        rates,
         samples,
         times,
         copies: u64::try_from(copies)?,
@@ -215,12 +242,14 @@ async fn play(server: &Server, brokers: &Brokers, rate: f64, minutes: f64) -> Re
 async fn outage(
     running: &Running,
     (rate, away): (f64, Duration),
-    is_drawing: &AtomicBool,
+    (is_away, is_drawing): (&AtomicBool, &AtomicBool),
 ) -> Result<Times> {
     tokio::time::sleep(BEFORE).await;
     let killed = Instant::now();
+    is_away.store(true, Ordering::Relaxed);
     kafka("kill").await?;
     tokio::time::sleep_until((killed + away).into()).await;
+    is_away.store(false, Ordering::Relaxed);
     let starting = Instant::now();
     kafka("start").await?;
     let started = (starting, Instant::now());
@@ -308,7 +337,7 @@ impl Story {
         Ok([
             Claim {
                 what: "draws while Kafka is away, of their rate",
-                measured: count(drawn) / away.as_secs_f64() / self.rate,
+                measured: count(drawn) / away.as_secs_f64() / self.rates.without,
                 bound: FLOOR_OF_RATE,
                 is_most: false,
             },
@@ -376,7 +405,8 @@ impl Story {
             }
         }
         json!({
-            "draws_per_second": self.rate.round(),
+            "draws_per_second": self.rates.with_kafka.round(),
+            "draws_per_second_meanwhile": self.rates.without.round(),
             "killed_at": since(self.times.killed),
             "started_at": since(self.times.started.0),
             "returned_at": since(self.returned()),
@@ -408,7 +438,10 @@ mod tests {
                 taken: *published,
             });
         Story {
-            rate: 100.0,
+            rates: Rates {
+                with_kafka: 100.0,
+                without: 100.0,
+            },
             samples: samples.collect(),
             times: Times {
                 killed: at(0),

@@ -190,7 +190,7 @@ async fn both(
     let from = Instant::now() + WARM_UP;
     let until = from + measured;
     let offered = running
-        .open_loop(rate / 2.0, || Instant::now() >= until)
+        .open_loop(|| (Instant::now() < until).then_some(rate / 2.0))
         .await?;
     running.all_delivered().await?;
     let waits = running.watched.take_waits().into_iter();

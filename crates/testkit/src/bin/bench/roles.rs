@@ -121,14 +121,19 @@ impl Running {
         Ok(f64::from(u32::try_from(delivered)?) / took.as_secs_f64())
     }
 
-    /// Draws on time until `until` says stop, whether or not those before were answered.
-    /// Gives how many were asked for and how many were answered.
-    pub(crate) async fn open_loop(&self, rate: f64, until: impl Fn() -> bool) -> Result<Offered> {
-        let (begun, mut offered, mut draws) = (Instant::now(), Offered::default(), JoinSet::new());
+    /// Draws on time, so many a second as `rate` says now, whether or not those before were
+    /// answered, until it says `None`. Gives how many were asked for and how many were
+    /// answered.
+    pub(crate) async fn open_loop(&self, rate: impl Fn() -> Option<f64>) -> Result<Offered> {
+        let (mut seen, mut owed) = (Instant::now(), 0.0);
+        let (mut offered, mut draws) = (Offered::default(), JoinSet::new());
         let mut turns = tokio::time::interval(Duration::from_millis(1));
-        while !until() {
+        while let Some(rate) = rate() {
             turns.tick().await;
-            while f64::from(offered.asked) < begun.elapsed().as_secs_f64() * rate {
+            let now = Instant::now();
+            owed += (now - seen).as_secs_f64() * rate;
+            seen = now;
+            while f64::from(offered.asked) < owed {
                 let asker = self.asker.clone();
                 draws.spawn(async move { asker.draw().await });
                 offered.asked += 1;

@@ -11,7 +11,7 @@ use tombola_core::limits::RESCUE_BATCH_MAX;
 use tombola_core::ports::{AwardPath as _, Clock, DueCursor, DuePage, DueQuery};
 use tombola_engine::SystemClock;
 use tombola_store::conformance::counted::{Counted, until_alone};
-use tombola_store::postgres::LOCK_PAGE;
+use tombola_store::postgres::READ_PAGE;
 use tombola_store::read::audit::AuditDepth;
 use tombola_store::{Store, StoreOptions};
 
@@ -135,7 +135,7 @@ async fn explain(client: &Client, mode: &str, finished: u64) -> Result<f64> {
     );
     client
         .batch_execute(&format!(
-            "SET plan_cache_mode = {mode}; PREPARE find (bigint, bigint, bigint, bigint, bigint) AS {LOCK_PAGE}"
+            "SET plan_cache_mode = {mode}; PREPARE find (bigint, bigint, bigint, bigint, bigint) AS {READ_PAGE}"
         ))
         .await?;
     let plan = format!("BEGIN; EXPLAIN (ANALYZE, BUFFERS, COSTS off, TIMING off) {page}; ROLLBACK");
@@ -180,7 +180,7 @@ fn rows_read(node: &Value) -> f64 {
 
 /// The statement alone, page after page: rows counted as read for each one returned.
 async fn find(client: &Client) -> Result<f64> {
-    let statement = client.prepare(LOCK_PAGE).await?;
+    let statement = client.prepare(READ_PAGE).await?;
     let now = SystemClock::new().now().0;
     let limit = i64::try_from(RESCUE_BATCH_MAX)?;
     let before = counted(client).await?;
@@ -191,7 +191,7 @@ async fn find(client: &Client) -> Result<f64> {
             &[&0_i64, &now, &after.0, &after.1, &limit];
         let page = client.query(&statement, params).await?;
         client.batch_execute("ROLLBACK").await?;
-        let places = page.iter().map(|row| (row.get(20), row.get(21)));
+        let places = page.iter().map(|row| (row.get(5), row.get(0)));
         after = places.max().context("nothing more is due")?;
         returned += page.len();
     }
