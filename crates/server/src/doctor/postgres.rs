@@ -9,7 +9,7 @@ use std::time::Duration;
 use tombola_core::limits::CLOCK_OFF_MAX;
 use tombola_store::postgres::{
     HeldSnapshot, LostSetting, Obstacle, ObstacleAt, OpenTransaction, ServerFact, ServerFacts,
-    ServerRows, ServerTimeout,
+    ServerRows, ServerTimeout, VERSION_MIN,
 };
 use tombola_store::processes::SILENT_MAX;
 
@@ -49,8 +49,6 @@ pub(super) const NAMES: [&str; 14] = [
 /// The mend of a pooler that shares connections by transaction.
 const SESSION_MODE: &str = "let the pooler keep a connection for a session (PgBouncer: pool_mode = session), or \
                             name the server itself in database.url";
-/// The oldest version that is tested.
-const VERSION_MIN: i64 = 140_000;
 /// A machine that is further off its database's server than this is told of.
 const CLOCK_OFF_SEEN: Duration = Duration::from_millis(500);
 /// A transaction that is open for longer is told of.
@@ -155,7 +153,8 @@ fn look_at(place: ObstacleAt) -> &'static str {
 fn version(server: &ServerFacts) -> Finding {
     let what = format!("PostgreSQL {}", server.version);
     if server.version_number < VERSION_MIN {
-        let mend = "use version 14 or newer: older ones are not tested";
+        let oldest = VERSION_MIN / 10_000;
+        let mend = format!("use version {oldest} or newer: nothing is served from an older one");
         Finding::fault(VERSION, what, mend)
     } else {
         Finding::ok(VERSION, what)
