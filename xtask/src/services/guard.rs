@@ -123,7 +123,11 @@ impl Guard {
         // No key pressed in this terminal may reach it: it has to outlive this run.
         let attendant = attendant.stdin(Stdio::piped()).process_group(0).spawn();
         self.attendant = Some(attendant.context("starting who stops the services")?);
-        self.variables = begin(&home, wanted)?.variables(&home);
+        let state = begin(&home, wanted)?;
+        self.variables = state.variables(&home);
+        if let Some(postgres) = &state.postgres {
+            self.variables.push(("PATH", postgres.path()?));
+        }
         Ok(())
     }
 

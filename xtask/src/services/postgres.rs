@@ -7,6 +7,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::iter;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -155,6 +156,14 @@ impl Postgres {
 
     pub(super) fn url(&self) -> String {
         format!("postgres://{ROLE}@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// A `PATH` on which its programs come first: tests make clusters of their own by them.
+    pub(super) fn path(&self) -> Result<String> {
+        let others = env::var_os("PATH").unwrap_or_default();
+        let folders = iter::once(self.programs.clone()).chain(env::split_paths(&others));
+        let path = env::join_paths(folders)?.into_string();
+        path.ok().context("the PATH is no text")
     }
 
     /// Makes the cluster and starts it.
