@@ -129,6 +129,7 @@ impl Cluster {
     }
 
     /// The same cluster once more, before either is started: a standby to be.
+    #[must_use]
     pub fn copy(&self) -> Self {
         let copy = Self::empty();
         let mut cp = copy.command("cp");
