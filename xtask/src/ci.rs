@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::services::KafkaArgs;
+use crate::services::WhichArgs;
 use crate::shell::{self, Watch, Workspace};
 use crate::test::{self, TestArgs};
 use crate::{codegen, tidy};
@@ -45,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let args = TestArgs {
         only: Vec::new(),
         crash_rounds: CRASH_ROUNDS,
-        kafka: KafkaArgs::default(),
+        services: WhichArgs::default(),
         cargo_args: Vec::new(),
     };
     let tally = test::run(workspace, &args)?;

@@ -6,6 +6,7 @@
 use std::env;
 use std::fmt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -23,6 +24,7 @@ mod state;
 pub(crate) use guard::Guard;
 use kafka::Kafka;
 use postgres::Postgres;
+pub(crate) use postgres::Release as PostgresRelease;
 use state::{Home, State};
 
 /// Tells the tests where PostgreSQL is.
@@ -61,11 +63,14 @@ pub(crate) struct Up {
     #[arg(long, value_enum)]
     only: Option<Service>,
     #[command(flatten)]
-    kafka: KafkaArgs,
+    which: WhichArgs,
 }
 
 #[derive(Args, Clone, Debug, Default)]
-pub(crate) struct KafkaArgs {
+pub(crate) struct WhichArgs {
+    /// A pinned release, or its beginning: `14` [default: what is installed]
+    #[arg(long, value_name = "VERSION")]
+    postgres_version: Option<String>,
     /// Of one or of three nodes [default: 1]
     #[arg(long, value_name = "N", value_parser = parse_nodes)]
     kafka_nodes: Option<u32>,
@@ -109,6 +114,12 @@ impl fmt::Display for NotHere {
 
 impl std::error::Error for NotHere {}
 
+/// Whether the program is here: it says its version when it is asked to like this.
+fn answers(program: &str, version: &str) -> bool {
+    let output = Command::new(program).arg(version).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
 /// Whether it says that this machine has not what is needed.
 pub(crate) fn is_missing(error: &anyhow::Error) -> bool {
     error.is::<NotHere>()
@@ -140,10 +151,10 @@ fn up(home: &Home, args: &Up) -> Result<State> {
     let wants = |service| args.only.is_none_or(|only| only == service);
     let wanted = Wanted {
         postgres: wants(Service::Postgres)
-            .then(postgres::Programs::find)
+            .then(|| args.which.find_postgres())
             .transpose()?,
         kafka: wants(Service::Kafka)
-            .then(|| args.kafka.find())
+            .then(|| args.which.find_kafka())
             .transpose()?,
     };
     if let Some((kafka, _)) = &wanted.kafka
@@ -151,7 +162,7 @@ fn up(home: &Home, args: &Up) -> Result<State> {
     {
         eprintln!("without clients in Java: {error:#}");
     }
-    begin(home, wanted)
+    begin(home, &wanted)
 }
 
 /// Programs that are here, and how many nodes of Kafka.
@@ -160,35 +171,33 @@ struct Wanted {
     kafka: Option<(kafka::Programs, u32)>,
 }
 
-impl KafkaArgs {
-    fn find(&self) -> Result<(kafka::Programs, u32)> {
+impl WhichArgs {
+    fn find_postgres(&self) -> Result<postgres::Programs> {
+        postgres::Programs::find(self.postgres_version.as_deref())
+    }
+
+    fn find_kafka(&self) -> Result<(kafka::Programs, u32)> {
         let programs = kafka::Programs::find(self.kafka_version.as_deref())?;
         Ok((programs, self.kafka_nodes.unwrap_or(1)))
     }
 }
 
 /// Starts all or, where one fails, none.
-fn begin(home: &Home, wanted: Wanted) -> Result<State> {
+fn begin(home: &Home, wanted: &Wanted) -> Result<State> {
     let watch = Watch::start();
     let nodes = wanted.kafka.as_ref().map_or(0, |(_, nodes)| *nodes);
     let ports = state::free_ports(1 + Kafka::ports(nodes))?;
     let directory = home.new_directory()?;
-    let (programs, kafka) = wanted
-        .kafka
-        .map(|(programs, _)| {
-            let kafka = Kafka::new(&programs, &directory, &ports[1..]);
-            (programs, kafka)
-        })
-        .unzip();
+    let postgres = wanted.postgres.as_ref();
+    let kafka = wanted.kafka.as_ref();
     let state = State {
-        postgres: wanted
-            .postgres
+        postgres: postgres
             .map(|programs| Postgres::new(programs, directory.join("postgres"), ports[0])),
-        kafka,
+        kafka: kafka.map(|(programs, _)| Kafka::new(programs, &directory, &ports[1..])),
         directory,
     };
     home.save(&state)?;
-    if let Err(error) = state.start(programs.as_ref()) {
+    if let Err(error) = state.start(wanted) {
         state.stop()?;
         home.remove(&state)?;
         return Err(error);
@@ -218,12 +227,12 @@ fn down(home: &Home) -> Result<()> {
 
 impl State {
     /// Kafka's nodes come up while PostgreSQL does.
-    fn start(&self, programs: Option<&kafka::Programs>) -> Result<()> {
-        if let (Some(kafka), Some(programs)) = (&self.kafka, programs) {
+    fn start(&self, programs: &Wanted) -> Result<()> {
+        if let (Some(kafka), Some((programs, _))) = (&self.kafka, &programs.kafka) {
             kafka.create(programs)?;
         }
-        if let Some(postgres) = &self.postgres {
-            postgres.create()?;
+        if let (Some(postgres), Some(programs)) = (&self.postgres, &programs.postgres) {
+            postgres.create(programs)?;
         }
         self.kafka.as_ref().map_or(Ok(()), Kafka::wait)
     }
@@ -265,17 +274,20 @@ impl State {
     /// What runs is what is asked for, or more.
     fn must_be(&self, args: &Up) -> Result<()> {
         let wants = |service| args.only.is_none_or(|only| only == service);
-        let KafkaArgs {
+        let WhichArgs {
+            postgres_version,
             kafka_nodes,
             kafka_version,
-        } = &args.kafka;
+        } = &args.which;
+        let has_postgres = match &self.postgres {
+            Some(postgres) => postgres.is(postgres_version.as_deref())?,
+            None => false,
+        };
         let has_kafka = match &self.kafka {
             Some(kafka) => kafka.is(*kafka_nodes, kafka_version.as_deref())?,
             None => false,
         };
-        if wants(Service::Postgres) && self.postgres.is_none()
-            || wants(Service::Kafka) && !has_kafka
-        {
+        if wants(Service::Postgres) && !has_postgres || wants(Service::Kafka) && !has_kafka {
             bail!("other services are running: `cargo xtask services down` first");
         }
         Ok(())
@@ -361,9 +373,9 @@ mod tests {
     fn asked(only: Option<Service>, kafka_nodes: Option<u32>) -> Up {
         Up {
             only,
-            kafka: KafkaArgs {
+            which: WhichArgs {
                 kafka_nodes,
-                kafka_version: None,
+                ..WhichArgs::default()
             },
         }
     }

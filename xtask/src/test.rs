@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every test of the project behind one command and one closing line.
 //!
-//! Steps: cargo's own tests, requests made up from the OpenAPI document, then the release binary: its
-//! demo, whole and with crashes, and many processes of it while everything fails in turn.
+//! Steps: cargo's own tests, requests made up from the OpenAPI document, the release binary's demo,
+//! whole and with crashes, the store on other versions of PostgreSQL, and many processes of the release
+//! binary while everything fails in turn.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -9,7 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::services::{self, Guard, KafkaArgs};
+use crate::services::{self, Guard, PostgresRelease, WhichArgs};
 use crate::shell::{self, Workspace};
 use crate::tally::Tally;
 use crate::{contract, demo, scale};
@@ -26,7 +27,7 @@ pub(crate) struct TestArgs {
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) crash_rounds: u32,
     #[command(flatten)]
-    pub(crate) kafka: KafkaArgs,
+    pub(crate) services: WhichArgs,
     /// Passed on to `cargo test`
     #[arg(last = true)]
     pub(crate) cargo_args: Vec<String>,
@@ -42,6 +43,8 @@ pub(crate) enum Step {
     Demo,
     /// `tombola demo --crash`, the same under SIGKILL
     Crash,
+    /// The store's tests on the oldest PostgreSQL that is promised and on the newest
+    Versions,
     /// `cargo xtask scale --short`: many processes on a cluster of their own
     Scale,
 }
@@ -76,7 +79,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
     let mut tally = Tally::default();
     // Held to the end: dropping it stops them.
     let services = if args.wants_services() {
-        Guard::start(workspace, &args.kafka, &mut tally)
+        Guard::start(workspace, &args.services, &mut tally)
     } else {
         Guard::default()
     };
@@ -106,8 +109,11 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<Tally> {
     let wants_binary = !rounds.is_empty() || args.wants(Step::Scale);
     let has_binary = wants_binary && release_binary(workspace, &mut tally);
     demo_rounds(workspace, &rounds, &services, has_binary, &mut tally)?;
-    // Three nodes and eight processes need the room.
+    // The servers to come need the room.
     drop(services);
+    if args.wants(Step::Versions) {
+        store_on_versions(workspace, &mut tally)?;
+    }
     if args.wants(Step::Scale) {
         scale_short(workspace, has_binary, &mut tally);
     }
@@ -126,6 +132,29 @@ fn surface_on_postgres(workspace: &Workspace, services: &Guard, tally: &mut Tall
     services.name_to(&mut surface);
     surface.env("TOMBOLA_SURFACE_POSTGRES", url);
     cargo_tests(&mut surface, tally)
+}
+
+/// The store's tests of PostgreSQL once more at both ends of what is promised: in between they run
+/// on what this machine has.
+fn store_on_versions(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    for release in PostgresRelease::ends()? {
+        let version = release.version();
+        let Some(server) = Guard::release(workspace, release, tally) else {
+            continue;
+        };
+        println!("the store's tests, on PostgreSQL {version}:");
+        let store = [
+            "test",
+            "--workspace",
+            "--all-features",
+            "--test",
+            "postgres",
+        ];
+        let mut store = workspace.cargo(store);
+        server.name_to(&mut store);
+        cargo_tests(&mut store, tally)?;
+    }
+    Ok(())
 }
 
 /// `nodes` is the command that kills and starts nodes of the Kafka that the tests use.
@@ -244,7 +273,7 @@ mod tests {
         TestArgs {
             only: only.to_vec(),
             crash_rounds,
-            kafka: KafkaArgs::default(),
+            services: WhichArgs::default(),
             cargo_args: Vec::new(),
         }
     }

@@ -13,7 +13,8 @@ use anyhow::{Context, Result};
 
 use super::state::Home;
 use super::{
-    KAFKA, KafkaArgs, NotHere, POSTGRES, Service, Wanted, begin, down, kafka, postgres, quoted,
+    KAFKA, NotHere, POSTGRES, PostgresRelease, Service, Wanted, WhichArgs, begin, down, kafka,
+    postgres, quoted,
 };
 use crate::shell::Workspace;
 use crate::tally::Tally;
@@ -30,11 +31,11 @@ pub(crate) struct Guard {
 impl Guard {
     /// Starts what is not there yet. What cannot be had goes to the tally; the tests that need it
     /// then skip themselves.
-    pub(crate) fn start(workspace: &Workspace, kafka: &KafkaArgs, tally: &mut Tally) -> Self {
+    pub(crate) fn start(workspace: &Workspace, which: &WhichArgs, tally: &mut Tally) -> Self {
         let mut guard = Self::default();
         let wanted = Wanted {
-            postgres: find(POSTGRES, Service::Postgres, tally, postgres::Programs::find),
-            kafka: find(KAFKA, Service::Kafka, tally, || kafka.find()),
+            postgres: find(POSTGRES, Service::Postgres, tally, || which.find_postgres()),
+            kafka: find(KAFKA, Service::Kafka, tally, || which.find_kafka()),
         };
         if wanted.postgres.is_none() && wanted.kafka.is_none() {
             return guard;
@@ -45,7 +46,7 @@ impl Guard {
             let required = env::var(REQUIRE).unwrap_or_default();
             report(Service::Kafka, error, &required, tally);
         }
-        if let Err(error) = guard.begin(workspace, wanted) {
+        if let Err(error) = guard.begin(workspace, &wanted) {
             tally.fail(format!("services: {error:#}"));
         }
         guard
@@ -65,15 +66,15 @@ impl Guard {
         let is_missing = |variable| env::var_os(variable).is_none();
         let wanted = Wanted {
             postgres: is_missing(POSTGRES)
-                .then(postgres::Programs::find)
+                .then(postgres::Programs::installed)
                 .transpose()?,
             kafka: (needs_kafka && is_missing(KAFKA))
-                .then(|| KafkaArgs::default().find())
+                .then(|| WhichArgs::default().find_kafka())
                 .transpose()?,
         };
         let mut guard = Self::default();
         if wanted.postgres.is_some() || wanted.kafka.is_some() {
-            guard.begin(workspace, wanted)?;
+            guard.begin(workspace, &wanted)?;
         }
         Ok(guard)
     }
@@ -83,14 +84,37 @@ impl Guard {
     pub(crate) fn cluster(workspace: &Workspace) -> Result<Self> {
         let mut guard = Self::default();
         let wanted = Wanted {
-            postgres: Some(postgres::Programs::find()?),
+            postgres: Some(postgres::Programs::installed()?),
             kafka: Some((kafka::Programs::find(None)?, 3)),
         };
-        guard.begin(workspace, wanted)?;
+        guard.begin(workspace, &wanted)?;
         Ok(guard)
     }
 
-    fn begin(&mut self, workspace: &Workspace, wanted: Wanted) -> Result<()> {
+    /// Starts a PostgreSQL of this release alone, whichever is named. What keeps it away goes to the
+    /// tally.
+    pub(crate) fn release(
+        workspace: &Workspace,
+        release: PostgresRelease,
+        tally: &mut Tally,
+    ) -> Option<Self> {
+        let required = env::var(REQUIRE).unwrap_or_default();
+        let programs = postgres::Programs::of(release)
+            .map_err(|error| report(Service::Postgres, &error, &required, tally))
+            .ok()?;
+        let wanted = Wanted {
+            postgres: Some(programs),
+            kafka: None,
+        };
+        let mut guard = Self::default();
+        if let Err(error) = guard.begin(workspace, &wanted) {
+            tally.fail(format!("services: {error:#}"));
+            return None;
+        }
+        Some(guard)
+    }
+
+    fn begin(&mut self, workspace: &Workspace, wanted: &Wanted) -> Result<()> {
         let runs = workspace.target().join("xtask").join("services-of-tests");
         let home = Home::at(runs.join(process::id().to_string()));
         drop(home.lock()?);
@@ -99,7 +123,11 @@ impl Guard {
         // No key pressed in this terminal may reach it: it has to outlive this run.
         let attendant = attendant.stdin(Stdio::piped()).process_group(0).spawn();
         self.attendant = Some(attendant.context("starting who stops the services")?);
-        self.variables = begin(&home, wanted)?.variables(&home);
+        let state = begin(&home, wanted)?;
+        self.variables = state.variables(&home);
+        if let Some(postgres) = &state.postgres {
+            self.variables.push(("PATH", postgres.path()?));
+        }
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Kafka's jars, fetched once by Maven into a folder outside the tree. Each is pinned: its version
-//! and its checksum stand in `xtask/kafka`, and no other jar is ever run.
+//! Jars of the services, fetched once by Maven into a folder outside the tree. Each is pinned: its
+//! version and its checksum stand in `xtask/kafka` and `xtask/postgres`, and no other is ever used.
 
 use std::env;
 use std::fs;
@@ -11,34 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use super::NotHere;
+use super::{NotHere, answers};
 use crate::shell::{self, Watch};
-
-/// A release of Kafka that can be run.
-#[derive(Debug)]
-pub(super) struct Release {
-    pub(super) version: &'static str,
-    pins: &'static str,
-    /// The property that names the logging configuration.
-    pub(super) logging_property: &'static str,
-    pub(super) logging: &'static str,
-}
-
-/// The first is the default.
-const RELEASES: &[Release] = &[
-    Release {
-        version: "4.4.0",
-        pins: include_str!("../../kafka/4.4.0.txt"),
-        logging_property: "log4j2.configurationFile",
-        logging: include_str!("../../kafka/log4j2.properties"),
-    },
-    Release {
-        version: "3.9.2",
-        pins: include_str!("../../kafka/3.9.2.txt"),
-        logging_property: "log4j.configuration",
-        logging: include_str!("../../kafka/log4j.properties"),
-    },
-];
 
 /// One that has not got the jars by then hangs.
 const DEADLINE: Duration = Duration::from_mins(10);
@@ -46,63 +20,45 @@ const DEADLINE: Duration = Duration::from_mins(10);
 /// What copies jars out of Maven's own store.
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
-impl Release {
-    /// `4.4.0`, or its beginning: `4`.
-    pub(super) fn find(wanted: Option<&str>) -> Result<&'static Self> {
-        let Some(wanted) = wanted else {
-            return Ok(&RELEASES[0]);
-        };
-        let is_it = |release: &&Release| {
-            release
-                .version
-                .strip_prefix(wanted)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        RELEASES.iter().find(is_it).with_context(|| {
-            let pinned: Vec<_> = RELEASES.iter().map(|release| release.version).collect();
-            format!(
-                "Kafka {wanted} is not pinned, {} are: pin it in xtask/kafka",
-                pinned.join(" and ")
-            )
-        })
-    }
-
-    /// The class path, fetched where it is not there, each jar checked.
-    pub(super) fn class_path(&self) -> Result<String> {
-        class_path(&format!("kafka-{}", self.version), self.pins)
-    }
+/// The release that is meant: its whole version, or a beginning of it. `place` is where it would be
+/// pinned.
+pub(super) fn release<'a, R>(
+    (program, place): (&str, &str),
+    releases: &'a [R],
+    version: fn(&R) -> &'static str,
+    wanted: &str,
+) -> Result<&'a R> {
+    let is_it = |release: &&R| {
+        version(release)
+            .strip_prefix(wanted)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    releases.iter().find(is_it).with_context(|| {
+        let pinned: Vec<_> = releases.iter().map(version).collect();
+        format!(
+            "{program} {wanted} is not pinned, {} are: pin it in {place}",
+            pinned.join(", ")
+        )
+    })
 }
 
-/// What the other side of the topic needs beside Kafka's jars, and who compiles it.
-pub(super) fn of_clients() -> Result<String> {
-    let javac = Command::new("javac").arg("-version").output();
-    if !javac.is_ok_and(|output| output.status.success()) {
-        return Err(NotHere("javac is not installed, which compiles the clients in Java").into());
-    }
-    class_path("fastjson", include_str!("../../kafka/fastjson.txt"))
-}
-
-/// The pinned jars in a folder of the cache.
-fn class_path(name: &str, pinned: &str) -> Result<String> {
-    let pins = pins(pinned)?;
+/// The pinned jars in a folder of the cache, fetched where they are not there, each checked.
+pub(super) fn fetched(name: &str, pins: &[Pin<'_>]) -> Result<Vec<PathBuf>> {
     let folder = cache()?.join(name);
     if !folder.exists() {
-        fetch(name, &pins, &folder)?;
+        fetch(name, pins, &folder)?;
     }
-    let jars = check(&pins, &folder).with_context(|| {
+    check(pins, &folder).with_context(|| {
         format!(
             "a jar of {name} is not the pinned one: remove {} to fetch it anew",
             folder.display()
         )
-    })?;
-    let jars: Vec<_> = jars.iter().map(|jar| jar.to_string_lossy()).collect();
-    Ok(jars.join(":"))
+    })
 }
 
 /// The folder gets its name when all in it is there and right.
 fn fetch(name: &str, pins: &[Pin<'_>], folder: &Path) -> Result<()> {
-    let mvn = Command::new("mvn").arg("--version").output();
-    if !mvn.is_ok_and(|output| output.status.success()) {
+    if !answers("mvn", "--version") {
         return Err(NotHere("Maven is not installed, and the jars are not in the cache").into());
     }
     let cache = folder.parent().context("the folder is in the cache")?;
@@ -113,7 +69,7 @@ fn fetch(name: &str, pins: &[Pin<'_>], folder: &Path) -> Result<()> {
     eprintln!("fetching the jars of {name}");
     let watch = Watch::start();
     let mut mvn = Command::new("mvn");
-    mvn.args(["--batch-mode", "--quiet", "--file"])
+    mvn.args(["--batch-mode", "--quiet", "-Dstyle.color=never", "--file"])
         .arg(&pom)
         .arg(COPY)
         .arg(format!("-DoutputDirectory={}", jars.display()))
@@ -143,49 +99,50 @@ fn cache() -> Result<PathBuf> {
     folder("TOMBOLA_CACHE")
         .map(PathBuf::from)
         .or_else(user)
-        .context("no folder for Kafka's jars: set TOMBOLA_CACHE")
+        .context("no folder for the jars: set TOMBOLA_CACHE")
 }
 
 /// A jar as it is pinned.
-#[derive(Debug, PartialEq)]
-struct Pin<'a> {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Pin<'a> {
     sum: &'a str,
     group: &'a str,
-    name: &'a str,
-    version: &'a str,
+    pub(super) name: &'a str,
+    pub(super) version: &'a str,
 }
 
-impl Pin<'_> {
+impl<'a> Pin<'a> {
+    /// Lines `CHECKSUM  GROUP:NAME:VERSION`, and remarks.
+    pub(super) fn read(text: &'a str) -> Result<Vec<Self>> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .map(|line| Self::of(line).with_context(|| format!("no pinned jar: `{line}`")))
+            .collect()
+    }
+
+    fn of(line: &'a str) -> Option<Self> {
+        let (sum, jar) = line.split_once("  ")?;
+        let is_sum = sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (group, jar) = jar.split_once(':').filter(|_| is_sum)?;
+        let (name, version) = jar.split_once(':')?;
+        Some(Self {
+            sum,
+            group,
+            name,
+            version,
+        })
+    }
+
     fn file(&self) -> String {
         format!("{}-{}.jar", self.name, self.version)
     }
-}
-
-/// Lines `CHECKSUM  GROUP:NAME:VERSION`, and remarks.
-fn pins(text: &str) -> Result<Vec<Pin<'_>>> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| pin(line).with_context(|| format!("no pinned jar: `{line}`")))
-        .collect()
-}
-
-fn pin(line: &str) -> Option<Pin<'_>> {
-    let (sum, jar) = line.split_once("  ")?;
-    let (group, jar) = jar.split_once(':')?;
-    let (name, version) = jar.split_once(':')?;
-    Some(Pin {
-        sum,
-        group,
-        name,
-        version,
-    })
 }
 
 /// A Maven project that depends on exactly these, and on nothing that they ask for themselves.
 fn project(pins: &[Pin<'_>]) -> String {
     use std::fmt::Write as _;
     let mut project = "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\
-        <modelVersion>4.0.0</modelVersion><groupId>tombola</groupId><artifactId>kafka</artifactId>\
+        <modelVersion>4.0.0</modelVersion><groupId>tombola</groupId><artifactId>jars</artifactId>\
         <version>1</version><packaging>pom</packaging><dependencies>\n"
         .to_owned();
     for pin in pins {
@@ -207,7 +164,7 @@ fn project(pins: &[Pin<'_>]) -> String {
 }
 
 /// The pinned jars in this folder; one that is missing or not as pinned is an error. What else
-/// is there is not run.
+/// is there is not used.
 fn check(pins: &[Pin<'_>], folder: &Path) -> Result<Vec<PathBuf>> {
     let one = |pin: &Pin<'_>| {
         let path = folder.join(pin.file());
@@ -226,33 +183,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_release_pins_its_broker_by_checksum() {
-        for release in RELEASES {
-            let pins = pins(release.pins).unwrap();
-            let broker = pins.iter().find(|pin| pin.name == "kafka_2.13");
-            assert_eq!(broker.map(|pin| pin.version), Some(release.version));
-            for pin in &pins {
-                let is_hex = pin.sum.bytes().all(|byte| byte.is_ascii_hexdigit());
-                assert!(pin.sum.len() == 64 && is_hex, "{pin:?}");
-            }
-        }
+    fn pin_without_a_whole_checksum_is_none() {
+        let sum = "a".repeat(64);
+        let pin = |sum: &str| Pin::read(&format!("{sum}  org.example:broker:1.0\n")).map(|_| ());
+        assert!(pin(&sum).is_ok());
+        assert!(pin(&sum[1..]).is_err());
+        assert!(pin(&sum.replace('a', "x")).is_err());
     }
 
     #[test]
-    fn release_is_found_by_the_beginning_of_its_version() {
-        let version = |wanted| Release::find(wanted).map(|release| release.version);
-        assert_eq!(version(None).unwrap(), RELEASES[0].version);
-        assert_eq!(version(Some("3")).unwrap(), RELEASES[1].version);
-        let error = version(Some("3.9.22")).unwrap_err().to_string();
-        assert!(error.contains("pin it in xtask/kafka"), "{error}");
-    }
-
-    #[test]
-    fn changed_jar_is_refused_and_an_unpinned_one_is_not_run() {
+    fn changed_jar_is_refused_and_an_unpinned_one_is_not_used() {
         let dir = tempfile::tempdir().unwrap();
         let sum = format!("{:x}", Sha256::digest(b"broker"));
         let text = format!("# A remark.\n{sum}  org.example:broker:1.0\n");
-        let pins = pins(&text).unwrap();
+        let pins = Pin::read(&text).unwrap();
         let jar = dir.path().join("broker-1.0.jar");
         assert!(check(&pins, dir.path()).is_err(), "it is missing");
         fs::write(&jar, "broker").unwrap();
@@ -271,7 +215,8 @@ mod tests {
 
     #[test]
     fn project_names_each_jar_and_asks_for_none_beside_them() {
-        let pins = pins("00  org.example:broker:1.0\n").unwrap();
+        let text = format!("{}  org.example:broker:1.0\n", "0".repeat(64));
+        let pins = Pin::read(&text).unwrap();
         let project = project(&pins);
         assert!(project.contains("<artifactId>broker</artifactId><version>1.0</version>"));
         assert_eq!(project.matches("<exclusions>").count(), pins.len());

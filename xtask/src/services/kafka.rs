@@ -13,11 +13,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::NotHere;
-use super::jars::{self, Release};
 use super::metadata::living;
 use super::process::{self, KILL, Process};
+use super::{NotHere, answers};
 use crate::shell::Watch;
+
+mod release;
+
+use release::Release;
 
 /// Who may use the listener with a password; the tests know both.
 const USER: &str = "tombola";
@@ -41,12 +44,11 @@ pub(super) struct Programs {
 impl Programs {
     pub(super) fn find(version: Option<&str>) -> Result<Self> {
         let release = Release::find(version)?;
-        let java = Command::new("java").arg("-version").output();
-        if !java.is_ok_and(|output| output.status.success()) {
+        if !answers("java", "-version") {
             return Err(NotHere("Java is not installed, on which Kafka runs").into());
         }
         let class_path = release.class_path()?;
-        let clients = jars::of_clients().map(|jars| format!("{class_path}:{jars}"));
+        let clients = release::of_clients().map(|jars| format!("{class_path}:{jars}"));
         Ok(Self {
             release,
             class_path,

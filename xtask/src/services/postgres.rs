@@ -1,11 +1,13 @@
-//! A temporary PostgreSQL cluster made from the installed programs, as durable as in production:
-//! the settings that decide it keep their defaults.
+//! A temporary PostgreSQL cluster made from the installed programs or from those of a pinned release,
+//! as durable as in production: the settings that decide it keep their defaults.
 //!
 //! PostgreSQL refuses to run as root; then the cluster belongs to `nobody`.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::iter;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use super::NotHere;
 use super::process::{self, KILL, Process, Signal};
+
+mod release;
+
+pub(crate) use release::Release;
 
 /// The role that may do everything in the cluster, without a password.
 const ROLE: &str = "tombola";
@@ -46,12 +52,29 @@ pub(crate) enum Mode {
     Immediate,
 }
 
-/// The folder of the newest programs on this machine.
-#[derive(Debug, PartialEq)]
-pub(super) struct Programs(PathBuf);
+/// What runs a cluster, looked for before anything is started.
+#[derive(Debug)]
+pub(super) enum Programs {
+    /// The newest ones on this machine, in their folder.
+    Installed(PathBuf),
+    /// Those of a pinned release, in its jar.
+    Packed(Release, PathBuf),
+}
 
 impl Programs {
-    pub(super) fn find() -> Result<Self> {
+    /// Of the pinned release that is asked for, else those that are installed.
+    pub(super) fn find(version: Option<&str>) -> Result<Self> {
+        version.map_or_else(Self::installed, |version| Self::of(Release::find(version)?))
+    }
+
+    pub(super) fn of(release: Release) -> Result<Self> {
+        let jar = release
+            .fetched()
+            .with_context(|| format!("PostgreSQL {}", release.version()))?;
+        Ok(Self::Packed(release, jar))
+    }
+
+    pub(super) fn installed() -> Result<Self> {
         let path = env::var_os("PATH").unwrap_or_default();
         let mut folders: Vec<_> = env::split_paths(&path).collect();
         if let Ok(versions) = fs::read_dir(VERSIONS) {
@@ -66,7 +89,7 @@ impl Programs {
                 "PostgreSQL is not installed: neither the PATH nor its usual folder has `initdb` and `pg_ctl`",
             ).into());
         };
-        Ok(Self(folder))
+        Ok(Self::Installed(folder))
     }
 }
 
@@ -99,28 +122,57 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Postgres {
     programs: PathBuf,
+    /// The pinned release that it is of.
+    release: Option<String>,
     pub(super) directory: PathBuf,
     port: u16,
 }
 
 impl Postgres {
-    pub(super) fn new(programs: Programs, directory: PathBuf, port: u16) -> Self {
+    pub(super) fn new(programs: &Programs, directory: PathBuf, port: u16) -> Self {
+        let (programs, release) = match programs {
+            Programs::Installed(folder) => (folder.clone(), None),
+            Programs::Packed(release, _) => (
+                unpacked(&directory).join("bin"),
+                Some(release.version().to_owned()),
+            ),
+        };
         Self {
-            programs: programs.0,
+            programs,
+            release,
             directory,
             port,
         }
+    }
+
+    /// Whether it is of this release, if one is asked for.
+    pub(super) fn is(&self, version: Option<&str>) -> Result<bool> {
+        let Some(version) = version else {
+            return Ok(true);
+        };
+        let wanted = Release::find(version)?;
+        Ok(self.release.as_deref() == Some(wanted.version()))
     }
 
     pub(super) fn url(&self) -> String {
         format!("postgres://{ROLE}@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// A `PATH` on which its programs come first: tests make clusters of their own by them.
+    pub(super) fn path(&self) -> Result<String> {
+        let others = env::var_os("PATH").unwrap_or_default();
+        let folders = iter::once(self.programs.clone()).chain(env::split_paths(&others));
+        let path = env::join_paths(folders)?.into_string();
+        path.ok().context("the PATH is no text")
+    }
+
     /// Makes the cluster and starts it.
-    pub(super) fn create(&self) -> Result<()> {
-        fs::create_dir(&self.directory)?;
-        if self.is_of_root()? {
-            chown(&self.directory, Some(NOBODY), Some(NOBODY))?;
+    pub(super) fn create(&self, programs: &Programs) -> Result<()> {
+        self.make_folder(&self.directory)?;
+        if let Programs::Packed(_, jar) = programs {
+            let folder = unpacked(&self.directory);
+            self.make_folder(&folder)?;
+            release::unpack(jar, &mut self.as_its_user("tar".as_ref())?, &folder)?;
         }
         // What `initdb` writes need not survive a crash; what the server writes does.
         let init = "--auth=trust --encoding=UTF8 --no-locale --no-sync --username";
@@ -130,6 +182,15 @@ impl Postgres {
             .open(self.data().join("postgresql.conf"))?;
         settings.write_all(self.settings().as_bytes())?;
         self.start()
+    }
+
+    /// Of whom it runs as.
+    fn make_folder(&self, folder: &Path) -> Result<()> {
+        fs::create_dir(folder)?;
+        if self.is_of_root()? {
+            chown(folder, Some(NOBODY), Some(NOBODY))?;
+        }
+        Ok(())
     }
 
     fn settings(&self) -> String {
@@ -190,11 +251,14 @@ impl Postgres {
     }
 
     fn command(&self, program: &str) -> Result<Command> {
-        let mut command = Command::new(self.programs.join(program));
-        command
-            .env("PGDATA", self.data())
-            .env("LC_ALL", "C")
-            .current_dir(&self.directory);
+        let mut command = self.as_its_user(self.programs.join(program).as_ref())?;
+        command.env("PGDATA", self.data()).env("LC_ALL", "C");
+        Ok(command)
+    }
+
+    fn as_its_user(&self, program: &OsStr) -> Result<Command> {
+        let mut command = Command::new(program);
+        command.current_dir(&self.directory);
         if self.is_of_root()? {
             command.uid(NOBODY).gid(NOBODY);
         }
@@ -224,6 +288,11 @@ impl Postgres {
     }
 }
 
+/// Where the programs of a pinned release are while a cluster in that directory lives.
+fn unpacked(directory: &Path) -> PathBuf {
+    directory.with_extension("programs")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,9 +312,26 @@ mod tests {
         assert_eq!(parse_version("no such thing"), None);
     }
 
+    fn cluster(programs: &Programs) -> Postgres {
+        Postgres::new(programs, "/x/postgres".into(), 21_000)
+    }
+
+    #[test]
+    fn release_that_is_asked_for_must_be_the_one_that_runs() {
+        let installed = cluster(&Programs::Installed("/programs".into()));
+        assert!(installed.is(None).unwrap());
+        assert!(!installed.is(Some("14")).unwrap());
+        let release = Release::find("14").unwrap();
+        let pinned = cluster(&Programs::Packed(release, "/cache/14.jar".into()));
+        assert!(pinned.is(None).unwrap());
+        assert!(pinned.is(Some("14")).unwrap());
+        assert!(!pinned.is(Some("15")).unwrap());
+        assert!(pinned.is(Some("13")).is_err());
+    }
+
     #[test]
     fn settings_that_make_commits_durable_are_not_touched() {
-        let postgres = Postgres::new(Programs("/programs".into()), "/x/postgres".into(), 21_000);
+        let postgres = cluster(&Programs::Installed("/programs".into()));
         let settings = postgres.settings();
         for name in ["fsync", "synchronous_commit", "full_page_writes", "wal_"] {
             assert!(!settings.contains(name), "{name}");

@@ -39,7 +39,7 @@ pub enum StoreError {
     /// sealed it is missing, or its bytes were changed. An error of that row alone.
     #[error("cannot be opened: {0}")]
     Sealed(String),
-    /// It was made by a newer version, or must be migrated first.
+    /// It was made by a newer version, must be migrated first, or needs a newer server.
     #[error("the schema does not fit: {0}")]
     Schema(String),
     /// It was transferred to another place, or is being filled by a transfer: it is not the

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tombola_core::limits::CLOCK_OFF_MAX;
 use tombola_store::postgres::{
     HeldSnapshot, LostSetting, Obstacle, ObstacleAt, OpenTransaction, ServerFact, ServerFacts,
-    ServerRows, ServerTimeout,
+    ServerRows, ServerTimeout, VERSION_MIN,
 };
 use tombola_store::processes::SILENT_MAX;
 
@@ -49,8 +49,6 @@ pub(super) const NAMES: [&str; 14] = [
 /// The mend of a pooler that shares connections by transaction.
 const SESSION_MODE: &str = "let the pooler keep a connection for a session (PgBouncer: pool_mode = session), or \
                             name the server itself in database.url";
-/// The oldest version that is tested.
-const VERSION_MIN: i64 = 140_000;
 /// A machine that is further off its database's server than this is told of.
 const CLOCK_OFF_SEEN: Duration = Duration::from_millis(500);
 /// A transaction that is open for longer is told of.
@@ -128,6 +126,10 @@ fn look_at(place: ObstacleAt) -> &'static str {
             "nobody listens there: look at host and port in database.url, then whether PostgreSQL runs \
              and its listen_addresses let this machine in"
         }
+        ObstacleAt::Standby => {
+            "no server of database.url takes writes: promote the standby if its primary is gone \
+             (`pg_ctl promote`), else name the primary there"
+        }
         ObstacleAt::Tls => {
             "look at sslmode and sslrootcert in database.url: the certificate has to be for that host, \
              and signed by who is trusted"
@@ -155,7 +157,8 @@ fn look_at(place: ObstacleAt) -> &'static str {
 fn version(server: &ServerFacts) -> Finding {
     let what = format!("PostgreSQL {}", server.version);
     if server.version_number < VERSION_MIN {
-        let mend = "use version 14 or newer: older ones are not tested";
+        let oldest = VERSION_MIN / 10_000;
+        let mend = format!("use version {oldest} or newer: nothing is served from an older one");
         Finding::fault(VERSION, what, mend)
     } else {
         Finding::ok(VERSION, what)
@@ -226,9 +229,34 @@ fn durability(server: &ServerFacts) -> Vec<Finding> {
         ));
     }
     if found.is_empty() {
-        found.push(Finding::ok(DURABILITY, promise(server)));
+        found.push(of_standbys(server));
     }
     found
+}
+
+/// What standbys make of the promise that the server keeps by itself.
+fn of_standbys(server: &ServerFacts) -> Finding {
+    let promise = promise(server);
+    let is_waited_for =
+        !server.synchronous_standby_names.is_empty() && server.synchronous_commit != "local";
+    match (is_waited_for, server.standbys) {
+        (true, 0) => Finding::fault(
+            DURABILITY,
+            format!("{promise}; but no standby follows now, and every commit waits for one"),
+            "start the standby, or see why it does not follow; without one, and without the promise, empty \
+             synchronous_standby_names and reload it",
+        ),
+        (false, 1..) => Finding::warning(
+            DURABILITY,
+            format!(
+                "{promise}; nor a fail-over: no commit waits for the standbys that follow ({})",
+                server.standbys
+            ),
+            "set synchronous_standby_names, such as 'ANY 1 (*)', with at least two standbys, so that one may \
+             be away; docs/guides/fail-over.md says what is lost else",
+        ),
+        (true | false, _) => Finding::ok(DURABILITY, promise),
+    }
 }
 
 fn promise(server: &ServerFacts) -> String {

@@ -7,7 +7,7 @@ use std::thread;
 
 const CALLERS: usize = 8;
 
-fn campaign() -> Value {
+pub(crate) fn campaign() -> Value {
     json!({
         "campaign": { "slug": "fair", "name": "Fair" },
         "prize": [{ "slug": "thanks", "name": "Thanks", "kind": "points", "points": 1, "odds": "100%" }]

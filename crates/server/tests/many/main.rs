@@ -10,6 +10,7 @@
 )]
 
 mod draws;
+mod failover;
 mod java;
 mod lives;
 mod shop;

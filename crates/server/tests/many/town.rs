@@ -134,24 +134,36 @@ impl Town {
             skip(&SAID, "TOMBOLA_TEST_POSTGRES names no server");
             return None;
         };
+        Some(Self::at(&url, roles, settings))
+    }
+
+    /// On a server of its own, of which the url names the first database.
+    pub(crate) fn on(url: &str, processes: usize) -> Self {
+        let mut town = Self::at(url, vec![ALL; processes], Vec::new());
+        town.begin();
+        town
+    }
+
+    fn at(url: &str, roles: Vec<&'static str>, settings: Vec<(&'static str, String)>) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let tail = temp.path().file_name().unwrap().to_str().unwrap();
         let name = format!(
             "tombola_many_{}",
             tail.trim_start_matches('.').to_lowercase()
         );
-        let server = PostgresOptions::parse(&url).unwrap();
+        let server = PostgresOptions::parse(url).unwrap();
         block_on(fresh::create(&server, &name)).unwrap();
+        let (url, parameters) = url.split_once('?').unwrap_or((url, ""));
         let (place, _) = url.rsplit_once('/').unwrap();
-        Some(Self {
-            url: format!("{place}/{name}"),
+        Self {
+            url: format!("{place}/{name}?{parameters}"),
             temp,
             server,
             name,
             roles,
             settings,
             processes: Vec::new(),
-        })
+        }
     }
 
     /// Starts every process at once.

@@ -25,6 +25,9 @@ const ROLE: &str = "tombola";
 /// User and group `nobody` of Linux.
 const NOBODY: u32 = 65_534;
 
+/// As a crash: no checkpoint, so the next start recovers from the log.
+const STOP: [&str; 5] = ["stop", "--wait", "--silent", "--mode", "immediate"];
+
 /// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {
@@ -82,6 +85,26 @@ impl Cluster {
         );
     }
 
+    /// Ends the server as a crash does: no word to its clients, nothing more to its standbys.
+    pub fn crash(&self) {
+        self.run(self.command("pg_ctl").args(STOP));
+    }
+
+    /// Makes the standby a primary.
+    pub fn promote(&self) {
+        let promote = ["promote", "--wait", "--silent"];
+        self.run(self.command("pg_ctl").args(promote));
+    }
+
+    /// Starts the server as a standby of that one.
+    pub fn follow(&self, primary: &Self) {
+        let signal = self.data().join("standby.signal");
+        std::fs::write(&signal, "").unwrap();
+        self.give(&signal);
+        let host = primary.path().display();
+        self.start(&format!("-c primary_conninfo='host={host} user={ROLE}'"));
+    }
+
     /// Whether its programs are on this machine.
     pub fn is_installed() -> bool {
         let is_there = |program| match Command::new(program).arg("--version").output() {
@@ -98,6 +121,23 @@ impl Cluster {
         if !Self::is_installed() {
             return None;
         }
+        let cluster = Self::empty();
+        // What `initdb` writes need not survive a crash; what the server writes does.
+        let init = "--auth=trust --encoding=UTF8 --no-locale --no-sync --username";
+        cluster.run(cluster.command("initdb").args(init.split(' ')).arg(ROLE));
+        Some(cluster)
+    }
+
+    /// The same cluster once more, before either is started: a standby to be.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let copy = Self::empty();
+        let mut cp = copy.command("cp");
+        copy.run(cp.arg("--archive").arg(self.data()).arg(copy.data()));
+        copy
+    }
+
+    fn empty() -> Self {
         let directory = tempfile::Builder::new()
             .prefix("pg")
             .tempdir()
@@ -106,11 +146,7 @@ impl Cluster {
         if is_root {
             chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         }
-        let cluster = Self { directory, is_root };
-        // What `initdb` writes need not survive a crash; what the server writes does.
-        let init = "--auth=trust --encoding=UTF8 --no-locale --no-sync --username";
-        cluster.run(cluster.command("initdb").args(init.split(' ')).arg(ROLE));
-        Some(cluster)
+        Self { directory, is_root }
     }
 
     /// Starts the server, on its socket and with these settings.
@@ -130,7 +166,7 @@ impl Cluster {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
-            .env("PGDATA", self.directory.path().join("data"))
+            .env("PGDATA", self.data())
             .env("LC_ALL", "C")
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
@@ -149,6 +185,10 @@ impl Cluster {
         assert!(status.success(), "{command:?}: {status}\n{}", log());
     }
 
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     fn log(&self) -> PathBuf {
         self.directory.path().join("log")
     }
@@ -157,7 +197,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         let mut stop = self.command("pg_ctl");
-        stop.args(["stop", "--wait", "--silent", "--mode", "immediate"]);
+        stop.args(STOP);
         // Nothing to be done where it never came up.
         drop(stop.status());
     }

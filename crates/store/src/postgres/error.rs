@@ -2,9 +2,15 @@
 //! wrong with a row, what no code of ours wrote.
 
 use std::error::Error as _;
+use std::io;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, WasNull, WrongType};
 use tokio_postgres::{Error, Row};
 use tombola_core::ports::{StoreError, StoreResult};
+
+/// What to do where no server takes writes.
+const PROMOTE: &str = "no server of database.url takes writes: promote the standby if its primary is gone, else \
+                       name the primary there";
 
 /// What an error of the connection or the server means to callers.
 ///
@@ -13,12 +19,26 @@ use tombola_core::ports::{StoreError, StoreResult};
 /// again, and its request keys tell what was committed.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(crate) fn failed(error: Error) -> StoreError {
+    if takes_no_writes(&error) {
+        return StoreError::Unavailable(format!("{}: {PROMOTE}", chain(&error)));
+    }
     match error.as_db_error() {
         Some(said) => of_code(said.code().code(), said.message()),
         // A value that no column of ours has: a fault of the code, the same at every try.
         None if is_of_types(&error) => StoreError::Inconsistent(chain(&error)),
         None => StoreError::Unavailable(chain(&error)),
     }
+}
+
+/// Whether the server is a standby, or was told to take no writes. The client says so of a server
+/// that it passed over by an error of its own, which is none of the machine's.
+pub(super) fn takes_no_writes(error: &Error) -> bool {
+    let source = error.source();
+    let passed_over = source.and_then(|it| it.downcast_ref::<io::Error>());
+    error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+        || passed_over.is_some_and(|it| {
+            it.kind() == io::ErrorKind::PermissionDenied && it.raw_os_error().is_none()
+        })
 }
 
 fn is_of_types(error: &Error) -> bool {

@@ -34,6 +34,8 @@ pub struct ServerFacts {
     pub synchronous_commit: String,
     /// Which standbys a commit waits for; empty: none.
     pub synchronous_standby_names: String,
+    /// Standbys that follow it now, synchronous or not.
+    pub standbys: i64,
     /// Whether it writes to the disk before it says so. Without it a crash of the machine
     /// may destroy the database.
     pub has_fsync: bool,
@@ -163,7 +165,8 @@ SELECT current_setting('server_version'),
   (SELECT count(*) FROM client),
   (SELECT count(*) FROM client WHERE datname <> current_database()),
   (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
-  current_setting('autovacuum')::boolean AND current_setting('track_counts')::boolean";
+  current_setting('autovacuum')::boolean AND current_setting('track_counts')::boolean,
+  (SELECT count(*) FROM pg_stat_replication)";
 
 const TRANSACTIONS: &str = "SELECT pid::bigint, coalesce(application_name, ''),
     coalesce(usename::text, ''), coalesce(state, ''),
@@ -261,6 +264,7 @@ pub(super) async fn facts(
         is_in_recovery: get(&row, 2)?,
         synchronous_commit: get(&row, 3)?,
         synchronous_standby_names: get(&row, 4)?,
+        standbys: get(&row, 14)?,
         has_fsync: get(&row, 5)?,
         has_full_page_writes: get(&row, 6)?,
         now,

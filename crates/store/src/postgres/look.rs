@@ -1,7 +1,7 @@
 //! How `doctor` looks at a database beside whoever serves it: over connections of its
 //! own, and without a change.
 
-use super::error::chain;
+use super::error::{chain, takes_no_writes};
 use super::facts::{Asked, ServerFacts, Wall, facts, is_pooled};
 use super::options::PostgresOptions;
 use super::pool::Postgres;
@@ -55,6 +55,8 @@ pub enum ObstacleAt {
     Host,
     /// The port, at which nobody listens.
     Port,
+    /// The servers, of which each is a standby.
+    Standby,
     /// `sslmode` and `sslrootcert`.
     Tls,
     /// The role, or who may come from where.
@@ -184,6 +186,9 @@ async fn no_way_to(options: &PostgresOptions) -> Option<Obstacle> {
 }
 
 fn place(error: &Error, options: &PostgresOptions) -> ObstacleAt {
+    if takes_no_writes(error) {
+        return ObstacleAt::Standby;
+    }
     if let Some(code) = error.code() {
         return of_code(code);
     }

@@ -12,6 +12,7 @@ use super::error::failed;
 use super::options::PostgresOptions;
 use super::partitions;
 use super::session::Opener;
+use super::version;
 use crate::sqlite::Schema;
 use crate::transfer;
 use std::time::Duration;
@@ -80,7 +81,7 @@ pub(super) async fn ready(
     may_migrate: bool,
     is_for_transfer: bool,
 ) -> StoreResult<String> {
-    let (mut client, _alive) = opener.connect().await?;
+    let (mut client, _alive) = version::connect(opener).await?;
     let found = opener.deadline.within(schema_of(&client)).await?;
     if may_migrate && found.present < found.newest {
         apply(&mut client).await?;
@@ -128,7 +129,7 @@ fn check_newer(found: Schema) -> StoreResult<()> {
 /// Reads the schema of a database without changing it.
 pub async fn schema(options: &PostgresOptions) -> StoreResult<Schema> {
     let opener = Opener::new(options, false)?;
-    let (client, _alive) = opener.connect().await?;
+    let (client, _alive) = version::connect(&opener).await?;
     opener.deadline.within(schema_of(&client)).await
 }
 
@@ -144,7 +145,7 @@ pub async fn plan(options: &PostgresOptions) -> StoreResult<Vec<String>> {
 
 /// Applies what is missing; gives the versions applied now.
 pub async fn up(options: &PostgresOptions) -> StoreResult<Vec<i64>> {
-    let (mut client, _alive) = Opener::new(options, false)?.connect().await?;
+    let (mut client, _alive) = version::connect(&Opener::new(options, false)?).await?;
     apply(&mut client).await
 }
 

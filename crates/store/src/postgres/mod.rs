@@ -36,6 +36,7 @@ mod prepared;
 mod session;
 mod sql;
 mod tls;
+mod version;
 
 pub use facts::{HeldSnapshot, LostSetting, OpenTransaction, ServerFacts, ServerTimeout, Wall};
 pub(crate) use look::{OTHER_SCHEMA, rows};
@@ -52,6 +53,7 @@ pub use session::Session;
 #[cfg(any(test, feature = "conformance"))]
 pub const READ_PAGE: &str = sql::READ_PAGE;
 pub use tls::TlsMode;
+pub use version::VERSION_MIN;
 
 use crate::Shared;
 use crate::rules::RulesCache;

@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_postgres::Config;
+use tokio_postgres::config::TargetSessionAttrs;
 use tombola_core::limits;
 
 /// How long a connection may take to come about.
@@ -103,7 +104,8 @@ impl PostgresOptions {
 
     /// Reads a url as libpq writes it. Of its parameters, `sslmode` is one of those of
     /// [`TlsMode`] and `sslrootcert` names a file; the others are what
-    /// [`Config`] knows, such as `target_session_attrs` and `application_name`.
+    /// [`Config`] knows, such as `target_session_attrs` and `application_name`. Of several
+    /// hosts the one is looked for that takes writes, unless the url says otherwise.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(UrlError::Scheme);
@@ -121,9 +123,13 @@ impl PostgresOptions {
             [] => place.to_owned(),
             rest => format!("{place}?{}", rest.join("&")),
         };
-        let config: Config = place.parse().map_err(|error| part(&error))?;
+        let mut config: Config = place.parse().map_err(|error| part(&error))?;
         if config.get_hosts().is_empty() {
             return Err(UrlError::Scheme);
+        }
+        // Of several hosts one is the primary, and after a fail-over another one.
+        if config.get_hosts().len() > 1 && !says(&rest, "target_session_attrs") {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         let mut options = Self::new(config);
         options.tls = match mode {
@@ -141,6 +147,11 @@ impl PostgresOptions {
         }
         Ok(options)
     }
+}
+
+fn says(parameters: &[&str], name: &str) -> bool {
+    let names = parameters.iter().filter_map(|it| it.split_once('='));
+    names.into_iter().any(|(it, _)| it == name)
 }
 
 fn tls_mode(name: &str) -> Result<TlsMode, UrlError> {
@@ -262,6 +273,27 @@ mod tests {
             options.config.get_connect_timeout(),
             Some(&Duration::from_secs(3))
         );
+    }
+
+    #[test]
+    fn of_several_hosts_the_one_that_takes_writes_is_looked_for_unless_the_url_says_otherwise() {
+        for (url, expected) in [
+            (
+                "postgres://tombola@127.0.0.1:5001,127.0.0.1:5002/postgres",
+                TargetSessionAttrs::ReadWrite,
+            ),
+            (
+                "postgres://a,b/t?target_session_attrs=any&application_name=x",
+                TargetSessionAttrs::Any,
+            ),
+            ("postgres://a/t", TargetSessionAttrs::Any),
+        ] {
+            let config = PostgresOptions::parse(url).unwrap().config;
+            assert_eq!(config.get_target_session_attrs(), expected, "{url}");
+        }
+        let url = "postgres://127.0.0.1:5001,127.0.0.1:5002/postgres";
+        let config = PostgresOptions::parse(url).unwrap().config;
+        assert_eq!(config.get_ports(), [5001, 5002]);
     }
 
     #[test]

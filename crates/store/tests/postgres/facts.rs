@@ -3,7 +3,9 @@
 use crate::server::Database;
 use std::time::Duration;
 use tombola_core::Timestamp;
-use tombola_store::postgres::{ObstacleAt, Postgres, PostgresOptions, ServerRows, look, obstacle};
+use tombola_store::postgres::{
+    ObstacleAt, Postgres, PostgresOptions, ServerRows, VERSION_MIN, look, obstacle,
+};
 use tombola_store::read::WorkFact;
 
 /// Of a machine whose time stands at its beginning.
@@ -23,7 +25,7 @@ async fn the_server_tells_what_it_is_and_what_it_keeps() {
     let version = "SELECT current_setting('server_version')";
     let version: String = admin.query_one(version, &[]).await.unwrap().get(0);
     assert_eq!(facts.version, version);
-    assert!(facts.version_number >= 130_000, "{facts:?}");
+    assert!(facts.version_number >= VERSION_MIN, "{facts:?}");
     assert!(
         (before.0..before.0 + 60_000_000).contains(&facts.now),
         "{facts:?}"

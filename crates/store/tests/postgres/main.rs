@@ -17,6 +17,7 @@ mod crowd;
 mod deliver;
 mod draws;
 mod facts;
+mod failover;
 mod migrations;
 mod partitions;
 mod plans;

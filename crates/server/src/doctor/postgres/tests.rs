@@ -15,6 +15,7 @@ fn good() -> ServerFacts {
         is_in_recovery: false,
         synchronous_commit: "on".to_owned(),
         synchronous_standby_names: String::new(),
+        standbys: 0,
         has_fsync: true,
         has_full_page_writes: true,
         now: 1_771_000_000_000_000,
@@ -135,6 +136,7 @@ fn durability_says_which_promise_the_settings_give() {
         let mut found = durability(&ServerFacts {
             synchronous_commit: commit.to_owned(),
             synchronous_standby_names: standbys.to_owned(),
+            standbys: i64::from(!standbys.is_empty() && commit != "local"),
             ..good()
         });
         assert_eq!(found.len(), 1);
@@ -163,6 +165,23 @@ fn durability_says_which_promise_the_settings_give() {
         assert_eq!(state, CheckState::Ok);
         assert!(what.contains(says_so), "{commit}: {what}");
     }
+    let followed = |names: &str, commit: &str, standbys| {
+        of_standbys(&ServerFacts {
+            synchronous_commit: commit.to_owned(),
+            synchronous_standby_names: names.to_owned(),
+            standbys,
+            ..good()
+        })
+    };
+    for (names, commit) in [("", "on"), ("b", "local")] {
+        let unwaited = followed(names, commit, 2);
+        assert_eq!(unwaited.state, CheckState::Warning);
+        let says_so = "nor a fail-over: no commit waits for the standbys that follow (2)";
+        assert!(unwaited.what.ends_with(says_so), "{unwaited:?}");
+    }
+    let waiting = followed("b", "on", 0);
+    assert_eq!(waiting.state, CheckState::Fault);
+    assert!(waiting.what.contains("every commit waits"), "{waiting:?}");
     let careless = ServerFacts {
         synchronous_commit: "off".to_owned(),
         has_fsync: false,
