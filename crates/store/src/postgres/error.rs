@@ -20,7 +20,11 @@ const PROMOTE: &str = "no server of database.url takes writes: promote the stand
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(crate) fn failed(error: Error) -> StoreError {
     if takes_no_writes(&error) {
-        return StoreError::Unavailable(format!("{}: {PROMOTE}", chain(&error)));
+        let said = error.as_db_error().map_or_else(
+            || chain(&error),
+            |it| format!("{} ({})", it.message(), it.code().code()),
+        );
+        return StoreError::Unavailable(format!("{said}: {PROMOTE}"));
     }
     match error.as_db_error() {
         Some(said) => of_code(said.code().code(), said.message()),

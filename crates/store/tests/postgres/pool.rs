@@ -97,7 +97,8 @@ async fn a_session_for_people_cannot_write() {
     let refused = run(postgres.take_read().await.unwrap(), insert).await;
     let expected =
         "the database is not available: cannot execute INSERT in a read-only transaction (25006)";
-    assert_eq!(refused.unwrap_err().to_string(), expected);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.starts_with(expected), "{refused}");
 }
 
 #[tokio::test]
