@@ -7,6 +7,7 @@ use tombola_core::Timestamp;
 use tombola_core::award::{Mark, Position, State};
 use tombola_core::ports::{AwardPath as _, DrawBatch, DueCursor, DuePage, DueQuery, MarkOf};
 use tombola_core::retry::Schedule;
+use tombola_store::postgres::PostgresStore;
 
 const MUGS: &str = r#"
 [campaign]
@@ -50,6 +51,20 @@ fn handed(page: &DuePage) -> Vec<i64> {
     page.handoffs.iter().map(|it| it.award.0).collect()
 }
 
+/// The lane from its beginning, three rows a page: how many rows each has seen, and the
+/// awards that it handed on.
+async fn pages_of_three(store: &PostgresStore) -> Vec<(usize, Vec<i64>)> {
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.claim_due(query(after, 3)).await.unwrap();
+        pages.push((page.seen, handed(&page)));
+        after = page.next;
+        if after.is_none() {
+            return pages;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_rescuers_on_one_lane_take_each_row_once_and_leave_none() {
     let Some(world) = World::open(POINTS).await else {
@@ -57,7 +72,7 @@ async fn two_rescuers_on_one_lane_take_each_row_once_and_leave_none() {
     };
     let (one, two) = (world.store().await, world.store().await);
     world.win(&one, 600).await;
-    let walk = async |store: &tombola_store::postgres::PostgresStore| {
+    let walk = async |store: &PostgresStore| {
         let (mut taken, mut after) = (Vec::new(), None);
         loop {
             let page = store.claim_due(query(after, 50)).await.unwrap();
@@ -87,15 +102,7 @@ async fn a_page_passes_by_what_somebody_has_in_hand_and_goes_on_behind_it() {
     let shell = world.shell().await;
     let lock = "BEGIN; SELECT 1 FROM delivery WHERE award_id IN (2, 3, 6) FOR UPDATE";
     shell.batch_execute(lock).await.unwrap();
-    let (mut pages, mut after) = (Vec::new(), None);
-    loop {
-        let page = store.claim_due(query(after, 3)).await.unwrap();
-        pages.push((page.seen, handed(&page)));
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
+    let pages = pages_of_three(&store).await;
     let expected = [
         (3, vec![1]),
         (3, vec![4, 5]),
@@ -120,16 +127,8 @@ async fn rows_that_only_wait_are_not_locked_and_those_behind_them_are_found() {
         "UPDATE delivery SET mq_state = 1, topic_epoch = 1, partition = 0, \"offset\" = award_id
                 WHERE award_id <= 7";
     world.change(sent, &[]).await;
-    let (mut pages, mut after) = (Vec::new(), None);
-    loop {
-        // Nobody can say how far the group has come: every copy may still be on its way.
-        let page = store.claim_due(query(after, 3)).await.unwrap();
-        pages.push((page.seen, handed(&page)));
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
+    // Nobody can say how far the group has come: every copy may still be on its way.
+    let pages = pages_of_three(&store).await;
     let expected = [(3, vec![]), (3, vec![]), (3, vec![8, 9]), (0, vec![])];
     assert_eq!(pages, expected);
     let locked = "SELECT count(*) FROM delivery WHERE award_id <= 7 AND xmax <> 0";
