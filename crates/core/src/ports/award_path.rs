@@ -46,10 +46,15 @@ pub struct DrawBatch {
 
 /// Who arrives while a batch waits for its turn.
 pub trait Arrivals: Send + Sync {
-    /// The instant at which the turn began, which is the batch's from now on, and the
-    /// requests that join it: of its campaign, and of no key that it has already. They are
-    /// its own from here on, whatever becomes of it.
-    fn join(&self) -> (Timestamp, Vec<DrawRequest>);
+    /// This instant; the batch is of the one at which its turn began.
+    fn now(&self) -> Timestamp;
+
+    /// How many requests stand behind the batch. Not all of them may be able to join it.
+    fn standing(&self) -> usize;
+
+    /// The requests that join the batch: of its campaign, and of no key that it has already.
+    /// They are its own from here on, whatever becomes of it.
+    fn join(&self) -> Vec<DrawRequest>;
 }
 
 /// The answer to one request.
@@ -329,8 +334,8 @@ pub trait AwardPath: Send + Sync {
     async fn commit_draws(&self, batch: DrawBatch) -> StoreResult<Vec<DrawAnswer>>;
 
     /// The same for a batch that others may still join. A store where batches of several
-    /// processes wait for each other asks, once a batch has its turn, who arrived
-    /// meanwhile; elsewhere nobody joins. One answer for each request, those who joined
+    /// processes wait for each other asks who arrives until a batch has its turn;
+    /// elsewhere nobody joins. One answer for each request, those who joined
     /// behind the others, in the order in which they did.
     async fn commit_draws_with(
         &self,

@@ -249,7 +249,15 @@ impl<'a> Joining<'a> {
 }
 
 impl Arrivals for Joining<'_> {
-    fn join(&self) -> (Timestamp, Vec<DrawRequest>) {
+    fn now(&self) -> Timestamp {
+        self.committer.clock.now()
+    }
+
+    fn standing(&self) -> usize {
+        self.committer.queue.lock().lines.standing(self.campaign)
+    }
+
+    fn join(&self) -> Vec<DrawRequest> {
         let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
         let all = || self.members.iter().chain(&*joined);
         let keys = all().map(Member::key).collect();
@@ -260,7 +268,7 @@ impl Arrivals for Joining<'_> {
         }
         let requests = taken.members.iter().map(|it| it.request.clone()).collect();
         joined.extend(taken.members);
-        (self.committer.clock.now(), requests)
+        requests
     }
 }
 

@@ -124,6 +124,12 @@ impl Lines {
             .unwrap_or_default()
     }
 
+    /// How many wait in this line.
+    pub(super) fn standing(&self, campaign: &str) -> usize {
+        let line = self.by_campaign.get(campaign);
+        line.map_or(0, |line| line.standing.len())
+    }
+
     /// The batch of this line ended.
     pub(super) fn free(&mut self, campaign: &Arc<str>) {
         if let Some(line) = self.by_campaign.get_mut(campaign) {

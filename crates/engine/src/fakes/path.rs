@@ -54,6 +54,8 @@ pub(crate) struct FakePath {
     pub(crate) lease_time: Mutex<Duration>,
     /// What was asked.
     pub(crate) batches: Mutex<Vec<DrawBatch>>,
+    /// How many stood behind each batch whose turn came.
+    pub(crate) stood: Mutex<Vec<usize>>,
     pub(crate) marks: Mutex<Vec<MarkOf>>,
     pub(crate) adopted: Mutex<Vec<Adoption>>,
     pub(crate) begun: AtomicI64,
@@ -94,6 +96,7 @@ impl FakePath {
             lanes: Mutex::default(),
             lease_time: Mutex::new(tombola_core::limits::LEASE_TIME),
             batches: Mutex::default(),
+            stood: Mutex::default(),
             marks: Mutex::default(),
             adopted: Mutex::default(),
             begun: AtomicI64::new(0),
@@ -134,9 +137,9 @@ impl FakePath {
         };
         self.commits_allowed.acquire().await.unwrap().forget();
         if let Some(arrivals) = arrivals.filter(|_| self.takes_turns.load(Ordering::Relaxed)) {
-            let (now, joined) = arrivals.join();
-            batch.now = now;
-            batch.requests.extend(joined);
+            batch.now = arrivals.now();
+            self.stood.lock().unwrap().push(arrivals.standing());
+            batch.requests.extend(arrivals.join());
             self.batches.lock().unwrap()[nth] = batch.clone();
         }
         if let Some(answer) = overridden(&self.on_commit, &batch) {

@@ -17,7 +17,8 @@ use tokio_postgres::{Client, Config, NoTls};
 pub struct Database {
     /// How it is reached.
     pub config: Config,
-    name: String,
+    /// Not of a server that ends with it.
+    dropped_as: Option<String>,
     server: Server,
 }
 
@@ -68,9 +69,22 @@ impl Database {
         config.dbname(&name);
         Some(Self {
             config,
-            name,
+            dropped_as: Some(name),
             server,
         })
+    }
+
+    /// The first one of a server that runs and that nobody else uses; it goes with the server.
+    pub fn on(cluster: Cluster) -> Self {
+        let config = cluster.config();
+        Self {
+            config: config.clone(),
+            dropped_as: None,
+            server: Server {
+                config,
+                _cluster: Some(Arc::new(cluster)),
+            },
+        }
     }
 
     /// How a store opens it: it is brought to the newest schema.
@@ -86,7 +100,10 @@ impl Database {
 impl Drop for Database {
     /// On a thread of its own, because the test's runtime may be ending.
     fn drop(&mut self) {
-        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        let Some(name) = &self.dropped_as else {
+            return;
+        };
+        let sql = format!("DROP DATABASE {name} WITH (FORCE)");
         let server = &self.server;
         std::thread::scope(|scope| {
             scope.spawn(|| {

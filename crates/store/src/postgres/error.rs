@@ -3,7 +3,7 @@
 
 use std::error::Error as _;
 use std::io;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::{FromSql, WasNull, WrongType};
 use tokio_postgres::{Error, Row};
 use tombola_core::ports::{StoreError, StoreResult};
@@ -66,11 +66,20 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Whether two transactions met: a deadlock, a serialisation, a lock that was waited
-/// for in vain. Nothing was done, and the same batch may well succeed at once.
+/// for in vain, a batch of draws of which something was read too early. Nothing was done, and
+/// the same batch may well succeed at once.
 pub(super) fn is_conflict(error: &Error) -> bool {
-    error
-        .code()
-        .is_some_and(|code| matches!(code.code(), "40001" | "40P01" | "55P03"))
+    error.as_db_error().is_some_and(|said| {
+        matches!(said.code().code(), "40001" | "40P01" | "55P03") || is_outdated(said)
+    })
+}
+
+/// A request key that was not there is, or a user would be counted beyond a limit. Whoever
+/// reads behind the campaign's lock never comes to that (see `path::ahead`).
+fn is_outdated(said: &DbError) -> bool {
+    let is = |state| *said.code() == state;
+    is(SqlState::UNIQUE_VIOLATION) && said.constraint() == Some("request_pkey")
+        || is(SqlState::NOT_NULL_VIOLATION) && said.table() == Some("allowance")
 }
 
 /// A column of a row; one that does not hold what it should was not written by us.

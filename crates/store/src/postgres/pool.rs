@@ -105,6 +105,15 @@ impl Postgres {
         take(&self.pool).await
     }
 
+    /// A session that may write, if one is free or may be opened: without waiting for others.
+    pub(super) async fn take_free(&self) -> StoreResult<Taken> {
+        let timeouts = Timeouts {
+            wait: Some(Duration::ZERO),
+            ..self.pool.timeouts()
+        };
+        taken(&self.pool, self.pool.timeout_get(&timeouts).await)
+    }
+
     /// A session that cannot write, for reads for people.
     pub async fn take_read(&self) -> StoreResult<Taken> {
         take(&self.reads).await
@@ -215,7 +224,14 @@ fn pool(opener: Opener, max: usize, wait_max: Duration) -> StoreResult<Pool<Open
 }
 
 async fn take(pool: &Pool<Opener>) -> StoreResult<Taken> {
-    match pool.get().await {
+    taken(pool, pool.get().await)
+}
+
+fn taken(
+    pool: &Pool<Opener>,
+    got: Result<Object<Opener>, PoolError<StoreError>>,
+) -> StoreResult<Taken> {
+    match got {
         Ok(object) => Ok(Taken(Some(object))),
         Err(PoolError::Timeout(TimeoutType::Wait)) => Err(StoreError::Overloaded),
         Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => {

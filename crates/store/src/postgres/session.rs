@@ -233,10 +233,25 @@ impl Session {
 
     /// Nothing goes to the server until the first statement does.
     pub(super) const fn begin(&mut self) -> Work<'_> {
+        self.work(false, false)
+    }
+
+    /// The same for a turn, whose end others wait for: see [`Work::commit`].
+    pub(super) const fn begin_turn(&mut self) -> Work<'_> {
+        self.work(false, true)
+    }
+
+    /// For statements that are each a transaction of their own.
+    pub(super) const fn apart(&mut self) -> Work<'_> {
+        self.work(true, false)
+    }
+
+    const fn work(&mut self, is_apart: bool, is_turn: bool) -> Work<'_> {
         Work {
             client: &self.client,
-            is_begun: AtomicBool::new(false),
-            is_over: AtomicBool::new(false),
+            is_turn,
+            is_begun: AtomicBool::new(is_apart),
+            is_over: AtomicBool::new(is_apart),
             sql: &self.sql,
             spans: &self.spans,
             has_met: &self.has_met,
@@ -361,6 +376,8 @@ where
 /// last ones ([`Work::commit`]).
 pub(super) struct Work<'a> {
     client: &'a Client,
+    /// Whether its locks are free before the disk has it.
+    is_turn: bool,
     is_begun: AtomicBool,
     is_over: AtomicBool,
     pub(super) sql: &'a Statements,
@@ -402,9 +419,12 @@ impl Work<'_> {
         if self.is_begun.swap(true, Ordering::Relaxed) {
             return call.await;
         }
-        let begin = self
-            .client
-            .batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED");
+        let begin = if self.is_turn {
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off"
+        } else {
+            "BEGIN ISOLATION LEVEL READ COMMITTED"
+        };
+        let begin = self.client.batch_execute(begin);
         let ((), answer) = tokio::try_join!(biased; begin, call)?;
         Ok(answer)
     }
@@ -412,8 +432,23 @@ impl Work<'_> {
     /// May be joined as the last of the statements that it commits: if one of them fails,
     /// the server takes the commit of what has failed for a rollback, and the join gives the
     /// failure.
+    ///
+    /// Of a turn the commit waits neither for the disk nor for a standby, so that the next one
+    /// may begin; what does wait is sent behind it, and this ends when both are done.
     pub(super) async fn commit(&self) -> StoreResult<()> {
-        self.end_by("COMMIT").await
+        if !self.is_turn {
+            return self.end_by("COMMIT").await;
+        }
+        tokio::try_join!(biased; self.end_by("COMMIT"), self.flush()).map(drop)
+    }
+
+    /// Waits until all that was committed before this is as durable as the server makes it, be
+    /// it of another connection. To be sent once the transaction is over.
+    pub(super) async fn flush(&self) -> StoreResult<()> {
+        // The log has one order: where this is, everything before it is too. A transaction that
+        // writes nothing would wait for nothing.
+        let write = "SELECT pg_logical_emit_message(true, 'tombola', '')";
+        self.deadline.within(self.client.batch_execute(write)).await
     }
 
     /// Commits what was written. Locks alone are not worth the wait for the disk.

@@ -122,15 +122,19 @@ statements! {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     /// Both ends are named, so that nothing that was removed before is walked over.
     remove_tallies = "DELETE FROM tally WHERE campaign_id = $1 AND n >= $2 AND n < $3";
-    /// The first draw of a user inserts, and a refusal leaves nothing. An erasure that came
+    /// The first draw of a user inserts, and a refusal leaves nothing. Beyond a limit nobody is
+    /// counted: the null that it comes to is refused by its column, and with it the batch. That
+    /// is so only where what was read ahead is outdated (see `ahead`). An erasure that came
     /// between the reading and this has renamed the user, who begins anew.
     add_used =
         "INSERT INTO allowance AS w (campaign_id, user_id, total, day, day_total)
          SELECT $1::bigint, a.user_id, a.drawn, $4::integer, a.drawn
          FROM (SELECT unnest($2::text[]) AS user_id, unnest($3::bigint[]) AS drawn) AS a
          ON CONFLICT (campaign_id, user_id) DO UPDATE
-           SET total = w.total + excluded.total, day = greatest(w.day, excluded.day),
-             day_total = CASE WHEN w.day >= excluded.day THEN w.day_total ELSE 0 END + excluded.total";
+           SET total = CASE WHEN w.total + excluded.total <= $5::bigint THEN w.total + excluded.total END,
+             day = greatest(w.day, excluded.day),
+             day_total = CASE WHEN w.day < excluded.day THEN excluded.total
+               WHEN w.day_total + excluded.total <= $6::bigint THEN w.day_total + excluded.total END";
     /// The instants are coarse, so that nearly always nothing is written.
     add_spans =
         "INSERT INTO draw_span AS s (span, campaign_id, from_at, to_at)

@@ -33,7 +33,11 @@ impl World {
     /// A database with this campaign, which must be called `fair`; `None` where
     /// there is no PostgreSQL, and says so.
     pub(crate) async fn open(campaign: &str) -> Option<Self> {
-        let database = Database::new().await?;
+        Some(Self::on(Database::new().await?, campaign).await)
+    }
+
+    /// The same on a database that there is already.
+    pub(crate) async fn on(database: Database, campaign: &str) -> Self {
         let world = Self {
             config: database.config.clone(),
             admin: database.connect().await,
@@ -42,7 +46,7 @@ impl World {
         };
         world.store().await;
         world.put(campaign).await;
-        Some(world)
+        world
     }
 
     /// A store of its own, as another instance would have.
@@ -126,15 +130,23 @@ impl World {
 
     /// Returns as soon as that many connections to this database wait for a lock.
     pub(crate) async fn until_waiting(&self, count: i64) {
-        let sql = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        self.until(count, "wait_event_type = 'Lock'").await;
+    }
+
+    /// Returns as soon as that many connections to this database are as the condition on
+    /// `pg_stat_activity` says.
+    pub(crate) async fn until(&self, count: i64, condition: &str) {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND {condition}"
+        );
         let waiting = async {
-            while self.number(sql).await < count {
+            while self.number(&sql).await < count {
                 tokio::task::yield_now().await;
             }
         };
         let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
-        waited.expect("a connection that waits for a lock");
+        waited.unwrap_or_else(|_| panic!("{count} connections of which {condition}"));
     }
 
     /// A request of `count` draws; equal users, keys and counts make equal requests,

@@ -42,6 +42,7 @@ async fn who_arrived_while_a_batch_waited_for_its_turn_joins_it_and_hears_of_its
     let batches = world.path.batches.lock().unwrap();
     let of_batch = batches[0].requests.iter().map(|it| it.tickets[0].id.0);
     assert_eq!(ids, of_batch.collect::<Vec<_>>());
+    assert_eq!(*world.path.stood.lock().unwrap(), [2]);
     assert_eq!(world.desk.waiting(), 0);
 }
 

@@ -8,6 +8,7 @@ use super::versions::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use tombola_core::Timestamp;
 use tombola_core::award::Row;
+use tombola_core::campaign::Limits;
 use tombola_core::draw::{DrawRequest, NewDraw};
 use tombola_core::limits::{SPAN_GRAIN, SPAN_IDS};
 use tombola_core::ports::StoreResult;
@@ -19,6 +20,8 @@ pub(super) type At = (i64, Timestamp, CivilDay);
 /// The rows of one batch.
 pub(super) struct Added<'a> {
     version: &'a Version,
+    /// What no user may have drawn more than, in all and on a day.
+    limits: (i64, i64),
     draws: Draws<'a>,
     drawn: i64,
     /// Spans of ids that the draws are in.
@@ -44,9 +47,13 @@ struct Deliveries {
 }
 
 impl<'a> Added<'a> {
-    pub(super) fn new(version: &'a Version) -> Self {
+    /// Draws that others made are counted without limits.
+    pub(super) fn new(version: &'a Version, limits: Option<&Limits>) -> Self {
+        let max = |limit: Option<u64>| i64::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
+        let limits = limits.map(|it| (max(it.per_user_total), max(it.per_user_per_day)));
         Self {
             version,
+            limits: limits.unwrap_or((i64::MAX, i64::MAX)),
             draws: Draws::default(),
             drawn: 0,
             spans: BTreeSet::new(),
@@ -126,7 +133,8 @@ impl<'a> Added<'a> {
 
     async fn add_used(&self, work: &Work<'_>, (campaign, _, day): At) -> StoreResult<()> {
         let (users, drawn): (Vec<&str>, Vec<i64>) = self.used.iter().unzip();
-        let params: Params<'_> = &[&campaign, &users, &drawn, &day.0];
+        let (total_max, day_max) = self.limits;
+        let params: Params<'_> = &[&campaign, &users, &drawn, &day.0, &total_max, &day_max];
         work.execute(&work.sql.add_used, params).await
     }
 

@@ -126,7 +126,7 @@ async fn write(
     drawn: &Drawn,
     at: super::added::At,
 ) -> StoreResult<bool> {
-    let mut added = Added::new(&locked.version);
+    let mut added = Added::new(&locked.version, None);
     let mut has_drawn = false;
     for (request, drawn) in requests.iter().zip(drawn) {
         if let Ok(draw) = drawn {

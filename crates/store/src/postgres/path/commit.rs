@@ -3,16 +3,17 @@
 //! transaction.
 
 use super::super::error::inconsistent;
+use super::super::pool::Postgres;
 use super::super::session::{Session, Work};
 use super::Shared;
 use super::added::Added;
+use super::ahead;
 use super::decided::{Fate, decide_each};
 use super::keys::{self, Kept, Key, key_of};
 use super::state::{self, Locked, Turn};
 use super::versions::Versions;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio_postgres::Row;
 use tombola_core::award::State;
 use tombola_core::campaign::Rules;
@@ -23,46 +24,35 @@ use tombola_core::retry::Schedule;
 
 /// One answer for each request of the batch, in order.
 ///
-/// Batches of a campaign take turns at its lock. A batch that had to wait for its own takes
-/// in who arrived meanwhile, so that the turns of many processes are as few as those of one.
+/// Batches of a campaign take turns at its lock. A batch that has to wait for its own takes
+/// in who arrives meanwhile, so that the turns of many processes are as few as those of one.
 pub(super) async fn commit_draws(
     session: &mut Session,
-    shared: &Shared,
+    (database, shared): (&Postgres, &Shared),
     batch: &mut DrawBatch,
     arrivals: Option<&dyn Arrivals>,
 ) -> StoreResult<Vec<DrawAnswer>> {
-    let work = session.begin();
+    let work = session.begin_turn();
     let Some(campaign) = shared.versions.campaign(&work, &batch.campaign).await? else {
         work.roll_back().await?;
         let refused = DrawAnswer::Refused(DrawRefusal::CampaignNotFound);
         return Ok(vec![refused; batch.requests.len()]);
     };
-    // Where others join, as they did the last time, all is read at once when they have;
-    // else what is known of the batch comes with the lock, in one trip.
-    let is_joined = arrivals.is_some() && shared.is_joined.load(Ordering::Relaxed);
-    let alone = if is_joined { 0 } else { batch.requests.len() };
-    let (turn, mut read) = tokio::try_join!(
-        biased;
-        state::turn(&work, campaign),
-        state::of_requests(&work, campaign, &batch.requests[..alone]),
-    )?;
-    if let Some(arrivals) = arrivals {
-        let (now, joined) = arrivals.join();
-        batch.now = now;
-        shared
-            .is_joined
-            .store(!joined.is_empty(), Ordering::Relaxed);
-        batch.requests.extend(joined);
-        let rest = &batch.requests[alone..];
-        read.extend(state::of_requests(&work, campaign, rest).await?);
-    }
+    let of = (&shared.crowd, database);
+    let in_turn = ahead::in_turn(&work, campaign, of, batch, arrivals).await?;
     let desk = Desk {
         versions: &shared.versions,
         schedule: &shared.schedule,
         campaign,
         batch,
     };
-    desk.commit(&work, &turn, &read).await
+    let answers = desk
+        .commit(&work, &in_turn.turn, &in_turn.of_requests)
+        .await;
+    if answers.is_err() && in_turn.is_ahead {
+        shared.crowd.was_outdated();
+    }
+    answers
 }
 
 /// One batch on its way into the database, in its turn.
@@ -101,8 +91,11 @@ impl<'a> Desk<'a> {
             let locked = state::of(work, self.versions, of, turn, of_requests).await?;
             self.draw(work, locked, &open, &mut answers).await?
         };
-        if !has_drawn {
+        if !has_drawn && kept.is_empty() {
             work.roll_back().await?;
+        } else if !has_drawn {
+            // What is answered again may be of a turn whose draws the disk does not have yet.
+            tokio::try_join!(biased; work.roll_back(), work.flush())?;
         }
         let answers: Option<Vec<DrawAnswer>> = answers.into_iter().collect();
         answers.ok_or_else(|| inconsistent("a request without an answer"))
@@ -147,7 +140,7 @@ impl<'a> Desk<'a> {
         let fates = decide_each(&requests, locked.state, self.schedule, batch.has_relay);
         let has_drawn = fates.iter().any(|fate| matches!(fate, Fate::Drawn(_)));
         if has_drawn {
-            let mut added = Added::new(&locked.version);
+            let mut added = Added::new(&locked.version, Some(&locked.version.rules.limits));
             let mut drawn = Vec::with_capacity(requests.len());
             for (request, fate) in requests.iter().zip(&fates) {
                 if let Fate::Drawn(draws) = fate {

@@ -50,6 +50,7 @@
 
 mod added;
 mod adopt;
+mod ahead;
 mod apart;
 mod begin;
 mod codes;
@@ -74,7 +75,6 @@ mod versions;
 use super::PostgresStore;
 use async_trait::async_trait;
 pub(crate) use columns::Rows;
-use std::sync::atomic::AtomicBool;
 use tombola_core::adoption::Adoption;
 use tombola_core::award::StepFn;
 use tombola_core::ids::IdBlock;
@@ -98,8 +98,7 @@ pub(super) struct Shared {
     /// The award's table.
     pub(super) step: StepFn,
     versions: Versions,
-    /// Whether others joined the last batch of draws that they might have.
-    is_joined: AtomicBool,
+    crowd: ahead::Crowd,
 }
 
 impl Shared {
@@ -108,7 +107,7 @@ impl Shared {
             schedule,
             step,
             versions: Versions::default(),
-            is_joined: AtomicBool::new(false),
+            crowd: ahead::Crowd::default(),
         }
     }
 }
@@ -138,7 +137,10 @@ impl PostgresStore {
         arrivals: Option<&dyn Arrivals>,
     ) -> StoreResult<Vec<DrawAnswer>> {
         run!(self, |session| commit::commit_draws(
-            session, &self.path, &mut batch, arrivals
+            session,
+            (&self.database, &self.path),
+            &mut batch,
+            arrivals
         ))
     }
 }
