@@ -445,10 +445,8 @@ impl Work<'_> {
     /// Waits until all that was committed before this is as durable as the server makes it, be
     /// it of another connection. To be sent once the transaction is over.
     pub(super) async fn flush(&self) -> StoreResult<()> {
-        // The log has one order: where this is, everything before it is too. A transaction that
-        // writes nothing would wait for nothing.
-        let write = "SELECT pg_logical_emit_message(true, 'tombola', '')";
-        self.deadline.within(self.client.batch_execute(write)).await
+        let write = self.client.execute(&self.sql.write_mark, &[]);
+        self.deadline.within(write).await.map(drop)
     }
 
     /// Commits what was written. Locks alone are not worth the wait for the disk.

@@ -56,6 +56,10 @@ statements! {
     reserve_ids =
         "UPDATE id_block SET next = next + $1 WHERE one = 1 AND next <= $2 RETURNING next";
 
+    /// The log has one order: where this is, everything before it is too. A transaction that
+    /// writes nothing would wait for nothing.
+    write_mark = "SELECT pg_logical_emit_message(true, 'tombola', '')";
+
     find_campaign = "SELECT id FROM campaign WHERE slug = $1";
     read_version = "SELECT file FROM campaign_version WHERE campaign_id = $1 AND version = $2";
     read_prizes = "SELECT id, slug FROM prize WHERE campaign_id = $1";
