@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Connection, Error, NoTls, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -371,7 +372,7 @@ where
 /// Statements whose futures are polled together (`try_join!`, `biased`) go to the
 /// server in one trip and run there in that order. `biased` also makes the error
 /// of the statement that failed come first, and not the one that says of every
-/// later statement that the transaction is over. Each is boxed: a batch joins many.
+/// later statement that the transaction is over (see `Work::within`). Each is boxed: a batch joins many.
 /// The transaction begins with the trip of its first statement; its commit may go with the
 /// last ones ([`Work::commit`]).
 pub(super) struct Work<'a> {
@@ -405,11 +406,17 @@ impl Work<'_> {
 
     async fn within<T>(&self, call: impl Future<Output = Result<T, Error>>) -> StoreResult<T> {
         let seen = async {
-            self.begun(call).await.inspect_err(|error| {
-                if is_conflict(error) {
-                    self.has_met.store(true, Ordering::Relaxed);
+            let answer = self.begun(call).await;
+            match &answer {
+                Err(error) if is_conflict(error) => self.has_met.store(true, Ordering::Relaxed),
+                // Its answer may have come between the join's look at the statement that failed
+                // and its look at this one. The next look finds the former first.
+                Err(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
+                    tokio::task::yield_now().await;
                 }
-            })
+                Err(_) | Ok(_) => {}
+            }
+            answer
         };
         self.deadline.within(seen).await
     }
@@ -479,3 +486,6 @@ impl Drop for Work<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
