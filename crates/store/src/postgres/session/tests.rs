@@ -1,3 +1,5 @@
+//! Statements that go to the server together, as their caller sees them.
+
 use crate::conformance::server::Database;
 use crate::postgres::Postgres;
 use futures_util::poll;
