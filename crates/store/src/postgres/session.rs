@@ -372,7 +372,8 @@ where
 /// Statements whose futures are polled together (`try_join!`, `biased`) go to the
 /// server in one trip and run there in that order. `biased` also makes the error
 /// of the statement that failed come first, and not the one that says of every
-/// later statement that the transaction is over (see `Work::within`). Each is boxed: a batch joins many.
+/// later statement that the transaction is over (see `Work::within`). Each is boxed: a batch
+/// joins many.
 /// The transaction begins with the trip of its first statement; its commit may go with the
 /// last ones ([`Work::commit`]).
 pub(super) struct Work<'a> {

@@ -276,6 +276,27 @@ async fn few_who_come_too_late_to_be_read_ahead_have_the_next_turn_and_many_have
     }
 }
 
+/// A reading that hangs, as on a connection that died without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_ahead_that_does_not_come_is_done_behind_the_lock() {
+    let Some(world) = World::open(ALWAYS).await else {
+        return;
+    };
+    let store = crowded(&world).await;
+    let turn = in_turn(&world).await;
+    let hang = world.shell().await;
+    let lock = "BEGIN; LOCK TABLE blocked_user IN ACCESS EXCLUSIVE MODE";
+    hang.batch_execute(lock).await.unwrap();
+    let committing = commit(&store, world.request("u1", "one", 1), &Arc::default());
+    let hangs = "wait_event_type = 'Lock' AND query LIKE 'SELECT q.client,%'";
+    world.until(1, hangs).await;
+    turn.batch_execute("COMMIT").await.unwrap();
+    // The server has not noticed that nobody waits for the first.
+    world.until(2, hangs).await;
+    hang.batch_execute("COMMIT").await.unwrap();
+    assert!(answers(committing).await.iter().all(is_drawn));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pool_without_a_second_connection_reads_behind_the_lock() {
     let Some(world) = World::open(ALWAYS).await else {

@@ -17,7 +17,7 @@ use super::state::{self, Turn};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio::{join, select};
 use tokio_postgres::Row;
 use tombola_core::draw::DrawRequest;
@@ -30,6 +30,10 @@ const BATCHES_BEHIND: u32 = 64;
 /// How long arrivals are gathered before they are read: what a turn of a crowd takes. More often
 /// takes more of the processor from whoever has the turn than it saves.
 const READ_EVERY: Duration = Duration::from_millis(2);
+
+/// By when what is read ahead has to be there. The turn may have come meanwhile, and a
+/// connection that has died without a word must not keep everybody waiting for it.
+const READ_MAX: Duration = Duration::from_secs(1);
 
 /// How the last batches of this process went.
 #[derive(Default)]
@@ -48,8 +52,8 @@ impl Crowd {
         self.behind.fetch_update(order, order, one_less).is_err()
     }
 
-    /// What was read ahead was outdated.
-    pub(super) fn was_outdated(&self) {
+    /// Nothing came of reading ahead: it was outdated, or could not be.
+    pub(super) fn was_in_vain(&self) {
         self.behind.store(BATCHES_BEHIND, Ordering::Relaxed);
     }
 }
@@ -87,6 +91,9 @@ pub(super) async fn in_turn(
             let mut ahead = Ahead::new(database, campaign);
             let turn = state::turn(work, campaign);
             let turn = ahead.until(turn, &mut batch.requests, arrivals).await?;
+            if ahead.has_failed {
+                crowd.was_in_vain();
+            }
             (turn, ahead.end())
         }
         Some(_) => (state::turn(work, campaign).await?, Vec::new()),
@@ -117,6 +124,7 @@ struct Ahead<'a> {
     session: Option<Taken>,
     /// A row for each request, in order.
     rows: Vec<Row>,
+    has_failed: bool,
 }
 
 impl<'a> Ahead<'a> {
@@ -126,11 +134,13 @@ impl<'a> Ahead<'a> {
             campaign,
             session: None,
             rows: Vec::new(),
+            has_failed: false,
         }
     }
 
     /// Waits for the turn, and meanwhile reads who is there and who arrives. What is being
-    /// read when the turn comes is waited for: it takes no longer than to read it again.
+    /// read when the turn comes is waited for, within a bound: it takes no longer than to read it
+    /// again.
     async fn until(
         &mut self,
         turn: impl Future<Output = StoreResult<Turn>>,
@@ -165,16 +175,18 @@ impl<'a> Ahead<'a> {
     /// `false` where it cannot be: the rest is read behind the lock, and whatever is wrong
     /// shows there.
     async fn read(&mut self, requests: &[DrawRequest]) -> bool {
-        match self.try_read(requests).await {
-            Ok(rows) => {
-                self.rows.extend(rows);
-                true
-            }
-            Err(error) => {
+        match timeout(READ_MAX, self.try_read(requests)).await {
+            Ok(Ok(rows)) => self.rows.extend(rows),
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "nothing is read ahead of the campaign's turn");
-                false
+                self.has_failed = true;
+            }
+            Err(_) => {
+                tracing::debug!("what was read ahead of the campaign's turn did not come");
+                self.has_failed = true;
             }
         }
+        !self.has_failed
     }
 
     async fn try_read(&mut self, requests: &[DrawRequest]) -> StoreResult<Vec<Row>> {
@@ -205,7 +217,7 @@ mod tests {
     fn batches_read_behind_the_lock_for_a_while_after_one_that_read_ahead_in_vain() {
         let crowd = Crowd::default();
         assert!(crowd.reads_ahead());
-        crowd.was_outdated();
+        crowd.was_in_vain();
         assert!((0..BATCHES_BEHIND).all(|_| !crowd.reads_ahead()));
         assert!(crowd.reads_ahead());
     }

@@ -50,7 +50,7 @@ pub(super) async fn commit_draws(
         .commit(&work, &in_turn.turn, &in_turn.of_requests)
         .await;
     if answers.is_err() && in_turn.is_ahead {
-        shared.crowd.was_outdated();
+        shared.crowd.was_in_vain();
     }
     answers
 }
