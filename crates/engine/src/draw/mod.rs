@@ -7,7 +7,7 @@
 //! future, so a client that hangs up harms nobody. A line for each campaign with
 //! waiting requests; one batch in flight for each line; one batch is one
 //! `commit_draws_with` is one transaction. Where batches of several processes wait for
-//! their turns, those who stand in the line when a turn comes join it: the slower the
+//! their turns, those who stand in the line until a turn comes join it: the slower the
 //! turns, the larger the batches, with many processes as with one.
 //!
 //! # What each failure does

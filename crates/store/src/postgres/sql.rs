@@ -66,9 +66,9 @@ statements! {
     read_lanes = "SELECT name, lane FROM endpoint WHERE name = ANY ($1)";
 
     /// What is known of each request: its key, if it was there before, what its user has used
-    /// of the campaign, and whether its user is blocked. Read behind the campaign's lock, which
-    /// all have who add keys or count what is used. Where nobody is blocked, nobody is looked
-    /// for.
+    /// of the campaign, and whether its user is blocked. Behind the campaign's lock, which all
+    /// have who add keys or count what is used, it stays so; ahead of it, see `ahead`. Where
+    /// nobody is blocked, nobody is looked for.
     read_requests =
         "SELECT q.client, q.request_key, k.fingerprint, k.first_draw, k.more_draws,
            q.user_id, a.total, a.day, a.day_total, b.is_blocked IS NOT NULL

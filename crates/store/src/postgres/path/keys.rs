@@ -1,6 +1,6 @@
-//! Request keys: one key, one answer. They are read and inserted behind the campaign's lock:
-//! of two transactions that have the same key, the second comes after the first, and reads
-//! what it committed.
+//! Request keys: one key, one answer. They are inserted behind the campaign's lock, so of two
+//! transactions that have the same key the second comes after the first. It reads what the
+//! first committed, or cannot insert the key, and runs again (see `ahead`).
 
 use super::super::error::get;
 use super::super::session::{Params, Work};

@@ -91,7 +91,7 @@ pub(super) async fn turn(work: &Work<'_>, campaign: i64) -> StoreResult<Turn> {
     Ok(Turn { campaign, counts })
 }
 
-/// What is known of requests, read behind the campaign's lock; no trip for none.
+/// What is known of requests, behind the campaign's lock or ahead of it; no trip for none.
 pub(super) async fn of_requests(
     work: &Work<'_>,
     campaign: i64,
