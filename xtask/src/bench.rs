@@ -19,6 +19,7 @@ Benchmarks; each ends with failure where it misses its floor, and takes `--calle
   lists     pages of lists at a million draws
   export    a million awards as JSON lines and CSV
   import    a million codes against a raw bulk insert
+  transfer  a million draws from SQLite to PostgreSQL, against plain COPY; COPY against `unnest`
   relay     the relay to Kafka against librdkafka's idempotent producer with the same bytes
   deliver   from commit to delivered, on PostgreSQL and Kafka, with all roles in one process
   away      Kafka is away for 10 minutes while draws go on (`--minutes N`)
@@ -27,7 +28,7 @@ TOMBOLA_TEST_KAFKA name some.";
 
 /// The server that they measure is a process of its own.
 const OF_THE_SERVER: [&str; 2] = ["http", "export"];
-const ON_POSTGRES: [&str; 3] = ["draw-pg", "draw-hot", "backlog"];
+const ON_POSTGRES: [&str; 4] = ["draw-pg", "draw-hot", "backlog", "transfer"];
 const ON_BOTH: [&str; 3] = ["relay", "deliver", "away"];
 
 pub(crate) fn run(workspace: &Workspace, name: &str, args: &[String]) -> Result<()> {

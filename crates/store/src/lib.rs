@@ -16,6 +16,7 @@ mod codes;
 mod endpoints;
 mod facts;
 mod keys;
+pub mod lapse;
 mod operate;
 pub mod postgres;
 pub mod processes;

@@ -22,7 +22,8 @@ use tombola_core::campaign::Kind;
 use tombola_core::ports::{Actor, StoreError};
 use tombola_engine::SystemClock;
 use tombola_store::backup::{self, BackupFact};
-use tombola_store::restore::{self, Restored};
+use tombola_store::lapse::Restored;
+use tombola_store::restore;
 
 /// `restore`
 #[derive(Debug, Args)]

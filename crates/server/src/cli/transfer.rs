@@ -15,9 +15,11 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use tombola_core::campaign::Kind;
 use tombola_core::ports::{Actor, StoreError};
 use tombola_engine::SystemClock;
 use tombola_store::backup;
@@ -63,6 +65,22 @@ struct TransferDoc {
     secret_key: SecretKeyDoc,
     #[serde(flatten)]
     report: TransferReport,
+}
+
+/// The document of `transfer --undo --json`.
+#[derive(Debug, Serialize)]
+struct UndoDoc {
+    database: PathBuf,
+    /// The first id that will be given out.
+    ids_from: i64,
+    /// `paused`: nothing is delivered until somebody resumes.
+    deliveries: &'static str,
+    /// Awards that wait, by kind.
+    unfinished: BTreeMap<Kind, u64>,
+    /// Dead letters, because they may have been delivered since.
+    in_doubt: u64,
+    /// Bulk actions that were under way.
+    operations_cancelled: u64,
 }
 
 /// Both sides.
@@ -363,14 +381,33 @@ async fn undo(sides: &Sides, out: Out) -> anyhow::Result<ExitCode> {
         reason: Some("the transfer was undone".to_owned()),
         ..Actor::named(LOCAL)
     };
-    let undone = transfer::undo(&sides.file, to.as_ref(), by, SystemClock::wall()).await;
-    undone.map_err(explain)?;
-    out.note(&format!(
-        "{} may be served again, as it was when it was transferred. Deliveries are paused: what the new database \
-         delivered since is unfinished here. See `tombola award list --state pending`, confirm what was \
-         delivered, then `tombola delivery resume --reason \"…\"`",
-        sides.file.display()
-    ));
+    let schedule = sides.config.delivery.schedule();
+    let undone = transfer::undo(&sides.file, to.as_ref(), schedule, by, SystemClock::wall()).await;
+    let restored = undone.map_err(explain)?;
+    let doc = UndoDoc {
+        database: sides.file.clone(),
+        ids_from: restored.ids_from,
+        deliveries: "paused",
+        unfinished: restored.unfinished,
+        in_doubt: restored.in_doubt,
+        operations_cancelled: restored.operations_cancelled,
+    };
+    out.either(&doc, || {
+        format!(
+            "{} may be served again, as it was when it was transferred; ids go on from {}\n\
+             deliveries are paused; awards that wait: {}; dead letters in doubt: {}; bulk actions cancelled: {}",
+            doc.database.display(),
+            doc.ids_from,
+            super::words::counts(&doc.unfinished),
+            doc.in_doubt,
+            doc.operations_cancelled
+        )
+    })?;
+    out.note(
+        "what the new database drew and delivered since is unknown here: go through the list of \
+         docs/guides/back-up-and-restore.md, confirm what was delivered, then \
+         `tombola delivery resume --reason \"…\"`",
+    );
     if to.is_none() {
         out.note("the new database was not named with --to and may still be served: drop it, or both pay");
     }

@@ -1,58 +1,19 @@
 //! Restores: a backup becomes a database again, one that knows that it lacks the
-//! time since it was taken.
-//!
-//! # What may have happened in that time
-//! - Ids were given out. They are never given again: ids go on far above.
-//! - Awards that are unfinished in the backup were delivered. So deliveries are
-//!   paused, all of them, until an operator says so. At endpoints that honour the
-//!   delivery key nothing happens twice even then. At the others a call may have been
-//!   made: the table is asked as if a worker had claimed each such award and was lost
-//!   with the disk, and says `dead(unknown_outcome)`, which only an operator's word
-//!   ends.
-//! - Bulk actions were begun on what was known then. Those that are not over are
-//!   cancelled, but erasures of users, which may not stop half-way.
-//! - Winners gave addresses that are gone. They have time to give them again, before
-//!   the prize is taken from them.
-//!
-//! Codes given in that time are free again here, and stock, allowances and keys are
-//! those of the backup: nothing in the file can tell. Whoever restores is told.
+//! time since it was taken ([`lapse`](crate::lapse)).
 
 use super::{backup, migrate, open};
 use crate::Shared;
-use crate::catalog::log;
-use crate::facts::{ask, terms};
-use crate::operate::bulk;
-use crate::operate::pause::pause;
-use crate::read::column::{count, word};
-use crate::rows::{self, Line, Stored, What, Write, columns};
+use crate::lapse::{Lapse, Restored};
 use crate::rules::RulesCache;
 use crate::seals::{Seal, Seals};
-use crate::sql::{self, Connection, OrStoreError as _, inconsistent, params};
+use crate::sql::{Connection, OrStoreError as _};
 use backup::Progress;
 use rusqlite::OpenFlags;
-use std::collections::BTreeMap;
 use std::path::Path;
 use tombola_core::Timestamp;
-use tombola_core::award::{Change, Event, Gate, Position, Sight, State, Step, step};
-use tombola_core::campaign::Kind;
-use tombola_core::ids;
-use tombola_core::limits::RESTORE_ADDRESS_TIME;
-use tombola_core::ports::{Actor, OperationState, PauseScope, StoreResult};
-use tombola_core::reason::HoldReason;
+use tombola_core::award::step;
+use tombola_core::ports::{Actor, StoreResult};
 use tombola_core::retry::Schedule;
-
-/// What a restored database is like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Restored {
-    /// The first id that it will give out.
-    pub ids_from: i64,
-    /// Awards that are to be delivered yet, by kind; all of them wait.
-    pub unfinished: BTreeMap<Kind, u64>,
-    /// Dead letters now, because a call may have been made since the backup.
-    pub in_doubt: u64,
-    /// Bulk actions that were not over, and were cancelled.
-    pub operations_cancelled: u64,
-}
 
 /// Copies the backup `from` into the new file `to`. `on_step` is told after each
 /// step. A `to` that did not become whole is its caller's to remove.
@@ -81,150 +42,22 @@ pub fn ready(path: &Path, schedule: Schedule, by: &Actor, now: Timestamp) -> Sto
     };
     let tx = Connection::from(conn);
     tx.execute_batch("BEGIN IMMEDIATE").or_store()?;
-    let ids_from = leave_ids_out(&tx, now)?;
-    pause(&tx, &PauseScope::default(), by, now).or_store()?;
-    let in_doubt = doubt(&tx, &shared, now)?;
-    give_time_for_addresses(&tx, now).or_store()?;
     let taken_at = backup::taken_at(tx.sqlite())?;
-    let line = log::Line {
+    let lapse = Lapse {
         action: "restore",
-        subject: &taken_at.map_or_else(
+        subject: taken_at.map_or_else(
             || "database".to_owned(),
             |at| format!("database, backup of {at}"),
         ),
-        ..log::Line::default()
+        doubt: "it may have been delivered after the backup was taken",
     };
-    log::write(&tx, by, now, line).or_store()?;
+    let restored = lapse.bridge(&tx, &shared, by, now)?;
     tx.execute("DELETE FROM meta WHERE name = ?1", [backup::TAKEN_AT])
         .or_store()?;
-    let restored = Restored {
-        ids_from,
-        unfinished: unfinished(&tx).or_store()?,
-        in_doubt,
-        operations_cancelled: cancel_operations(&tx, by, now).or_store()?,
-    };
     tx.execute_batch("COMMIT").or_store()?;
     tx.into_sqlite()
         .close()
         .map_err(|(_, error)| error)
         .or_store()?;
     Ok(restored)
-}
-
-fn leave_ids_out(conn: &Connection, now: Timestamp) -> StoreResult<i64> {
-    let next: i64 = conn
-        .query_row("SELECT next FROM id_block WHERE one = 1", [], |row| {
-            row.get(0)
-        })
-        .or_store()?;
-    let from = ids::after_restore(next, now)
-        .ok_or_else(|| inconsistent("no ids below 2^53 are left for a restore"))?;
-    conn.execute("UPDATE id_block SET next = ?1 WHERE one = 1", [from])
-        .or_store()?;
-    Ok(from)
-}
-
-/// Awards of endpoints that do not honour the delivery key, but those that a person
-/// holds: that person's word is needed in any case.
-fn doubt(conn: &Connection, shared: &Shared, now: Timestamp) -> StoreResult<u64> {
-    let outside: Vec<Stored> = conn
-        .prepare_cached(concat!(
-            "SELECT ",
-            columns!(),
-            " FROM delivery WHERE lane <> 0 AND due_at IS NOT NULL
-                AND coalesce(hold_reason, '') <> 'manual' ORDER BY award_id"
-        ))
-        .and_then(|mut it| it.query_map([], |row| Ok(Stored::read(row)))?.collect())
-        .or_store()
-        .and_then(|rows: Vec<StoreResult<Stored>>| rows.into_iter().collect())?;
-    let mut doubted = 0;
-    for before in &outside {
-        if terms(conn, shared, &before.row)?.is_idempotent {
-            continue;
-        }
-        let lost = lost_in_hand(conn, shared, before, now)?;
-        let line = Line::new(What::Operator, before.row.lease, "restore").with(Some(
-            "it may have been delivered after the backup was taken",
-        ));
-        let write = Write {
-            before,
-            change: &lost,
-            now,
-            by: "restore",
-            line: Some(line),
-        };
-        rows::apply(conn, write)?;
-        doubted += u64::from(lost.row.state == State::Dead);
-    }
-    Ok(doubted)
-}
-
-/// What the table makes of an award that a worker claimed and never spoke of again.
-fn lost_in_hand(
-    conn: &Connection,
-    shared: &Shared,
-    before: &Stored,
-    now: Timestamp,
-) -> StoreResult<Change> {
-    let mut row = before.row.clone();
-    let later = |row: &tombola_core::award::Row| row.due_at.unwrap_or(now).max(now);
-    let position = row.position.unwrap_or(Position {
-        epoch: 0,
-        partition: 0,
-        offset: 0,
-    });
-    let mut events = Vec::new();
-    events.extend(row.hold_reason.map(|reason| Event::End { reason }));
-    if row.state != State::Delivering {
-        let gate = Gate::Permit;
-        events.push(Event::Copy { position, gate });
-    }
-    let sight = Sight::default();
-    events.push(Event::Rescue { sight });
-    for event in events {
-        let at = later(&row);
-        match ask(conn, shared, &row, &event, at)? {
-            Step::Changed(change) => row = change.row,
-            Step::Late | Step::Same | Step::Refused(_) => {
-                return Err(inconsistent(format!(
-                    "award {}: the table says no to {event:?}",
-                    row.award
-                )));
-            }
-        }
-    }
-    // No copy was seen here: what people are told of the message stays.
-    row.mq_state = before.row.mq_state;
-    row.position = before.row.position;
-    Ok(Change {
-        row,
-        publish: false,
-        stock_back: false,
-        alert: false,
-    })
-}
-
-fn give_time_for_addresses(conn: &Connection, now: Timestamp) -> sql::Result<()> {
-    conn.execute(
-        "UPDATE delivery SET due_at = ?2, lease = lease + 1 WHERE hold_reason = ?1 AND due_at < ?2",
-        params![HoldReason::Address.name(), now.plus(RESTORE_ADDRESS_TIME).0],
-    )
-    .map(drop)
-}
-
-fn unfinished(conn: &Connection) -> sql::Result<BTreeMap<Kind, u64>> {
-    conn.prepare_cached(
-        "SELECT kind, count(*) FROM delivery WHERE due_at IS NOT NULL GROUP BY kind",
-    )?
-    .query_map([], |row| Ok((word(row, 0, Kind::parse)?, count(row, 1)?)))?
-    .collect()
-}
-
-fn cancel_operations(conn: &Connection, by: &Actor, now: Timestamp) -> sql::Result<u64> {
-    let mut cancelled = 0;
-    for id in bulk::running(conn)? {
-        let it = bulk::cancel(conn, id, by, now)?;
-        cancelled += u64::from(it.is_some_and(|it| it.state == OperationState::Cancelled));
-    }
-    Ok(cancelled)
 }

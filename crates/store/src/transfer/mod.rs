@@ -56,9 +56,11 @@ pub use report::{
 pub use tables::listed;
 
 use crate::Shared;
+use crate::lapse::Restored;
 use crate::postgres::PostgresOptions;
 use crate::read::AuditReport;
 use crate::rules::RulesCache;
+use crate::seal::SealKeys;
 use crate::seals::{Seal, Seals};
 use mark::{FromMark, ToMark};
 use row::Sum;
@@ -72,6 +74,7 @@ use tokio::sync::mpsc;
 use tombola_core::Timestamp;
 use tombola_core::award::step;
 use tombola_core::ports::{Actor, StoreError};
+use tombola_core::retry::Schedule;
 
 /// Rows of one chunk. Beside its commit a transaction costs little: more rows in it are
 /// hardly faster, and take more memory.
@@ -280,13 +283,12 @@ impl Work {
     }
 
     async fn audit(&self, origin: &str) -> Result<(AuditReport, AuditReport), TransferError> {
-        let shared = Arc::new(Shared {
-            schedule: self.options.schedule.clone(),
-            step,
-            origin: origin.to_owned(),
-            rules: RulesCache::default(),
-            seals: Seals::new(Seal::to_open(self.options.seal_keys.as_ref())),
-        });
+        let (schedule, seal_keys) = (&self.options.schedule, &self.options.seal_keys);
+        let shared = Arc::new(shared(
+            schedule.clone(),
+            origin.to_owned(),
+            seal_keys.as_ref(),
+        ));
         let (path, of_file) = (self.from.clone(), Arc::clone(&shared));
         let here = blocking(move || source::audit_all(&path, &of_file));
         let (here, there) = futures_util::future::join(here, self.target.audit(shared)).await;
@@ -295,14 +297,15 @@ impl Work {
 }
 
 /// Takes the last mark of the old database away again, under its lock: it may be served,
-/// and its deliveries are paused. Where the new one is named it is shut before; what
-/// happened in it since stays there.
+/// as one that lacks the time since (see [`lapse`](crate::lapse)). Where the new one is named
+/// it is shut before; what happened in it stays there.
 pub async fn undo(
     from: &Path,
     to: Option<&PostgresOptions>,
+    schedule: Schedule,
     by: Actor,
     now: Timestamp,
-) -> Result<(), TransferError> {
+) -> Result<Restored, TransferError> {
     let path = from.to_owned();
     let source = blocking(move || source::look(&path)).await?;
     let Some(mark) = source.mark.filter(|mark| mark.is_done) else {
@@ -316,7 +319,18 @@ pub async fn undo(
         target.give_up(&mark).await?;
     }
     let path = from.to_owned();
-    blocking(move || source::undo(&path, &by, now)).await
+    let shared = shared(schedule, source.origin, None);
+    blocking(move || source::undo(&path, &shared, &by, now)).await
+}
+
+fn shared(schedule: Schedule, origin: String, seal_keys: Option<&SealKeys>) -> Shared {
+    Shared {
+        schedule,
+        step,
+        origin,
+        rules: RulesCache::default(),
+        seals: Seals::new(Seal::to_open(seal_keys)),
+    }
 }
 
 /// Whether both audits found the same. What was amiss before is not the transfer's.

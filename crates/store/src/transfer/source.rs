@@ -6,8 +6,7 @@ use super::row::{Sum, encode, key_of};
 use super::tables::{TABLES, Table};
 use super::{Chunk, TransferError};
 use crate::Shared;
-use crate::catalog::log;
-use crate::operate::pause::pause;
+use crate::lapse::{Lapse, Restored};
 use crate::read::audit::{AuditDepth, AuditReport, audit};
 use crate::sql::{self, OrStoreError as _};
 use crate::sqlite::backup::open_read_only;
@@ -16,7 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use std::path::Path;
 use tombola_core::Timestamp;
-use tombola_core::ports::{Actor, PauseScope, StoreError, StoreResult};
+use tombola_core::ports::{Actor, StoreError, StoreResult};
 
 /// Bytes of one chunk, about: rows are cut by their number, and by this where they are
 /// large.
@@ -65,20 +64,25 @@ pub(super) fn put_mark(path: &Path, mark: &FromMark) -> Result<(), TransferError
     Ok(conn.close().map_err(|(_, error)| error).or_store()?)
 }
 
-/// Takes the last mark away. Deliveries are paused: the other database may have made some
-/// of them since, and this one does not know it.
-pub(super) fn undo(path: &Path, by: &Actor, now: Timestamp) -> Result<(), TransferError> {
+/// Takes the last mark away. The other database may have given out ids and delivered awards
+/// since, of which this one knows nothing.
+pub(super) fn undo(
+    path: &Path,
+    shared: &Shared,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<Restored, TransferError> {
+    let lapse = Lapse {
+        action: "transfer undo",
+        subject: "database".to_owned(),
+        doubt: "it may have been delivered by the database that it was transferred to",
+    };
     let conn = sql::Connection::from(open_to_mark(path)?);
     conn.execute_batch("BEGIN IMMEDIATE").or_store()?;
-    pause(&conn, &PauseScope::default(), by, now).or_store()?;
-    let line = log::Line {
-        action: "transfer undo",
-        subject: "database",
-        ..log::Line::default()
-    };
-    log::write(&conn, by, now, line).or_store()?;
+    let restored = lapse.bridge(&conn, shared, by, now)?;
     mark::remove(conn.sqlite())?;
-    Ok(conn.execute_batch("COMMIT").or_store()?)
+    conn.execute_batch("COMMIT").or_store()?;
+    Ok(restored)
 }
 
 fn open_to_mark(path: &Path) -> StoreResult<Connection> {

@@ -19,8 +19,9 @@ use tombola_core::ports::{
     Action, AwardPath as _, Catalog as _, Copy, CopyAnswer, DueQuery, Operate as _, Record,
     StoreError,
 };
-use tombola_core::retry::Jitter;
+use tombola_core::retry::{Jitter, Schedule};
 use tombola_store::Store;
+use tombola_store::lapse::Restored;
 use tombola_store::read::AuditDepth;
 use tombola_store::transfer::{self, Doing, TransferError, TransferReport, Transferred};
 
@@ -430,8 +431,7 @@ async fn a_transfer_that_is_undone_shuts_the_new_database_before_it_opens_the_ol
     let old = Old::lived_in().await;
     ended(old.move_to(&new).await);
     assert!(is_moved(&old.open()));
-    let undone = transfer::undo(&old.path(), Some(&new.options()), by(), LATER).await;
-    undone.unwrap();
+    undo(&old, &new).await;
     let opened = open_new(&new).await;
     assert!(is_moved(&opened));
     old.open().unwrap().close();
@@ -443,6 +443,62 @@ async fn a_transfer_that_is_undone_shuts_the_new_database_before_it_opens_the_ol
     );
     let why = refusal(old.move_to(&new).await);
     assert!(why.contains("was undone"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_undo_no_id_of_the_new_database_is_given_again() {
+    let Some(new) = Database::new().await else {
+        return;
+    };
+    let old = Old::lived_in().await;
+    ended(old.move_to(&new).await);
+    let served = open_new(&new).await.unwrap();
+    let given = served.reserve_ids(1_000_000).await.unwrap().take().unwrap();
+    served.close();
+    let undone = undo(&old, &new).await;
+    assert!(undone.ids_from > given.0 + 1_000_000, "{undone:?}");
+    let served = old.open().unwrap();
+    let next = served.reserve_ids(1).await.unwrap().take().unwrap();
+    assert_eq!(next.0, undone.ids_from);
+    served.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_undo_only_a_persons_word_calls_an_endpoint_again_that_does_not_honour_the_key() {
+    let Some(new) = Database::new().await else {
+        return;
+    };
+    let old = Old::lived_in().await;
+    ended(old.move_to(&new).await);
+    let count = |condition: &str| -> u64 {
+        let sql = format!(
+            "SELECT count(*) FROM delivery WHERE lane = (SELECT lane FROM endpoint WHERE name = 'blunt')
+               AND {condition}"
+        );
+        let count: i64 = old.shell().query_row(&sql, [], |row| row.get(0)).unwrap();
+        u64::try_from(count).unwrap()
+    };
+    let unfinished = count("due_at IS NOT NULL AND coalesce(hold_reason, '') <> 'manual'");
+    assert!(unfinished > 0, "the old database has calls to make");
+    let in_doubt = "state = 'dead' AND dead_reason = 'unknown_outcome'";
+    let before = count(in_doubt);
+    let undone = undo(&old, &new).await;
+    assert_eq!(undone.in_doubt, unfinished);
+    assert_eq!(count(in_doubt), before + unfinished);
+    assert_eq!(
+        count("due_at IS NOT NULL AND coalesce(hold_reason, '') <> 'manual'"),
+        0
+    );
+    let served = old.open().unwrap();
+    let report = served.audit(AuditDepth::Full).await.unwrap();
+    assert!(report.ok, "{report:?}");
+    served.close();
+}
+
+async fn undo(old: &Old, new: &Database) -> Restored {
+    let (schedule, to) = (Schedule::default(), new.options());
+    let undone = transfer::undo(&old.path(), Some(&to), schedule, by(), LATER).await;
+    undone.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 //! delivers nothing by itself.
 
 use super::insert;
+use crate::lapse::Restored;
 use crate::read::AuditDepth;
 use crate::read::fixture::{
     COINS, Fixture, GIFT, HELLO, HOOK, NOTHING, NOW, PHONE, actor, endpoint, seal_keys,
@@ -35,10 +36,7 @@ fn take(fixture: &Fixture, to: &Path) {
 }
 
 /// The backup, made a database again at `now` and opened.
-fn restored(
-    backup: &Path,
-    now: Timestamp,
-) -> (tempfile::TempDir, restore::Restored, std::sync::Arc<Store>) {
+fn restored(backup: &Path, now: Timestamp) -> (tempfile::TempDir, Restored, std::sync::Arc<Store>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tombola.db");
     restore::bring(backup, &path, &mut |_| {}).unwrap();

@@ -136,6 +136,14 @@ impl Contender {
     pub(crate) fn stop(&self) {
         self.tasks.stop();
     }
+
+    /// Lets go of its databases too.
+    pub(crate) fn close(self) {
+        self.stop();
+        for store in self.stores {
+            store.close();
+        }
+    }
 }
 
 /// One draw of one of 100,000 users.

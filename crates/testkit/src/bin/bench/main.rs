@@ -26,12 +26,13 @@ mod raw_kafka;
 mod relay;
 mod report;
 mod roles;
+mod transfer;
 mod watched;
 mod wire;
 
 use anyhow::{Result, bail};
 
-const ALL: &str = "`away`, `backlog`, `deliver`, `draw`, `draw-hot`, `draw-pg`, `export`, `http`, `import`, `lists` and `relay`";
+const ALL: &str = "`away`, `backlog`, `deliver`, `draw`, `draw-hot`, `draw-pg`, `export`, `http`, `import`, `lists`, `relay` and `transfer`";
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
@@ -47,6 +48,7 @@ fn main() -> Result<()> {
         Some("import") => import::run(args),
         Some("lists") => lists::run(args),
         Some("relay") => relay::run(args),
+        Some("transfer") => transfer::run(args),
         Some("empty-handler") => http::serve_empty(),
         Some(other) => bail!("there is no benchmark `{other}`; there are {ALL}"),
         None => bail!("say which benchmark: {ALL}"),

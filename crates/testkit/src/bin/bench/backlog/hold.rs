@@ -11,43 +11,61 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use tombola_core::limits::{RESCUE_PROBE_INTERVAL, RESCUE_PROBE_ROWS};
 
-/// Of the rate before.
+/// Of the rate without.
 const FLOOR: f64 = 0.90;
 /// Between two draws on each side while the transaction is held.
 const PACE: Duration = Duration::from_millis(10);
 
-/// Rates while it is held, measured in the end, and what they are of those before.
+/// Rates of the pair on which it is held and of its twin on which nothing is, before and in the end;
+/// what became of the ones by it; and what the backlog left of the rate before.
+///
+/// Each rate is compared with the twin's, measured between the same rounds: what the machine, and ten
+/// minutes of draws, do to a rate they do to both. A snapshot keeps the dead of its own database only.
 pub(super) async fn measure(
-    pair: &Pair,
+    pairs: [&Pair; 2],
     options: &Options,
-    before: &Rates,
-) -> Result<([Measured; 3], Value)> {
+) -> Result<(Vec<Measured>, Value, Value)> {
+    ready(options)?;
+    let before = Pair::rates(pairs, options, ["", ", twin"]).await?;
     let held = [
-        open(&pair.empty.database).await?,
-        open(&pair.backlog.database).await?,
+        open(&pairs[0].empty.database).await?,
+        open(&pairs[0].backlog.database).await?,
     ];
-    let draws = go_on(pair, Duration::from_secs(options.hold)).await?;
+    let draws = go_on(pairs, Duration::from_secs(options.hold)).await?;
     println!(
         "held for {} s, {draws} draws on each side meanwhile",
         options.hold
     );
     ready(options)?;
-    let rates = pair.rates(options, ", held").await?;
-    let versions = dead(&pair.backlog.database).await?;
+    let after = Pair::rates(pairs, options, [", held", ", not held"]).await?;
+    let versions = dead(&pairs[0].backlog.database).await?;
+    let versions_of_twin = dead(&pairs[1].backlog.database).await?;
     for client in held {
         client.batch_execute("ROLLBACK").await?;
     }
-    let of = |now: &Measured, before: &Measured| now.rate() / before.rate();
-    let shares = json!({
+    let change = |of: fn(&Rates) -> &Measured| {
+        let [before, after] = [&before, &after].map(|it| of(&it[0]).rate() / of(&it[1]).rate());
+        after / before
+    };
+    let of_before = |of: fn(&Rates) -> &Measured| of(&after[0]).rate() / of(&before[0]).rate();
+    let changes = json!({
         "seconds": options.hold,
         "draws_meanwhile": draws,
         "dead_versions": versions,
-        "empty": of(&rates.empty, &before.empty),
-        "backlog": of(&rates.backlog, &before.backlog),
-        "rescue": of(&rates.rescue, &before.rescue),
+        "dead_versions_of_twin": versions_of_twin,
+        "empty": change(|it| &it.empty),
+        "backlog": change(|it| &it.backlog),
+        "rescue": change(|it| &it.rescue),
+        "of_before": {
+            "empty": of_before(|it| &it.empty),
+            "backlog": of_before(|it| &it.backlog),
+            "rescue": of_before(|it| &it.rescue),
+        },
     });
-    println!("of the rates before: {shares}");
-    Ok(([rates.empty, rates.backlog, rates.rescue], shares))
+    println!("changed by the held transaction, beside the twin: {changes}");
+    let of_empty = json!(before[0].of_empty());
+    let rows = before.into_iter().chain(after).flat_map(Rates::into_rows);
+    Ok((rows.collect(), changes, of_empty))
 }
 
 /// Whether no rate fell below the floor; true where nothing was held.
@@ -56,7 +74,7 @@ pub(super) fn check_floor(held: &Value) -> Result<()> {
         if let Some(share) = held[name].as_f64() {
             ensure!(
                 share >= FLOOR,
-                "{name}: a transaction held open took the rate to {share:.2} of that before"
+                "{name}: a transaction held open took the rate to {share:.2} of that without"
             );
         }
     }
@@ -75,19 +93,27 @@ async fn open(database: &Database) -> Result<Client> {
     Ok(client)
 }
 
-/// Draws at a light pace on both sides, each a transaction of its own, and a probe of
+/// Draws at a light pace on all sides, each a transaction of its own, and a probe of
 /// rescue as often as where the topic is away.
-async fn go_on(pair: &Pair, held: Duration) -> Result<u64> {
+async fn go_on(pairs: [&Pair; 2], held: Duration) -> Result<u64> {
     let begun = Instant::now();
     let (mut draws, mut probed) = (0, begun);
     let mut pace = tokio::time::interval(PACE);
+    let [one, twin] = pairs;
     while begun.elapsed() < held {
         pace.tick().await;
-        tokio::try_join!(pair.empty.draw(), pair.backlog.draw())?;
+        tokio::try_join!(
+            one.empty.draw(),
+            one.backlog.draw(),
+            twin.empty.draw(),
+            twin.backlog.draw()
+        )?;
         draws += 1;
         if probed.elapsed() >= RESCUE_PROBE_INTERVAL {
             probed = Instant::now();
-            reads::step(pair.backlog.desk.store(), None, RESCUE_PROBE_ROWS).await?;
+            for pair in pairs {
+                reads::step(pair.backlog.desk.store(), None, RESCUE_PROBE_ROWS).await?;
+            }
         }
     }
     Ok(draws)

@@ -76,25 +76,22 @@ async fn measure(options: &Options) -> Result<()> {
     let mut extra = json!({ "server": server.settings, "fsyncs_per_second": fsyncs.round() });
     let mut rows = Vec::new();
     if options.undelivered > 0 {
-        let pair = Pair::fill(&server, options.undelivered).await?;
-        ready(options)?;
-        let rates = pair.rates(options, "").await?;
-        let share = rates.backlog.rate() / rates.empty.rate();
-        println!(
-            "draws with {} undelivered awards: {:.0} % of the rate without any",
-            options.undelivered,
-            share * 100.0
-        );
-        extra["of_empty"] = json!(share);
-        let held = if options.hold > 0 {
-            let (held, fell) = hold::measure(&pair, options, &rates).await?;
-            extra["held"] = fell;
-            Some(held)
+        let pair = Pair::fill(&server, options.undelivered, "").await?;
+        if options.hold > 0 {
+            let twin = Pair::fill(&server, options.undelivered, "_twin").await?;
+            let held = hold::measure([&pair, &twin], options).await?;
+            (rows, extra["held"], extra["of_empty"]) = held;
+            twin.drop().await?;
         } else {
-            None
-        };
-        rows.extend([rates.empty, rates.backlog, rates.rescue]);
-        rows.extend(held.into_iter().flatten());
+            ready(options)?;
+            let [rates] = Pair::rates([&pair], options, [""]).await?;
+            extra["of_empty"] = json!(rates.of_empty());
+            rows.extend(rates.into_rows());
+        }
+        println!(
+            "draws with {} undelivered awards: {:.2} times the rate without any",
+            options.undelivered, extra["of_empty"]
+        );
         pair.drop().await?;
         report::table(&rows);
     }
@@ -148,8 +145,19 @@ struct Rates {
     rescue: Measured,
 }
 
+impl Rates {
+    /// The rate with the backlog, of the one without.
+    fn of_empty(&self) -> f64 {
+        self.backlog.rate() / self.empty.rate()
+    }
+
+    fn into_rows(self) -> [Measured; 3] {
+        [self.empty, self.backlog, self.rescue]
+    }
+}
+
 impl Pair {
-    async fn fill(server: &Server, undelivered: u64) -> Result<Self> {
+    async fn fill(server: &Server, undelivered: u64, name: &str) -> Result<Self> {
         let due = DUE.min(undelivered / 2);
         let backlog = History {
             finished: 0,
@@ -157,34 +165,47 @@ impl Pair {
             later: undelivered - due,
         };
         Ok(Self {
-            empty: Side::fill(server, "empty", History::default()).await?,
-            backlog: Side::fill(server, "backlog", backlog).await?,
+            empty: Side::fill(server, &format!("empty{name}"), History::default()).await?,
+            backlog: Side::fill(server, &format!("backlog{name}"), backlog).await?,
         })
     }
 
     /// Rounds of one after the other, so that what the machine does meanwhile is
     /// shared.
-    async fn rates(&self, options: &Options, when: &str) -> Result<Rates> {
-        let (mut empty, mut backlog, mut rescue) = (Vec::new(), Vec::new(), Vec::new());
-        let mut cursor = None;
+    async fn rates<const N: usize>(
+        pairs: [&Self; N],
+        options: &Options,
+        names: [&str; N],
+    ) -> Result<[Rates; N]> {
+        let mut parts = [const { (Vec::new(), Vec::new(), Vec::new()) }; N];
+        let mut cursors = [None; N];
         for _ in 0..options.rounds {
             let plan = Plan::new(options.callers, options.seconds);
-            empty.push(self.empty.draws("desk, empty", &plan).await?);
-            backlog.push(self.backlog.draws("desk, backlog", &plan).await?);
-            let (steps, after) = self.backlog.rescue(cursor).await?;
-            cursor = after;
-            rescue.push(steps);
+            for ((pair, parts), cursor) in pairs.iter().zip(&mut parts).zip(&mut cursors) {
+                parts.0.push(pair.empty.draws("desk, empty", &plan).await?);
+                parts
+                    .1
+                    .push(pair.backlog.draws("desk, backlog", &plan).await?);
+                let (steps, after) = pair.backlog.rescue(*cursor).await?;
+                *cursor = after;
+                parts.2.push(steps);
+            }
         }
-        let whole = |parts| -> Result<Measured> {
-            let mut whole = Measured::join(parts).context("a round at least")?;
-            whole.name.push_str(when);
-            Ok(whole)
-        };
-        Ok(Rates {
-            empty: whole(empty)?,
-            backlog: whole(backlog)?,
-            rescue: whole(rescue)?,
-        })
+        let mut wholes = Vec::with_capacity(N);
+        for (parts, name) in parts.into_iter().zip(names) {
+            let whole = |parts| -> Result<Measured> {
+                let mut whole = Measured::join(parts).context("a round at least")?;
+                whole.name.push_str(name);
+                Ok(whole)
+            };
+            wholes.push(Rates {
+                empty: whole(parts.0)?,
+                backlog: whole(parts.1)?,
+                rescue: whole(parts.2)?,
+            });
+        }
+        let wholes = wholes.try_into();
+        wholes.map_err(|_| anyhow::anyhow!("a pair has no rates"))
     }
 
     async fn drop(self) -> Result<()> {
