@@ -41,7 +41,7 @@ pub(crate) const fn is_passing(error: &StoreError) -> bool {
 }
 
 /// Whether one member of the batch is at fault.
-const fn is_of_a_member(error: &StoreError) -> bool {
+pub(crate) const fn is_of_a_member(error: &StoreError) -> bool {
     match error {
         StoreError::Row(_) | StoreError::Inconsistent(_) | StoreError::Sealed(_) => true,
         StoreError::Unavailable(_)

@@ -370,10 +370,13 @@ pub(super) fn remove(conn: &Connection, import: Option<ImportId>) -> sql::Result
     };
     conn.prepare_cached("UPDATE code_import SET ready = ?2 WHERE id = ?1 AND ready <> ?2")?
         .execute([target, REMOVED])?;
+    // Asked again outside: on PostgreSQL a code that somebody is just giving is waited for, and then only
+    // what stands outside is asked of the row as it has become.
     let removed = conn
         .prepare_cached(
             "DELETE FROM code WHERE id IN (SELECT id FROM code INDEXED BY code_free WHERE import_id = ?1
-               AND award_id IS NULL AND voided_at IS NULL ORDER BY id LIMIT ?2)",
+               AND award_id IS NULL AND voided_at IS NULL ORDER BY id LIMIT ?2)
+             AND award_id IS NULL AND voided_at IS NULL",
         )?
         .execute([target, as_column(STEP_ROWS_MAX as u64)])?;
     conn.prepare_cached("UPDATE code_import SET codes = CASE WHEN codes > ?2 THEN codes - ?2 ELSE 0 END WHERE id = ?1")?

@@ -106,6 +106,11 @@ impl Known {
         Ok(Self(terms))
     }
 
+    /// Whether the award's endpoint honours the delivery key.
+    pub(crate) fn is_idempotent(&self, award: AwardId) -> bool {
+        self.0.get(&award).is_some_and(|it| it.is_idempotent)
+    }
+
     /// The same as [`ask`].
     pub(crate) fn ask(
         &self,

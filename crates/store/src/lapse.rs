@@ -18,7 +18,7 @@
 
 use crate::Shared;
 use crate::catalog::log;
-use crate::facts::{ask, terms};
+use crate::facts::Known;
 use crate::operate::bulk;
 use crate::operate::pause::pause;
 use crate::read::column::{count, word};
@@ -29,7 +29,7 @@ use tombola_core::Timestamp;
 use tombola_core::award::{Change, Event, Gate, Position, Sight, State, Step};
 use tombola_core::campaign::Kind;
 use tombola_core::ids;
-use tombola_core::limits::RESTORE_ADDRESS_TIME;
+use tombola_core::limits::{RESTORE_ADDRESS_TIME, STEP_ROWS_MAX};
 use tombola_core::ports::{Actor, OperationState, PauseScope, StoreResult};
 use tombola_core::reason::HoldReason;
 
@@ -56,6 +56,37 @@ pub(crate) struct Lapse {
     pub(crate) doubt: &'static str,
 }
 
+/// What was done first.
+pub(crate) struct Begun {
+    ids_from: i64,
+    operations_cancelled: u64,
+}
+
+/// Of the unfinished rows of endpoints, in the order of their index, the last one that was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    lane: i64,
+    due_at: i64,
+    award: i64,
+}
+
+impl Place {
+    /// Before the first one; lane 0 is of no endpoint.
+    pub(crate) const BEGIN: Self = Self {
+        lane: 0,
+        due_at: i64::MAX,
+        award: i64::MAX,
+    };
+}
+
+/// What came of one page.
+pub(crate) struct Page {
+    /// Awards that are in doubt now.
+    pub(crate) doubted: u64,
+    /// Where the next page begins, if this one was full.
+    pub(crate) next: Option<Place>,
+}
+
 impl Lapse {
     /// Makes of the database one that may be served, in the transaction that is open.
     pub(crate) fn bridge(
@@ -65,9 +96,20 @@ impl Lapse {
         by: &Actor,
         now: Timestamp,
     ) -> StoreResult<Restored> {
+        let begun = self.begin(tx, by, now)?;
+        let (mut in_doubt, mut next) = (0, Some(Place::BEGIN));
+        while let Some(place) = next {
+            let page = self.doubt(tx, shared, place, now)?;
+            (in_doubt, next) = (in_doubt + page.doubted, page.next);
+        }
+        Self::end(tx, &begun, in_doubt)
+    }
+
+    /// All but the awards that are in doubt. From here on nothing is delivered; where the rest does not
+    /// come, this may be run again.
+    pub(crate) fn begin(&self, tx: &Connection, by: &Actor, now: Timestamp) -> StoreResult<Begun> {
         let ids_from = leave_ids_out(tx, now)?;
         pause(tx, &PauseScope::default(), by, now).or_store()?;
-        let in_doubt = self.doubt(tx, shared, now)?;
         give_time_for_addresses(tx, now).or_store()?;
         let line = log::Line {
             action: self.action,
@@ -75,35 +117,32 @@ impl Lapse {
             ..log::Line::default()
         };
         log::write(tx, by, now, line).or_store()?;
-        Ok(Restored {
+        Ok(Begun {
             ids_from,
-            unfinished: unfinished(tx).or_store()?,
-            in_doubt,
             operations_cancelled: cancel_operations(tx, by, now).or_store()?,
         })
     }
 
-    /// Awards of endpoints that do not honour the delivery key, but those that a person
+    /// A page of awards of endpoints that do not honour the delivery key, but those that a person
     /// holds: that person's word is needed in any case.
-    fn doubt(&self, conn: &Connection, shared: &Shared, now: Timestamp) -> StoreResult<u64> {
-        let outside: Vec<Stored> = conn
-            .prepare_cached(concat!(
-                "SELECT ",
-                columns!(),
-                " FROM delivery WHERE lane <> 0 AND due_at IS NOT NULL
-                    AND coalesce(hold_reason, '') <> 'manual' ORDER BY award_id"
-            ))
-            .and_then(|mut it| it.query_map([], |row| Ok(Stored::read(row)))?.collect())
-            .or_store()
-            .and_then(|rows: Vec<StoreResult<Stored>>| rows.into_iter().collect())?;
+    pub(crate) fn doubt(
+        &self,
+        tx: &Connection,
+        shared: &Shared,
+        after: Place,
+        now: Timestamp,
+    ) -> StoreResult<Page> {
+        let rows = page_of_endpoints(tx, after)?;
+        let known = Known::load(tx, shared, &rows)?;
         let mut doubted = 0;
-        for before in &outside {
-            if terms(conn, shared, &before.row)?.is_idempotent {
+        for before in &rows {
+            let row = &before.row;
+            let is_held = row.hold_reason == Some(HoldReason::Manual);
+            if is_held || known.is_idempotent(row.award) {
                 continue;
             }
-            let lost = lost_in_hand(conn, shared, before, now)?;
-            let line =
-                Line::new(What::Operator, before.row.lease, self.action).with(Some(self.doubt));
+            let lost = lost_in_hand(shared, &known, before, now)?;
+            let line = Line::new(What::Operator, row.lease, self.action).with(Some(self.doubt));
             let write = Write {
                 before,
                 change: &lost,
@@ -111,11 +150,44 @@ impl Lapse {
                 by: self.action,
                 line: Some(line),
             };
-            rows::apply(conn, write)?;
+            rows::apply(tx, write)?;
             doubted += u64::from(lost.row.state == State::Dead);
         }
-        Ok(doubted)
+        let last = rows.last().filter(|_| rows.len() == STEP_ROWS_MAX);
+        let next = last.map(|it| Place {
+            lane: it.row.lane,
+            due_at: it.row.due_at.map_or(i64::MAX, |at| at.0),
+            award: it.row.award.0,
+        });
+        Ok(Page { doubted, next })
     }
+
+    /// What the database is like now.
+    pub(crate) fn end(tx: &Connection, begun: &Begun, in_doubt: u64) -> StoreResult<Restored> {
+        Ok(Restored {
+            ids_from: begun.ids_from,
+            unfinished: unfinished(tx).or_store()?,
+            in_doubt,
+            operations_cancelled: begun.operations_cancelled,
+        })
+    }
+}
+
+fn page_of_endpoints(conn: &Connection, after: Place) -> StoreResult<Vec<Stored>> {
+    let rows: Vec<StoreResult<Stored>> = conn
+        .prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM delivery WHERE due_at IS NOT NULL AND (lane, due_at, award_id) > (?1, ?2, ?3)
+              ORDER BY lane, due_at, award_id LIMIT ?4"
+        ))
+        .and_then(|mut it| {
+            let limit = i64::try_from(STEP_ROWS_MAX).unwrap_or(i64::MAX);
+            let place = params![after.lane, after.due_at, after.award, limit];
+            it.query_map(place, |row| Ok(Stored::read(row)))?.collect()
+        })
+        .or_store()?;
+    rows.into_iter().collect()
 }
 
 fn leave_ids_out(conn: &Connection, now: Timestamp) -> StoreResult<i64> {
@@ -133,8 +205,8 @@ fn leave_ids_out(conn: &Connection, now: Timestamp) -> StoreResult<i64> {
 
 /// What the table makes of an award that a worker claimed and never spoke of again.
 fn lost_in_hand(
-    conn: &Connection,
     shared: &Shared,
+    known: &Known,
     before: &Stored,
     now: Timestamp,
 ) -> StoreResult<Change> {
@@ -155,7 +227,7 @@ fn lost_in_hand(
     events.push(Event::Rescue { sight });
     for event in events {
         let at = later(&row);
-        match ask(conn, shared, &row, &event, at)? {
+        match known.ask(shared, &row, &event, at)? {
             Step::Changed(change) => row = change.row,
             Step::Late | Step::Same | Step::Refused(_) => {
                 return Err(inconsistent(format!(

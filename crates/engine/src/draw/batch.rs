@@ -1,5 +1,5 @@
 //! One batch: committed, run again by its keys while nobody knows, halved while one
-//! of its requests cannot be written; then its callers are answered and its messages
+//! of its requests cannot be read or written; then its callers are answered and its messages
 //! handed to the relay.
 
 use super::lines::Standing;
@@ -8,7 +8,7 @@ use super::{Answer, DeskAnswer, DeskError, DrawAsk};
 use crate::kill;
 use crate::meters::{DrawCounters, Meters, OTHER};
 use crate::relay::RelayHandle;
-use crate::store_calls::kept_from_panic;
+use crate::store_calls::{is_of_a_member, kept_from_panic};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -111,7 +111,7 @@ impl Committer {
                     }
                     self.answer(part, answers, &campaign);
                 }
-                Err(StoreError::Row(_)) if part.len() > 1 => {
+                Err(error) if is_of_a_member(&error) && part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
                     parts.push(second);
                     parts.push(part);

@@ -1,6 +1,6 @@
 //! A connection beside the pools, for long work that no call waits behind.
 
-use super::error::failed;
+use super::error::{failed, get};
 use super::options::PostgresOptions;
 use super::session::{Deadline, Opener};
 use std::time::Duration;
@@ -41,5 +41,13 @@ impl Alone {
         call: impl Future<Output = Result<T, Error>>,
     ) -> impl Future<Output = StoreResult<T>> {
         self.deadline.within(call)
+    }
+
+    /// How many sessions of servers, which have that name, are open to the database.
+    pub(crate) async fn servers(&self, name: &str) -> StoreResult<i64> {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = $1";
+        let row = self.within(self.client.query_one(sql, &[&name])).await?;
+        get(&row, 0)
     }
 }

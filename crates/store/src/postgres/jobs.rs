@@ -2,7 +2,8 @@
 //! on a session of the pool, on a thread for waiting.
 //!
 //! A write takes [`WRITE_LOCK`] first, so these writes go one after the other in the
-//! whole database, as on SQLite. Draws and deliveries do not take it.
+//! whole database, as on SQLite. Draws and deliveries do not take it, and of each process one
+//! session at most waits for it: the others wait before they have one.
 //!
 //! # What each failure does
 //! - Others were at the same rows and the server gave up this one: it begins anew, at
@@ -39,6 +40,7 @@ impl Postgres {
     {
         let postgres = self.clone();
         Ok(begun(async move {
+            let _turn = postgres.write_turn().await?;
             let taken = postgres.take().await?;
             let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({WRITE_LOCK})");
             run(taken, WRITE_MAX, begin, job).await

@@ -33,6 +33,7 @@ mod partitions;
 mod path;
 mod pool;
 mod prepared;
+mod restore;
 mod session;
 mod sql;
 mod tls;
@@ -48,6 +49,7 @@ pub use options::{
 pub use partitions::Kept;
 pub(crate) use path::Rows;
 pub use pool::{PoolState, Postgres, Taken};
+pub use restore::restore;
 pub use session::Session;
 /// The statement that finds a page of rescue, for what measures it.
 #[cfg(any(test, feature = "conformance"))]

@@ -88,6 +88,17 @@ pub enum UrlError {
 }
 
 impl PostgresOptions {
+    /// Under a name of its own among the sessions of the database; gives that of servers too.
+    pub(crate) fn renamed(&self, suffix: &str) -> (Self, String) {
+        let mut options = self.clone();
+        let name = options.config.get_application_name().unwrap_or("tombola");
+        let server_name = name.strip_suffix(suffix).unwrap_or(name).to_owned();
+        options
+            .config
+            .application_name(format!("{server_name}{suffix}"));
+        (options, server_name)
+    }
+
     /// The default of everything but the place.
     pub fn new(config: Config) -> Self {
         Self {
@@ -206,6 +217,14 @@ mod tests {
             (
                 "postgres://near.localhost.example,127.0.0.1/tombola",
                 TlsMode::VerifyFull,
+            ),
+            (
+                "postgres://localhost/tombola?hostaddr=10.0.0.5",
+                TlsMode::VerifyFull,
+            ),
+            (
+                "postgres://localhost/tombola?hostaddr=127.0.0.1",
+                TlsMode::Disable,
             ),
         ] {
             assert_eq!(mode(url), expected, "{url}");

@@ -37,6 +37,8 @@ use deadpool::managed::{
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 use tombola_core::ports::{StoreError, StoreResult};
 
 /// After that long without use a session is asked whether it is still there.
@@ -47,6 +49,9 @@ const TRUSTED_IDLE_MAX: Duration = Duration::from_secs(30);
 pub struct Postgres {
     pool: Pool<Opener>,
     reads: Pool<Opener>,
+    /// Of this process, whose turn it is to write what is written once for both databases.
+    write_turn: Arc<Semaphore>,
+    wait_max: Duration,
     origin: Arc<str>,
 }
 
@@ -91,6 +96,8 @@ impl Postgres {
         Ok(Self {
             pool: pool(writer, options.pool_max, options.wait_max)?,
             reads: pool(reader, options.reads_max, options.wait_max)?,
+            write_turn: Arc::new(Semaphore::new(1)),
+            wait_max: options.wait_max,
             origin,
         })
     }
@@ -114,6 +121,14 @@ impl Postgres {
         taken(&self.pool, self.pool.timeout_get(&timeouts).await)
     }
 
+    /// Waits for the writes of this process that were asked for before, without a session.
+    pub(super) async fn write_turn(&self) -> StoreResult<SemaphorePermit<'_>> {
+        match timeout(self.wait_max, self.write_turn.acquire()).await {
+            Ok(turn) => turn.map_err(|_| StoreError::Closed),
+            Err(_) => Err(StoreError::Overloaded),
+        }
+    }
+
     /// A session that cannot write, for reads for people.
     pub async fn take_read(&self) -> StoreResult<Taken> {
         take(&self.reads).await
@@ -132,6 +147,7 @@ impl Postgres {
     /// Closes idle connections, the others as they are given back; who waits and who
     /// comes later is told `Closed`.
     pub fn close(&self) {
+        self.write_turn.close();
         self.pool.close();
         self.reads.close();
     }

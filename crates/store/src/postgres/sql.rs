@@ -87,6 +87,14 @@ statements! {
         "INSERT INTO request (campaign_id, client, request_key, fingerprint, first_draw, more_draws)
          SELECT $1::bigint, unnest($2::text[]), unnest($3::text[]), unnest($4::bytea[]),
            unnest($5::bigint[]), unnest($6::bytea[])";
+    /// Inserts again what is there, which fails: for requests that are refused by what was read ahead,
+    /// and must not be if they have drawn meanwhile.
+    refuse_known_keys =
+        "INSERT INTO request (campaign_id, client, request_key, fingerprint, first_draw, more_draws)
+         SELECT k.* FROM (SELECT unnest($2::text[]) AS client, unnest($3::text[]) AS request_key) AS q
+         CROSS JOIN LATERAL (
+           SELECT campaign_id, client, request_key, fingerprint, first_draw, more_draws FROM request
+           WHERE campaign_id = $1 AND request_key = q.request_key AND client = q.client OFFSET 0) AS k";
     read_draws =
         "SELECT id, version, user_id, prize_id, drawn_at, claim_key FROM draw WHERE id = ANY ($1)";
 

@@ -73,8 +73,12 @@ impl TlsMode {
 }
 
 /// Whether every host is a socket of this machine, or, if `has_loopback` allows it, its
-/// loopback address.
+/// loopback address. Where a url has `hostaddr` that is where it goes, whatever `host` says.
 pub(super) fn is_near(config: &Config, has_loopback: bool) -> bool {
+    let is_near = |address: &std::net::IpAddr| has_loopback && address.is_loopback();
+    if !config.get_hostaddrs().iter().all(is_near) {
+        return false;
+    }
     config.get_hosts().iter().all(|host| match host {
         Host::Unix(_) => true,
         Host::Tcp(name) => {

@@ -48,14 +48,14 @@ pub(super) enum Begun {
 impl Target {
     /// Connects, and makes the schema if it is missing.
     pub(super) async fn connect(options: &PostgresOptions) -> Result<Self, TransferError> {
-        let (options, _) = renamed(options);
+        let (options, _) = options.renamed(SUFFIX);
         migrate::up(&options).await.map_err(to)?;
         Self::connect_as_it_is(&options).await
     }
 
     /// The same without a look at the schema.
     pub(super) async fn connect_as_it_is(options: &PostgresOptions) -> Result<Self, TransferError> {
-        let (options, server_name) = renamed(options);
+        let (options, server_name) = options.renamed(SUFFIX);
         Ok(Self {
             alone: Alone::connect(&options, STEP_MAX).await.map_err(to)?,
             options,
@@ -112,14 +112,7 @@ impl Target {
 
     /// A server that has the database open read the mark before it was there.
     async fn is_served_by_nobody(&self) -> Result<(), TransferError> {
-        let sql = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND application_name = $1";
-        let client = &self.alone.client;
-        let row = self
-            .alone
-            .within(client.query_one(sql, &[&self.server_name]))
-            .await;
-        let count: i64 = row.map_err(to)?.get(0);
+        let count = self.alone.servers(&self.server_name).await.map_err(to)?;
         if count > 0 {
             return Err(TransferError::Refused(format!(
                 "{count} connections of `{}` to the target are open: stop every process that serves it",
@@ -223,17 +216,6 @@ impl Target {
         // A server that is running does not look at the mark again.
         self.is_served_by_nobody().await
     }
-}
-
-/// Under a name of its own among the sessions of the database; gives that of servers too.
-fn renamed(options: &PostgresOptions) -> (PostgresOptions, String) {
-    let mut options = options.clone();
-    let name = options.config.get_application_name().unwrap_or("tombola");
-    let server_name = name.strip_suffix(SUFFIX).unwrap_or(name).to_owned();
-    options
-        .config
-        .application_name(format!("{server_name}{SUFFIX}"));
-    (options, server_name)
 }
 
 impl Source {

@@ -1,12 +1,14 @@
 //! Codes, given by several workers at once.
 
+use crate::server::options;
 use crate::world::{NOON, World};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tombola_core::campaign::Kind;
-use tombola_core::ports::{AwardPath as _, Copy, CopyAnswer};
+use tombola_core::ports::{Actor, AwardPath as _, Catalog as _, Copy, CopyAnswer, ImportId};
 use tombola_core::reason::HoldReason;
 use tombola_store::postgres::PostgresStore;
+use tombola_store::{Store, StoreOptions};
 
 pub(crate) const CODES: &str = r#"
 [campaign]
@@ -209,4 +211,36 @@ async fn one_code_that_does_not_open_costs_no_award_its_code() {
     let copies = world.win(&store, 30).await;
     let answers = store.deliver_local(copies, NOON).await.unwrap();
     assert_eq!(count(&answers, &DELIVERED), 30);
+}
+
+/// An import that is withdrawn while one of its codes is being given.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_is_given_while_its_import_is_withdrawn_stays_with_its_award() {
+    let Some(world) = World::open(CODES).await else {
+        return;
+    };
+    world.codes(1, 2, true, 0).await;
+    world
+        .change("UPDATE code_import SET ready_at = 0", &[])
+        .await;
+    let giving = world.shell().await;
+    let given = "BEGIN; UPDATE code SET award_id = 77 WHERE id = (SELECT min(id) FROM code)";
+    giving.batch_execute(given).await.unwrap();
+    let options = options(&world.config);
+    let store = Store::connect(&options, StoreOptions::default()).await;
+    let store = store.unwrap();
+    let by = Actor {
+        reason: Some("because".to_owned()),
+        ..Actor::named("ada")
+    };
+    let withdrawn = store.withdraw_import("fair", "code", ImportId(1), by, NOON);
+    assert!(withdrawn.await.unwrap());
+    let mut removing = JoinSet::new();
+    removing.spawn(async move { store.remove_import(Some(ImportId(1))).await });
+    world.until_waiting(1).await;
+    giving.batch_execute("COMMIT").await.unwrap();
+    removing.join_next().await.unwrap().unwrap().unwrap();
+    let given = "SELECT count(*) FROM code WHERE award_id = 77";
+    assert_eq!(world.number(given).await, 1);
+    assert_eq!(world.number("SELECT count(*) FROM code").await, 1);
 }

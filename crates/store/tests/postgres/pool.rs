@@ -4,13 +4,18 @@
 use crate::cluster::Cluster;
 use crate::proxy::Proxy;
 use crate::server::{Database, options, skip};
+use crate::world::NOON;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Barrier;
-use tombola_core::ports::{StoreError, StoreResult};
+use tokio::task::JoinSet;
+use tombola_core::ports::{Actor, AwardPath as _, StoreError, StoreResult};
 use tombola_store::postgres::{Postgres, PostgresOptions, Taken};
+use tombola_store::{Store, StoreOptions};
 
 const SHORT: Duration = Duration::from_millis(300);
+/// "tombolaw" in ASCII, as a number that PostgreSQL 14 reads.
+const WRITE_LOCK: &str = "8390044900358119799";
 
 /// Bounds so short that a test can wait for them.
 fn short(mut options: PostgresOptions) -> PostgresOptions {
@@ -85,6 +90,41 @@ async fn a_call_for_which_no_session_is_free_is_told_so_and_reads_have_their_own
     assert_eq!(number(read, "SELECT 1::bigint").await.unwrap(), 1);
     held.into_iter().for_each(Taken::give_back);
     postgres.take().await.unwrap().give_back();
+}
+
+/// Those that are written once for both databases go one after the other in the whole database.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_that_wait_for_another_process_leave_sessions_to_draws() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let mut options = database.options();
+    (options.pool_max, options.wait_max) = (2, SHORT);
+    let store = Store::connect(&options, StoreOptions::default()).await;
+    let store = store.unwrap();
+    let other = database.connect().await;
+    let lock = "SELECT pg_advisory_lock(LOCK)".replace("LOCK", WRITE_LOCK);
+    other.batch_execute(&lock).await.unwrap();
+    let mut writing = JoinSet::new();
+    for _ in 0..4 {
+        let store = Arc::clone(&store);
+        writing.spawn(async move { store.note_backup(Actor::named("ada"), NOON).await });
+    }
+    for _ in 0..2 {
+        let told = writing.join_next().await.unwrap().unwrap();
+        assert!(matches!(told, Err(StoreError::Overloaded)), "{told:?}");
+    }
+    store.reserve_ids(1).await.expect("a session is free");
+    other
+        .batch_execute(&lock.replace("lock", "unlock"))
+        .await
+        .unwrap();
+    while let Some(written) = writing.join_next().await {
+        let written = written.unwrap();
+        let is_told = matches!(written, Err(StoreError::Overloaded));
+        assert!(written.is_ok() || is_told, "{written:?}");
+    }
+    store.close();
 }
 
 #[tokio::test]

@@ -21,7 +21,9 @@ use tombola_core::ports::{
 };
 use tombola_core::retry::{Jitter, Schedule};
 use tombola_store::Store;
+use tombola_store::conformance::counted::until_alone;
 use tombola_store::lapse::Restored;
+use tombola_store::postgres;
 use tombola_store::read::AuditDepth;
 use tombola_store::transfer::{self, Doing, TransferError, TransferReport, Transferred};
 
@@ -562,4 +564,49 @@ async fn the_list_of_what_is_moved_has_every_table_and_column_of_postgresql() {
     let listed = transfer::listed().map(|it| (it.0.to_owned(), it.1.to_owned(), it.2.to_owned()));
     assert_eq!(listed.collect::<BTreeSet<_>>(), live);
     old.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_postgresql_restored_gives_no_id_again_and_repeats_no_call_without_a_word() {
+    let Some(new) = Database::new().await else {
+        return;
+    };
+    ended(Old::lived_in().await.move_to(&new).await);
+    let options = new.options();
+    let served = Store::connect(&options, store_options()).await.unwrap();
+    let given = served.reserve_ids(1000).await.unwrap().take().unwrap();
+    let restore = || postgres::restore(&options, Schedule::default(), by(), LATER);
+    let why = restore().await.unwrap_err().to_string();
+    assert!(why.contains("stop every process that serves it"), "{why}");
+    served.close();
+
+    let shell = new.connect().await;
+    until_alone(&shell).await.unwrap();
+    let blunt = "lane = (SELECT lane FROM endpoint WHERE name = 'blunt')";
+    let count = async |condition: &str| -> i64 {
+        let sql = format!("SELECT count(*) FROM delivery WHERE {blunt} AND {condition}");
+        shell.query_one(&sql, &[]).await.unwrap().get(0)
+    };
+    let unfinished = "due_at IS NOT NULL AND hold_reason IS DISTINCT FROM 'manual'";
+    let expected = count(unfinished).await;
+    assert!(expected > 0, "there are calls to make");
+    let restored = restore().await.unwrap();
+    assert_eq!(restored.in_doubt, u64::try_from(expected).unwrap());
+    assert_eq!(count(unfinished).await, 0);
+    assert!(restored.ids_from > given.0 + 1_000_000, "{restored:?}");
+    let paused = "SELECT count(*) FROM pause WHERE campaign || prize || endpoint = ''";
+    let paused: i64 = shell.query_one(paused, &[]).await.unwrap().get(0);
+    assert_eq!(paused, 1);
+
+    // A second time nothing is in doubt any more, and ids go on behind the first time's.
+    let again = restore().await.unwrap();
+    assert_eq!(
+        (again.in_doubt, &again.unfinished),
+        (0, &restored.unfinished)
+    );
+    assert!(again.ids_from > restored.ids_from);
+    let served = open_new(&new).await.unwrap();
+    let report = served.audit(AuditDepth::Full).await.unwrap();
+    assert!(report.ok, "{report:?}");
+    served.close();
 }

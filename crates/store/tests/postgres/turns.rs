@@ -221,6 +221,58 @@ async fn request_key_that_another_process_had_first_is_answered_by_what_it_drew(
     assert_eq!(world.number("SELECT total FROM allowance").await, 2);
 }
 
+const FEW: &str = r#"
+[campaign]
+slug = "fair"
+name = "Fair"
+[limits]
+campaign_total = 1000
+[[prize]]
+slug = "text"
+name = "A text"
+kind = "text"
+text = "well done"
+odds = "50%"
+"#;
+
+/// Also where it would be refused now: the campaign is over by another's draws, or by a person.
+#[tokio::test(flavor = "multi_thread")]
+async fn request_that_has_drawn_elsewhere_meanwhile_is_not_refused() {
+    for end in [
+        "UPDATE campaign SET draws_besides = 1000000",
+        "UPDATE campaign SET state = 'paused'",
+    ] {
+        for others in [0, 1] {
+            let Some(world) = World::open(FEW).await else {
+                return;
+            };
+            let store = crowded(&world).await;
+            let first =
+                "INSERT INTO request SELECT campaign_id, client, 'raced', fingerprint, first_draw
+                         FROM request WHERE request_key = 'before'";
+            let elsewhere = format!("{first}; {end}");
+            let turn = in_turn(&world).await;
+            let one = world.request("u1", "raced", 1);
+            let with_it = (0..others).map(|n| world.request("u2", &format!("new {n}"), 1));
+            let meanwhile = Meanwhile::new([with_it.collect()], vec![]);
+            let committing = commit(&store, one, &meanwhile);
+            until_read_ahead(&world).await;
+            turn.batch_execute(&elsewhere).await.unwrap();
+            turn.batch_execute("COMMIT").await.unwrap();
+            let answers = answers(committing).await;
+            assert!(
+                matches!(answers[0], DrawAnswer::Replayed { .. }),
+                "{end}: {answers:?}"
+            );
+            assert!(
+                answers[1..]
+                    .iter()
+                    .all(|it| matches!(it, DrawAnswer::Refused(_)))
+            );
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn limit_that_other_processes_used_up_meanwhile_refuses() {
     for used in ["total = 30", "day_total = 20"] {

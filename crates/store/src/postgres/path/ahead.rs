@@ -4,9 +4,10 @@
 //!
 //! What was read ahead may be outdated when the turn comes, by the turns of others:
 //!
-//! - a request key that was not there is: its insert fails;
+//! - a request key that was not there is: its insert fails, and so does what looks for the keys of
+//!   those that are refused (`keys::refuse_known`): who has drawn is never refused;
 //! - a user has drawn: whoever would be counted beyond a limit fails (`add_used`);
-//! - what answers a request again, or refuses it, still does.
+//! - what answers a request again still does.
 //!
 //! A batch that fails so has met others (`is_conflict`): it wrote nothing and runs again, and
 //! reads behind the lock, as do the next ones ([`BATCHES_BEHIND`]).

@@ -45,6 +45,7 @@ pub(super) async fn commit_draws(
         schedule: &shared.schedule,
         campaign,
         batch,
+        is_ahead: in_turn.is_ahead,
     };
     let answers = desk
         .commit(&work, &in_turn.turn, &in_turn.of_requests)
@@ -61,6 +62,8 @@ struct Desk<'a> {
     schedule: &'a Schedule,
     campaign: i64,
     batch: &'a DrawBatch,
+    /// Whether what is known of requests was read before the turn came.
+    is_ahead: bool,
 }
 
 /// Answers by place in the batch.
@@ -139,6 +142,13 @@ impl<'a> Desk<'a> {
         let day = locked.state.day;
         let fates = decide_each(&requests, locked.state, self.schedule, batch.has_relay);
         let has_drawn = fates.iter().any(|fate| matches!(fate, Fate::Drawn(_)));
+        let refused = if self.is_ahead {
+            let fates = requests.iter().zip(&fates);
+            let refused = fates.filter(|(_, fate)| matches!(fate, Fate::Refused(_)));
+            refused.map(|(request, _)| *request).collect()
+        } else {
+            Vec::new()
+        };
         if has_drawn {
             let mut added = Added::new(&locked.version, Some(&locked.version.rules.limits));
             let mut drawn = Vec::with_capacity(requests.len());
@@ -151,11 +161,14 @@ impl<'a> Desk<'a> {
             let at = (campaign, batch.now, day);
             tokio::try_join!(
                 biased;
+                keys::refuse_known(work, campaign, &refused),
                 keys::insert(work, campaign, &drawn),
                 added.write(work, at, &locked.tally),
                 work.commit(),
             )?;
             added.committed(work, at);
+        } else {
+            keys::refuse_known(work, campaign, &refused).await?;
         }
         self.answer(&locked.version.rules, open, &fates, answers);
         Ok(has_drawn)

@@ -51,6 +51,22 @@ pub(super) async fn insert(
     work.execute(&work.sql.insert_keys, params).await
 }
 
+/// Fails if one of these requests, which are refused by what was read ahead, has drawn meanwhile: its
+/// key is there.
+pub(super) async fn refuse_known(
+    work: &Work<'_>,
+    campaign: i64,
+    refused: &[&DrawRequest],
+) -> StoreResult<()> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let clients: Vec<&str> = refused.iter().map(|it| &*it.client).collect();
+    let keys: Vec<&str> = refused.iter().map(|it| &*it.key).collect();
+    let params: Params<'_> = &[&campaign, &clients, &keys];
+    work.execute(&work.sql.refuse_known_keys, params).await
+}
+
 /// The keys that were there before, and what each of them stands for.
 pub(super) fn kept(of_requests: &[Row]) -> StoreResult<HashMap<Key<'_>, Kept>> {
     let mut kept = HashMap::new();
