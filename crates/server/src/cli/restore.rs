@@ -1,8 +1,9 @@
 //! `tombola restore FILE`: a backup becomes the database of a directory that nobody
 //! serves. Nothing is delivered until a person says so, and nothing that was there
-//! before is removed.
+//! before is removed. `tombola restore`, without a file, does the same for what the tools of
+//! PostgreSQL restored: there it is all that is left to do.
 
-use super::context::{Context, Usage, data_directory, on_sqlite};
+use super::context::{Context, Usage, data_directory};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::doctor::{Difference, difference};
@@ -23,13 +24,14 @@ use tombola_core::ports::{Actor, StoreError};
 use tombola_engine::SystemClock;
 use tombola_store::backup::{self, BackupFact};
 use tombola_store::lapse::Restored;
-use tombola_store::restore;
+use tombola_store::{postgres, restore};
 
 /// `restore`
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// The backup
-    file: PathBuf,
+    /// The backup, of a database on SQLite. On PostgreSQL there is none: its own tools bring the
+    /// database back, and then this command makes it fit to be served
+    file: Option<PathBuf>,
     /// Also where a database is: it is kept beside the restored one, under a dated name
     #[arg(long)]
     replace: bool,
@@ -52,7 +54,7 @@ enum SecretKey {
 /// The document of `restore --json`.
 #[derive(Debug, Serialize)]
 struct RestoreDoc {
-    database: PathBuf,
+    database: String,
     /// When the backup was taken: what came after is not in it.
     taken_at: Option<Timestamp>,
     /// The first id that will be given out.
@@ -76,16 +78,63 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<
         return Err(Usage(what.to_owned()).into());
     }
     let config = context.load_local()?.config;
-    on_sqlite(&config, "restore")?;
     let out = context.out;
-    let done = tokio::task::spawn_blocking(move || restore(&args, &config, out)).await?;
+    let done = if config.database.is_postgres() {
+        on_postgres(&args, &config).await
+    } else {
+        tokio::task::spawn_blocking(move || restore(&args, &config, out)).await?
+    };
     say(&done?, out)?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// PostgreSQL has tools of its own for backups; what they bring back knows nothing of the time since.
+async fn on_postgres(args: &RestoreArgs, config: &Config) -> anyhow::Result<RestoreDoc> {
+    if args.file.is_some() || args.replace {
+        let what = "backups of PostgreSQL are restored by its own tools (pg_restore); then run \
+                    `tombola restore` without a file: docs/guides/many-processes.md";
+        return Err(Usage(what.to_owned()).into());
+    }
+    let options = config.database.postgres()?;
+    let options = options.context("database.url names no PostgreSQL")?;
+    let by = actor("restored by the tools of PostgreSQL");
+    let (schedule, now) = (config.delivery.schedule(), SystemClock::wall());
+    let restored = postgres::restore(&options, schedule, by, now).await?;
+    let directory = data_directory(config);
+    let secret_key = match Secrets::read(&directory)? {
+        Some(_) => SecretKey::Unknown,
+        None => SecretKey::Missing,
+    };
+    Ok(doc(restored, config.database.url_shown(), secret_key))
+}
+
+fn doc(restored: Restored, database: String, secret_key: SecretKey) -> RestoreDoc {
+    RestoreDoc {
+        database,
+        taken_at: None,
+        ids_from: restored.ids_from,
+        deliveries: "paused",
+        unfinished: restored.unfinished,
+        in_doubt: restored.in_doubt,
+        operations_cancelled: restored.operations_cancelled,
+        secret_key,
+        kept: None,
+    }
+}
+
+fn actor(reason: &str) -> Actor {
+    Actor {
+        reason: Some(reason.to_owned()),
+        ..Actor::named(LOCAL)
+    }
+}
+
 fn restore(args: &RestoreArgs, config: &Config, out: Out) -> anyhow::Result<RestoreDoc> {
-    let name = args.file.display().to_string();
-    let fact = look(&args.file).with_context(|| name.clone())?;
+    let Some(file) = &args.file else {
+        return Err(Usage("name the backup: tombola restore FILE".to_owned()).into());
+    };
+    let name = file.display().to_string();
+    let fact = look(file).with_context(|| name.clone())?;
     let directory = data_directory(config);
     directory.create()?;
     let Some(_lock) = directory.try_lock()? else {
@@ -96,8 +145,7 @@ fn restore(args: &RestoreArgs, config: &Config, out: Out) -> anyhow::Result<Rest
     };
     let database = config.database.file().unwrap_or_default();
     let place = Place::new(&database);
-    let is_self =
-        args.file.canonicalize().ok() == database.canonicalize().ok() && database.exists();
+    let is_self = file.canonicalize().ok() == database.canonicalize().ok() && database.exists();
     ensure!(
         !is_self,
         "{name} is the database of {}",
@@ -111,20 +159,14 @@ fn restore(args: &RestoreArgs, config: &Config, out: Out) -> anyhow::Result<Rest
     }
     let secret_key = secret_key(&directory, &fact)?;
     place.clear_draft()?;
-    let ready = draft(args, config, &place, out).inspect_err(|_| drop(place.clear_draft()));
+    let ready = draft(file, config, &place, out).inspect_err(|_| drop(place.clear_draft()));
     let restored = ready.with_context(|| name.clone())?;
     place.decide()?;
     let kept = place.finish()?;
     Ok(RestoreDoc {
-        database,
         taken_at: fact.taken_at,
-        ids_from: restored.ids_from,
-        deliveries: "paused",
-        unfinished: restored.unfinished,
-        in_doubt: restored.in_doubt,
-        operations_cancelled: restored.operations_cancelled,
-        secret_key,
         kept,
+        ..doc(restored, database.display().to_string(), secret_key)
     })
 }
 
@@ -163,9 +205,9 @@ fn secret_key(directory: &Directory, fact: &BackupFact) -> anyhow::Result<Secret
 }
 
 /// The whole new database, beside its place.
-fn draft(args: &RestoreArgs, config: &Config, place: &Place, out: Out) -> anyhow::Result<Restored> {
+fn draft(file: &Path, config: &Config, place: &Place, out: Out) -> anyhow::Result<Restored> {
     let bar = out.progress("copying", Some(0));
-    restore::bring(&args.file, &place.draft(), &mut |progress| {
+    restore::bring(file, &place.draft(), &mut |progress| {
         bar.set_length(progress.pages);
         bar.set_position(progress.done);
     })?;
@@ -175,10 +217,7 @@ fn draft(args: &RestoreArgs, config: &Config, place: &Place, out: Out) -> anyhow
     if let Some(fault) = backup::faults(&place.draft())?.first() {
         bail!("the backup is damaged: {fault}");
     }
-    let by = Actor {
-        reason: Some("restored from a backup".to_owned()),
-        ..Actor::named(LOCAL)
-    };
+    let by = actor("restored from a backup");
     let schedule = config.delivery.schedule();
     let restored = restore::ready(&place.draft(), schedule, &by, SystemClock::wall())?;
     bar.finish_and_clear();
@@ -195,7 +234,7 @@ fn say(it: &RestoreDoc, out: Out) -> anyhow::Result<()> {
             "{} is restored; ids go on from {}\n\
              deliveries are paused; awards that wait: {waiting}; dead letters in doubt: {}; bulk actions \
              cancelled: {}",
-            it.database.display(),
+            it.database,
             it.ids_from,
             it.in_doubt,
             it.operations_cancelled
@@ -221,6 +260,13 @@ fn say(it: &RestoreDoc, out: Out) -> anyhow::Result<()> {
              first start; claim tokens, and what is sealed, cannot be read without it",
         ),
     }
+    tell_what_is_unknown(&since, out);
+    Ok(())
+}
+
+/// What nobody but the person who brought the database back can know, and what to do before anything is
+/// delivered.
+pub(super) fn tell_what_is_unknown(since: &str, out: Out) {
     out.note(&format!(
         "\nThis database knows nothing of what happened since {since}:\n\
          - draws since then are not in it, and a client that sends one again draws anew\n\
@@ -236,5 +282,4 @@ fn say(it: &RestoreDoc, out: Out) -> anyhow::Result<()> {
          \x20 tombola dead-letter list                what may have been delivered: confirm or requeue each\n\
          Then: tombola serve, and tombola delivery resume --reason \"…\""
     ));
-    Ok(())
 }

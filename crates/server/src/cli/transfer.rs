@@ -3,6 +3,7 @@
 //! still the one to be served.
 
 use super::context::{Context, Usage};
+use super::restore::tell_what_is_unknown;
 use crate::config::{Config, Database};
 use crate::directory::{Directory, DirectoryLock};
 use crate::doctor::{Difference, difference};
@@ -403,11 +404,9 @@ async fn undo(sides: &Sides, out: Out) -> anyhow::Result<ExitCode> {
             doc.operations_cancelled
         )
     })?;
-    out.note(
-        "what the new database drew and delivered since is unknown here: go through the list of \
-         docs/guides/back-up-and-restore.md, confirm what was delivered, then \
-         `tombola delivery resume --reason \"…\"`",
-    );
+    if !out.is_json() {
+        tell_what_is_unknown("it was transferred", out);
+    }
     if to.is_none() {
         out.note("the new database was not named with --to and may still be served: drop it, or both pay");
     }

@@ -51,6 +51,18 @@ pub enum Origin {
     Flag(&'static str),
 }
 
+impl Origin {
+    /// The later the stronger.
+    const fn strength(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::File { .. } => 1,
+            Self::Env(_) => 2,
+            Self::Flag(_) => 3,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -278,7 +290,7 @@ impl Reading {
         let mut config: Config = std::mem::take(&mut self.values)
             .try_into()
             .map_err(|error| ConfigError(vec![error.to_string()]))?;
-        let read = config.database.read_url_file();
+        let read = self.read_url_file(&mut config);
         read.map_err(|problem| ConfigError(vec![problem]))?;
         self.read_kafka_files(&mut config)?;
         let from = |key: &str| match self.origins.get(key) {
@@ -301,6 +313,22 @@ impl Reading {
         } else {
             Err(ConfigError(problems))
         }
+    }
+
+    /// Of a url and a file that holds one the stronger is meant, as of any two values.
+    fn read_url_file(&self, config: &mut Config) -> Result<(), String> {
+        let strength = |key: &str| self.origins.get(key).map_or(0, Origin::strength);
+        let (url, file) = (strength("database.url"), strength("database.url_file"));
+        if config.database.url_file.is_empty() || url < file {
+            return config.database.read_url_file();
+        }
+        if url == file {
+            return Err(
+                "`database.url` and `database.url_file` are both set: leave one out".to_owned(),
+            );
+        }
+        config.database.url_file.clear();
+        Ok(())
     }
 
     /// A secret that came from a file has the origin of the file's name.

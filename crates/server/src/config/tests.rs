@@ -171,6 +171,33 @@ fn url_of_the_database_may_stand_in_a_file() {
 }
 
 #[test]
+fn url_is_stronger_than_a_file_that_was_named_before_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("url");
+    std::fs::write(&path, "postgres://u:p@h/d\n").unwrap();
+    let file = format!("[database]\nurl_file = \"{}\"\n", path.display());
+    let by = |file: &str, env: &[(&str, &str)]| {
+        let env = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        load(&Sources {
+            file: Some(("tombola.toml".into(), file.to_owned())),
+            env: env.collect(),
+            flags: vec![],
+        })
+    };
+    let url = [("TOMBOLA_DATABASE__URL", "sqlite://a/b.db")];
+    let loaded = by(&file, &url).unwrap().config.database;
+    assert_eq!((&*loaded.url, &*loaded.url_file), ("sqlite://a/b.db", ""));
+    let of_env = [("TOMBOLA_DATABASE__URL_FILE", path.to_str().unwrap())];
+    let loaded = by("[database]\nurl = \"sqlite://a/b.db\"\n", &of_env);
+    assert_eq!(loaded.unwrap().config.database.url, "postgres://u:p@h/d");
+    let both = format!("{file}url = \"sqlite://a/b.db\"\n");
+    let ConfigError(problems) = by(&both, &[]).unwrap_err();
+    assert!(problems[0].contains("leave one out"), "{problems:?}");
+}
+
+#[test]
 fn broker_that_is_none_of_ours_is_refused_plainly() {
     for url in ["kafka://", "amqp://h", "kafka://h1:9092/topic"] {
         let ConfigError(problems) = from_file(&format!("[broker]\nurl = \"{url}\"\n")).unwrap_err();

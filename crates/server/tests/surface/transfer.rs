@@ -71,10 +71,14 @@ struct Moved<'d> {
 }
 
 impl Moved<'_> {
-    fn ok(&self, args: &[&str]) -> Said {
+    fn run(&self, args: &[&str]) -> Said {
         let mut command = self.desk.command(args);
         command.envs(self.env.iter().map(|(name, value)| (*name, value.as_str())));
-        let said = said(command);
+        said(command)
+    }
+
+    fn ok(&self, args: &[&str]) -> Said {
+        let said = self.run(args);
         assert_eq!(said.code, Some(0), "{args:?}: {said:?}");
         said
     }
@@ -175,6 +179,29 @@ async fn what_was_drawn_on_sqlite_is_delivered_once_on_postgresql_after_two_kill
     let coupons = moved.ok(&list).json_lines().len();
     assert_eq!(calls(&receiver).len(), coupons, "one key an award");
     moved.ok(&["draw", "hook", "--user", "u3"]);
+    let early = moved.run(&["restore"]);
+    assert_eq!(early.code, Some(1));
+    assert!(early.stderr.contains("stop every process"), "{early:?}");
     server.stop();
+    there_and_back(&moved, &from, &new);
     fresh::remove(&new.server, &new.name).await.unwrap();
+}
+
+/// Aim: what comes back, by the tools of PostgreSQL or from before the move, gives no id again.
+fn there_and_back(moved: &Moved<'_>, from: &str, new: &New) {
+    let desk = moved.desk;
+    let file = moved.run(&["restore", "b.db"]);
+    assert_eq!(file.code, Some(2));
+    assert!(file.stderr.contains("without a file"), "{file:?}");
+    let restored = moved.ok(&["restore", "--json"]).json();
+    assert_eq!(restored["deliveries"], "paused", "{restored}");
+    let undo = ["transfer", "--undo", "--from", from, "--to", &new.url];
+    let undone = desk.ok(&[&undo[..], &["--json"]].concat()).json();
+    assert_eq!(undone["deliveries"], "paused", "{undone}");
+    let next = undone["ids_from"].as_i64().unwrap();
+    let old = desk.serve();
+    let drawn = desk.ok(&["draw", "hook", "--user", "u4", "--json"]).json();
+    let id = drawn["draws"][0]["id"].as_i64().unwrap();
+    assert!(id >= next, "{drawn}");
+    old.stop();
 }
