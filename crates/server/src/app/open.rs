@@ -35,8 +35,9 @@ pub enum OpenError {
     Io(#[from] io::Error),
     /// The secrets of the database are not there.
     #[error(
-        "{path} is missing, and rows of the database are sealed under version {version} of it: put the file \
-         back from where you keep its copy; docs/guides/run-it-safely.md says what to do if it is lost"
+        "{path} is missing, and rows of the database are sealed under version {version} of it: copy it from a \
+         process that serves this database, or from where you keep its copy; docs/guides/run-it-safely.md says \
+         what to do if it is lost"
     )]
     SecretsMissing {
         /// Where they should be.

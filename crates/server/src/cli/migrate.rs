@@ -10,6 +10,7 @@ use clap::Subcommand;
 use serde_json::json;
 use std::cmp::Ordering;
 use std::process::ExitCode;
+use tombola_core::ports::StoreError;
 use tombola_store::postgres::{PostgresOptions, migrate};
 use tombola_store::{Schema, Store};
 
@@ -79,8 +80,7 @@ pub(super) async fn run(
 
 async fn up(config: &Config, postgres: Option<&PostgresOptions>) -> anyhow::Result<()> {
     if let Some(options) = postgres {
-        migrate::up(options).await?;
-        return Ok(());
+        return migrate::up(options).await.map(drop).map_err(rights);
     }
     match App::open(config.clone()).await {
         Ok(app) => app.stop().await,
@@ -89,6 +89,17 @@ async fn up(config: &Config, postgres: Option<&PostgresOptions>) -> anyhow::Resu
         Err(error) => return Err(error.into()),
     }
     Ok(())
+}
+
+/// What to do where the role may not.
+fn rights(error: StoreError) -> anyhow::Error {
+    if matches!(&error, StoreError::Schema(what) if what.contains("(42501)")) {
+        return anyhow::anyhow!(
+            "{error}\ngive the role of database.url a database that it owns (ALTER DATABASE … OWNER TO …); it owns \
+             its tables also while it serves: months of the history are made and dropped"
+        );
+    }
+    error.into()
 }
 
 fn schema(config: &Config) -> anyhow::Result<Schema> {

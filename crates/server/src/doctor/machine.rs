@@ -218,12 +218,24 @@ fn files(directory: &Directory, database: Option<&Path>, tls_key: &Path) -> Find
     ];
     let database = database.map(Path::to_path_buf);
     let all: Vec<PathBuf> = database.into_iter().chain(log).chain(ours).collect();
-    let open = all.iter().find_map(|path| {
+    let open = all.iter().filter_map(|path| {
         let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
         (mode & 0o077 != 0).then_some((path, mode))
     });
-    match open {
+    // Whoever mounts a secret closes its folder, which cannot be seen from here.
+    let secret_key = directory.secret_key();
+    let is_mounted = |path: &Path| path == secret_key && !path.starts_with(directory.root());
+    let (mounted, own): (Vec<_>, Vec<_>) = open.partition(|(path, _)| is_mounted(path));
+    match own.first().or(mounted.first()) {
         None => Finding::ok(FILES, "every file is for its owner only"),
+        Some((path, mode)) if own.is_empty() => Finding::warning(
+            FILES,
+            format!("{} is open to others (mode {mode:03o})", path.display()),
+            format!(
+                "`chmod 600 {}`, unless it is mounted from a folder that nobody else may enter",
+                path.display()
+            ),
+        ),
         Some((path, mode)) => Finding::fault(
             FILES,
             format!("{} is open to others (mode {mode:03o})", path.display()),
@@ -279,6 +291,17 @@ async fn listen(config: &Config, holder: &Holder) -> Finding {
         Holder::Silent(why) => Finding::not_checked(LISTEN, why),
         Holder::Nobody => match std::net::TcpListener::bind(address) {
             Ok(_) => Finding::ok(LISTEN, format!("{address} is free")),
+            // Each process on PostgreSQL has a directory of its own.
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && config.database.is_postgres() =>
+            {
+                Finding::warning(
+                    LISTEN,
+                    format!("{address} is taken, and nobody serves from this directory"),
+                    "to look at a process that serves name its directory (TOMBOLA_DATABASE__DIRECTORY); else end \
+                     the program that has the address, or set http.listen",
+                )
+            }
             Err(error) => Finding::fault(
                 LISTEN,
                 format!("cannot listen on {address}: {error}"),
@@ -348,6 +371,7 @@ fn tls(http: &Http) -> Finding {
 mod tests {
     use super::*;
     use crate::api::CheckState;
+    use crate::config::Database;
     use crate::directory::write_private;
 
     #[test]
@@ -372,6 +396,17 @@ mod tests {
         fs::write(&key, "").unwrap();
         open(&key, 0o644);
         assert_eq!(found().state, CheckState::Fault);
+        let mounted = temp.path().join("mounted.key");
+        fs::write(&mounted, "").unwrap();
+        open(&mounted, 0o444);
+        let settings = Database {
+            directory: directory.root().display().to_string(),
+            secret_key_file: mounted.display().to_string(),
+            url: "postgres://db/tombola".to_owned(),
+            ..Database::default()
+        };
+        let of_mount = files(&Directory::of(&settings), None, Path::new(""));
+        assert_eq!(of_mount.state, CheckState::Warning);
         open(directory.root(), 0o755);
         assert_eq!(root(directory.root()).state, CheckState::Warning);
         assert_eq!(root(&database).state, CheckState::Fault);

@@ -195,8 +195,8 @@ fn primary(server: &ServerFacts) -> Finding {
         Finding::fault(
             PRIMARY,
             "the server is a standby, which takes no writes",
-            "name the primary in database.url; with several hosts there, target_session_attrs=read-write \
-             finds it",
+            "promote it if its primary is gone (`pg_ctl promote`), else name the primary in database.url: of \
+             several hosts there the one is found that takes writes",
         )
     } else {
         Finding::ok(PRIMARY, "the server takes writes")

@@ -1,7 +1,7 @@
 //! A team moves up: from SQLite, with awards on their way, to PostgreSQL.
 
 use crate::endpoints::Receiver;
-use crate::world::{Desk, Said, said, until, until_some};
+use crate::world::{Desk, Said, Server, said, until, until_some};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
@@ -179,17 +179,17 @@ async fn what_was_drawn_on_sqlite_is_delivered_once_on_postgresql_after_two_kill
     let coupons = moved.ok(&list).json_lines().len();
     assert_eq!(calls(&receiver).len(), coupons, "one key an award");
     moved.ok(&["draw", "hook", "--user", "u3"]);
-    let early = moved.run(&["restore"]);
-    assert_eq!(early.code, Some(1));
-    assert!(early.stderr.contains("stop every process"), "{early:?}");
-    server.stop();
-    there_and_back(&moved, &from, &new);
+    there_and_back(&moved, server, &from, &new);
     fresh::remove(&new.server, &new.name).await.unwrap();
 }
 
 /// Aim: what comes back, by the tools of PostgreSQL or from before the move, gives no id again.
-fn there_and_back(moved: &Moved<'_>, from: &str, new: &New) {
+fn there_and_back(moved: &Moved<'_>, server: Server, from: &str, new: &New) {
     let desk = moved.desk;
+    let early = moved.run(&["restore"]);
+    assert_eq!(early.code, Some(1));
+    assert!(early.stderr.contains("stop every process"), "{early:?}");
+    server.stop();
     let file = moved.run(&["restore", "b.db"]);
     assert_eq!(file.code, Some(2));
     assert!(file.stderr.contains("without a file"), "{file:?}");

@@ -9,7 +9,7 @@ use tokio_postgres::{Error, Row};
 use tombola_core::ports::{StoreError, StoreResult};
 
 /// What to do where no server takes writes.
-const PROMOTE: &str = "no server of database.url takes writes: promote the standby if its primary is gone, else \
+pub(super) const PROMOTE: &str = "no server of database.url takes writes: promote the standby if its primary is gone, else \
                        name the primary there";
 
 /// What an error of the connection or the server means to callers.

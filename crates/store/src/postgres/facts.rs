@@ -166,7 +166,9 @@ SELECT current_setting('server_version'),
   (SELECT count(*) FROM client WHERE datname <> current_database()),
   (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
   current_setting('autovacuum')::boolean AND current_setting('track_counts')::boolean,
-  (SELECT count(*) FROM pg_stat_replication)";
+  (SELECT count(*) FROM pg_stat_replication r WHERE r.state IS DISTINCT FROM 'backup'
+     AND NOT EXISTS (SELECT 1 FROM pg_replication_slots s
+                     WHERE s.active_pid = r.pid AND s.slot_type = 'logical'))";
 
 const TRANSACTIONS: &str = "SELECT pid::bigint, coalesce(application_name, ''),
     coalesce(usename::text, ''), coalesce(state, ''),

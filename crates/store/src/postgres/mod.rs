@@ -115,8 +115,7 @@ impl PostgresStore {
         let sql = "SELECT pg_is_in_recovery()";
         let row = session.within(session.client().query_one(sql, &[])).await;
         if error::get(&session.end(row)?, 0)? {
-            let what = "the server is a standby, which takes no writes";
-            return Err(StoreError::Unavailable(what.to_owned()));
+            return Err(StoreError::Unavailable(error::PROMOTE.to_owned()));
         }
         Ok(())
     }
