@@ -370,8 +370,8 @@ pub(super) fn remove(conn: &Connection, import: Option<ImportId>) -> sql::Result
     };
     conn.prepare_cached("UPDATE code_import SET ready = ?2 WHERE id = ?1 AND ready <> ?2")?
         .execute([target, REMOVED])?;
-    // Asked again outside: on PostgreSQL a code that somebody is just giving is waited for, and then only
-    // what stands outside is asked of the row as it has become.
+    // Asked again outside: on PostgreSQL a code that somebody is just giving is waited for, and
+    // then only what stands outside is asked of the row as it has become.
     let removed = conn
         .prepare_cached(
             "DELETE FROM code WHERE id IN (SELECT id FROM code INDEXED BY code_free WHERE import_id = ?1

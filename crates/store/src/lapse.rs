@@ -62,7 +62,8 @@ pub(crate) struct Begun {
     operations_cancelled: u64,
 }
 
-/// Of the unfinished rows of endpoints, in the order of their index, the last one that was looked at.
+/// Of the unfinished rows of endpoints, in the order of their index, the last one that was looked
+/// at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     lane: i64,
@@ -105,8 +106,8 @@ impl Lapse {
         Self::end(tx, &begun, in_doubt)
     }
 
-    /// All but the awards that are in doubt. From here on nothing is delivered; where the rest does not
-    /// come, this may be run again.
+    /// All but the awards that are in doubt. From here on nothing is delivered; where the rest does
+    /// not come, this may be run again.
     pub(crate) fn begin(&self, tx: &Connection, by: &Actor, now: Timestamp) -> StoreResult<Begun> {
         let ids_from = leave_ids_out(tx, now)?;
         pause(tx, &PauseScope::default(), by, now).or_store()?;

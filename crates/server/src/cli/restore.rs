@@ -88,7 +88,8 @@ pub(super) async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
-/// PostgreSQL has tools of its own for backups; what they bring back knows nothing of the time since.
+/// PostgreSQL has tools of its own for backups; what they bring back knows nothing of the time
+/// since.
 async fn on_postgres(args: &RestoreArgs, config: &Config) -> anyhow::Result<RestoreDoc> {
     if args.file.is_some() || args.replace {
         let what = "backups of PostgreSQL are restored by its own tools (pg_restore); then run \
@@ -264,8 +265,8 @@ fn say(it: &RestoreDoc, out: Out) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What nobody but the person who brought the database back can know, and what to do before anything is
-/// delivered.
+/// What nobody but the person who brought the database back can know, and what to do before
+/// anything is delivered.
 pub(super) fn tell_what_is_unknown(since: &str, out: Out) {
     out.note(&format!(
         "\nThis database knows nothing of what happened since {since}:\n\

@@ -16,14 +16,14 @@ use tombola_store::postgres::{PostgresOptions, UrlError};
 section! {
     /// Where draws, awards and everything else are kept.
     Database ["database"] {
-        /// `sqlite://PATH`, or `postgres://USER:PASSWORD@HOST/DATABASE` for as many
-        /// processes as you like; of its parameters `sslmode` and `sslrootcert` say how
-        /// the server is believed (`verify-full` unless said, none on this machine; `require` verifies as well). With
-        /// SQLite the keys, the lock and the socket of the server lie in the same
-        /// directory as the file. `--data DIR` is short for `sqlite://DIR/tombola.db`.
+        /// `sqlite://PATH`, or `postgres://USER:PASSWORD@HOST/DATABASE` for as many processes as
+        /// you like; of its parameters `sslmode` and `sslrootcert` say how the server is believed
+        /// (`verify-full` unless said, none on this machine; `require` verifies as well). With
+        /// SQLite the keys, the lock and the socket of the server lie in the same directory as the
+        /// file. `--data DIR` is short for `sqlite://DIR/tombola.db`.
         url: String = "sqlite://./tombola-data/tombola.db".to_owned(),
-        /// A file that holds the url instead: with PostgreSQL it has a password in it. Of the two the
-        /// one that was set later, as above, is meant.
+        /// A file that holds the url instead: with PostgreSQL it has a password in it. Of the two
+        /// the one that was set later, as above, is meant.
         url_file: String = String::new(),
         /// With PostgreSQL: where this process keeps its lock, its socket and
         /// `secret.key`. Each process has one of its own.

@@ -2,14 +2,14 @@
 //!
 //! Removed are the attempt lines of awards that were delivered or cancelled
 //! before, the kept messages of before, the request keys of draws whose campaign was
-//! closed before, and all other request keys of before. Draws, deliveries, codes, points and the operator log stay:
-//! counters are audited against them, and a late copy of a message always finds
-//! its row. Dead letters keep their lines, for a person still has to read them.
+//! closed before, and all other request keys of before. Draws, deliveries, codes, points and
+//! the operator log stay: counters are audited against them, and a late copy of a message
+//! always finds its row. Dead letters keep their lines, for a person still has to read them.
 
 use crate::read::audit::REQUESTS_REMOVED;
 use crate::read::column::as_column;
 use crate::requests;
-use crate::sql::{self, Connection, OptionalExtension, params};
+use crate::sql::{self, Array, Connection, OptionalExtension, params};
 use tombola_core::Timestamp;
 use tombola_core::limits::{STEP_ROWS_MAX, STEP_ROWS_SEEN_MAX};
 
@@ -81,29 +81,27 @@ fn old_attempts(conn: &Connection, before: Timestamp) -> sql::Result<usize> {
          FROM attempt a LEFT JOIN delivery d ON d.award_id = a.award_id
          WHERE a.award_id > ?1 ORDER BY a.award_id, a.n LIMIT ?3",
     )?;
-    let mut remove = conn.prepare_cached("DELETE FROM attempt WHERE award_id = ?1 AND n = ?2")?;
     let mut rows = seen.query([after, before.0, as_column(STEP_ROWS_SEEN_MAX as u64)])?;
-    let (mut lines, mut removed, mut cursor, mut last) = (0, 0, after, after);
-    let mut old = Vec::new();
+    let (mut lines, mut cursor, mut last) = (0, after, after);
+    let mut old = Old::default();
     while let Some(row) = rows.next()? {
         let award: i64 = row.get(0)?;
         if award != last {
             // Stop between awards, so that the next step sees all lines of each.
             cursor = last;
             last = award;
-            if old.len() >= STEP_ROWS_MAX {
+            if old.awards.len() >= STEP_ROWS_MAX {
                 break;
             }
         }
         lines += 1;
         if row.get::<_, Option<bool>>(2)? == Some(true) {
-            old.push((award, row.get::<_, i64>(1)?));
+            old.awards.push(award);
+            old.numbers.push(row.get(1)?);
         }
     }
     drop(rows);
-    for (award, n) in old {
-        removed += remove.execute([award, n])?;
-    }
+    let removed = old.remove(conn)?;
     let is_end = lines < STEP_ROWS_SEEN_MAX && removed < STEP_ROWS_MAX;
     // One award with more lines than a step sees must not hold the cursor for ever.
     let cursor = if cursor == after { last } else { cursor };
@@ -113,4 +111,33 @@ fn old_attempts(conn: &Connection, before: Timestamp) -> sql::Result<usize> {
     )?
     .execute(params![CURSOR, if is_end { 0 } else { cursor }.to_string()])?;
     Ok(removed)
+}
+
+/// Attempt lines that go.
+#[derive(Default)]
+struct Old {
+    awards: Vec<i64>,
+    numbers: Vec<i32>,
+}
+
+impl Old {
+    /// In one trip where each statement is one: whatever else is written waits for this.
+    fn remove(&self, conn: &Connection) -> sql::Result<usize> {
+        if conn.is_far() {
+            return conn
+                .prepare_cached(
+                    "DELETE FROM attempt AS a
+                     USING (SELECT unnest(?1::bigint[]) AS award_id, unnest(?2::integer[]) AS n) AS k
+                     WHERE a.award_id = ANY (?1) AND a.award_id = k.award_id AND a.n = k.n",
+                )?
+                .execute(params![Array(&self.awards), Array(&self.numbers)]);
+        }
+        let mut remove =
+            conn.prepare_cached("DELETE FROM attempt WHERE award_id = ?1 AND n = ?2")?;
+        let mut removed = 0;
+        for (award, n) in self.awards.iter().zip(&self.numbers) {
+            removed += remove.execute(params![award, n])?;
+        }
+        Ok(removed)
+    }
 }

@@ -1,5 +1,5 @@
-//! A database that the tools of PostgreSQL brought back from a backup, or an asynchronous standby that
-//! was promoted: it lacks the time since ([`lapse`](crate::lapse)).
+//! A database that the tools of PostgreSQL brought back from a backup, or an asynchronous standby
+//! that was promoted: it lacks the time since ([`lapse`](crate::lapse)).
 
 use super::options::PostgresOptions;
 use super::{Alone, Postgres};
@@ -21,8 +21,8 @@ const SUFFIX: &str = " restore";
 /// Makes of the database one that may be served. Nobody serves it, or it is refused: a server holds
 /// ids that others have.
 ///
-/// It is done in steps. Ids and the pause come first, so that nothing is delivered meanwhile; whoever
-/// was killed runs it again.
+/// It is done in steps. Ids and the pause come first, so that nothing is delivered meanwhile;
+/// whoever was killed runs it again.
 pub async fn restore(
     options: &PostgresOptions,
     schedule: Schedule,
@@ -50,10 +50,10 @@ pub async fn restore(
     restored
 }
 
-const fn lapse() -> Lapse {
+fn lapse() -> Lapse {
     Lapse {
         action: "restore",
-        subject: String::new(),
+        subject: "database".to_owned(),
         doubt: "it may have been delivered after what was restored",
     }
 }

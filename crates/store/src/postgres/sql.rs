@@ -87,8 +87,8 @@ statements! {
         "INSERT INTO request (campaign_id, client, request_key, fingerprint, first_draw, more_draws)
          SELECT $1::bigint, unnest($2::text[]), unnest($3::text[]), unnest($4::bytea[]),
            unnest($5::bigint[]), unnest($6::bytea[])";
-    /// Inserts again what is there, which fails: for requests that are refused by what was read ahead,
-    /// and must not be if they have drawn meanwhile.
+    /// Inserts again what is there, which fails: for requests that are refused by what was read
+    /// ahead, and must not be if they have drawn meanwhile.
     refuse_known_keys =
         "INSERT INTO request (campaign_id, client, request_key, fingerprint, first_draw, more_draws)
          SELECT k.* FROM (SELECT unnest($2::text[]) AS client, unnest($3::text[]) AS request_key) AS q

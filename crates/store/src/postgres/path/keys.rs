@@ -51,8 +51,8 @@ pub(super) async fn insert(
     work.execute(&work.sql.insert_keys, params).await
 }
 
-/// Fails if one of these requests, which are refused by what was read ahead, has drawn meanwhile: its
-/// key is there.
+/// Fails if one of these requests, which are refused by what was read ahead, has drawn meanwhile:
+/// its key is there.
 pub(super) async fn refuse_known(
     work: &Work<'_>,
     campaign: i64,

@@ -1,5 +1,5 @@
-//! The way back: a transfer that is undone, and what the tools of PostgreSQL restored. Both lack the
-//! time in which another database was served.
+//! The way back: a transfer that is undone, and what the tools of PostgreSQL restored. Both lack
+//! the time in which another database was served.
 
 use super::lived_in::{LATER, Old, by, store_options};
 use super::{ended, is_moved, open_new, refusal};

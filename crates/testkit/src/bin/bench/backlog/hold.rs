@@ -16,11 +16,12 @@ const FLOOR: f64 = 0.90;
 /// Between two draws on each side while the transaction is held.
 const PACE: Duration = Duration::from_millis(10);
 
-/// Rates of the pair on which it is held and of its twin on which nothing is, before and in the end;
-/// what became of the ones by it; and what the backlog left of the rate before.
+/// Rates of the pair on which it is held and of its twin on which nothing is, before and in the
+/// end; what became of the ones by it; and what the backlog left of the rate before.
 ///
-/// Each rate is compared with the twin's, measured between the same rounds: what the machine, and ten
-/// minutes of draws, do to a rate they do to both. A snapshot keeps the dead of its own database only.
+/// Each rate is compared with the twin's, measured between the same rounds: what the machine, and
+/// ten minutes of draws, do to a rate they do to both. A snapshot keeps the dead of its own
+/// database only.
 pub(super) async fn measure(
     pairs: [&Pair; 2],
     options: &Options,

@@ -1,5 +1,5 @@
-//! `bench transfer`: a million draws move from SQLite to PostgreSQL, against the same rows piped from
-//! one database to another by plain COPY; and COPY against `unnest`, by rows in a statement.
+//! `bench transfer`: a million draws move from SQLite to PostgreSQL, against the same rows piped
+//! from one database to another by plain COPY; and COPY against `unnest`, by rows in a statement.
 
 mod statements;
 
@@ -198,8 +198,8 @@ fn rows_of(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// The rival: the rows of the large tables from that database into another, each table by one COPY, as
-/// a dump and its restore with the indexes there. Rows a second.
+/// The rival: the rows of the large tables from that database into another, each table by one COPY,
+/// as a dump and its restore with the indexes there. Rows a second.
 async fn pipe(server: &Server, from: &Database) -> Result<f64> {
     let to = server.database("piped").await?;
     crate::desk::prepare(&to, crate::desk::PRIZES).await?;
