@@ -38,7 +38,13 @@ impl Default for SystemClock {
 impl SystemClock {
     /// Begins at the civil time of this machine.
     pub fn new() -> Self {
-        let base = Self::wall().0;
+        Self::beginning_at(Self::wall())
+    }
+
+    /// Begins at that instant: the database's, where other machines have it open too. What this
+    /// machine takes for the time is nothing to them.
+    pub fn beginning_at(now: Timestamp) -> Self {
+        let base = now.0;
         Self {
             began: monotonic_now(),
             base: AtomicI64::new(base),
@@ -136,6 +142,13 @@ fn micros(span: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clock_that_begins_at_the_databases_time_tells_it_whatever_this_machine_says() {
+        let clock = SystemClock::beginning_at(Timestamp(5));
+        assert!((5..60_000_000).contains(&clock.now().0));
+        assert!(clock.is_trusted());
+    }
 
     #[test]
     fn step_of_the_civil_clock_is_followed_by_at_most_a_tenth_of_the_time_passed() {

@@ -101,6 +101,8 @@ pub struct Rescuer {
     asked_at: Duration,
     /// Marks of the last page, not written yet.
     unwritten: Vec<MarkOf>,
+    /// Once it runs by itself, until when.
+    tasks: Option<Tasks>,
 }
 
 impl Rescuer {
@@ -113,6 +115,7 @@ impl Rescuer {
             turn: 0,
             asked_at: Duration::ZERO,
             unwritten: Vec::new(),
+            tasks: None,
         }
     }
 
@@ -124,6 +127,7 @@ impl Rescuer {
     /// Rounds until a stop: at the next due date, but within the interval.
     pub async fn run(mut self, tasks: Tasks) {
         let mut wait = Duration::ZERO;
+        self.tasks = Some(tasks.clone());
         loop {
             let handle = self.handle.clone();
             tokio::select! {
@@ -214,6 +218,11 @@ impl Rescuer {
             let Some(lane) = lanes.pop_front() else {
                 return Ok(());
             };
+            // What is published from here on may lie on a topic that ends with this process.
+            if self.tasks.as_ref().is_some_and(Tasks::is_stopped) {
+                round.has_more = true;
+                return Ok(());
+            }
             let state = self.parts.lanes.breaker_state(lane);
             let is_probe = is_topic_probe || state == BreakerState::HalfOpen;
             // A round may outlast a grace. What was published since this was asked would

@@ -66,6 +66,8 @@ struct Inner {
     /// Bulk actions that this process goes on with.
     operations: Mutex<HashSet<i64>>,
     keys: KeyRing,
+    /// Held while keys are read anew, so that an older list never takes the place of a newer one.
+    keys_turn: tokio::sync::Mutex<()>,
     http_counts: HttpCounts,
     rates: Rates,
     room: Room,
@@ -311,6 +313,7 @@ impl App {
 
     /// Reads the keys anew: at once after a change of one.
     pub async fn refresh_keys(&self) -> StoreResult<()> {
+        let _turn = self.0.keys_turn.lock().await;
         self.0.keys.replace(self.0.store.keys().await?);
         Ok(())
     }
@@ -437,6 +440,16 @@ impl App {
         self.0.answers_api.load(Ordering::Relaxed)
     }
 
+    fn engine_trouble(&self) -> Option<String> {
+        if self.running().desk.is_none() || self.0.tasks.is_stopped() {
+            return Some("not running".to_owned());
+        }
+        // Whoever has it starts or stops it.
+        let engine = self.0.engine.try_lock().ok()?;
+        let ended = engine.as_ref().map(Engine::ended)?;
+        (!ended.is_empty()).then(|| format!("{} ended: restart the process", ended.join(", ")))
+    }
+
     /// Each dependency by name, with `ok` or what is the matter. A draw does not need
     /// the broker, so where draws are answered its absence is told and no more: else
     /// every process would be taken away while all that they do goes on.
@@ -450,8 +463,7 @@ impl App {
         let clock = &self.0.clock;
         let clock = (!clock.is_trusted())
             .then(|| format!("{} ms off the database's time", clock.off().as_millis()));
-        let engine = self.running().desk.is_none() || self.0.tasks.is_stopped();
-        let engine = engine.then(|| "not running".to_owned());
+        let engine = self.engine_trouble();
         vec![
             Check::needed("database", database),
             Check {

@@ -98,6 +98,7 @@ impl Lapse {
         now: Timestamp,
     ) -> StoreResult<Restored> {
         let begun = self.begin(tx, by, now)?;
+        while Self::give_time(tx, now)? {}
         let (mut in_doubt, mut next) = (0, Some(Place::BEGIN));
         while let Some(place) = next {
             let page = self.doubt(tx, shared, place, now)?;
@@ -106,12 +107,11 @@ impl Lapse {
         Self::end(tx, &begun, in_doubt)
     }
 
-    /// All but the awards that are in doubt. From here on nothing is delivered; where the rest does
+    /// What is not of single awards. From here on nothing is delivered; where the rest does
     /// not come, this may be run again.
     pub(crate) fn begin(&self, tx: &Connection, by: &Actor, now: Timestamp) -> StoreResult<Begun> {
         let ids_from = leave_ids_out(tx, now)?;
         pause(tx, &PauseScope::default(), by, now).or_store()?;
-        give_time_for_addresses(tx, now).or_store()?;
         let line = log::Line {
             action: self.action,
             subject: &self.subject,
@@ -122,6 +122,12 @@ impl Lapse {
             ids_from,
             operations_cancelled: cancel_operations(tx, by, now).or_store()?,
         })
+    }
+
+    /// Gives winners who owe an address time, so many at once; whether there may be more.
+    pub(crate) fn give_time(tx: &Connection, now: Timestamp) -> StoreResult<bool> {
+        let given = give_time_for_addresses(tx, now).or_store()?;
+        Ok(given == STEP_ROWS_MAX)
     }
 
     /// A page of awards of endpoints that do not honour the delivery key, but those that a person
@@ -135,25 +141,26 @@ impl Lapse {
     ) -> StoreResult<Page> {
         let rows = page_of_endpoints(tx, after)?;
         let known = Known::load(tx, shared, &rows)?;
-        let mut doubted = 0;
+        let mut lost = Vec::new();
         for before in &rows {
             let row = &before.row;
             let is_held = row.hold_reason == Some(HoldReason::Manual);
-            if is_held || known.is_idempotent(row.award) {
-                continue;
+            if !is_held && !known.is_idempotent(row.award) {
+                lost.push((before, lost_in_hand(shared, &known, before, now)?));
             }
-            let lost = lost_in_hand(shared, &known, before, now)?;
-            let line = Line::new(What::Operator, row.lease, self.action).with(Some(self.doubt));
-            let write = Write {
-                before,
-                change: &lost,
-                now,
-                by: self.action,
-                line: Some(line),
-            };
-            rows::apply(tx, write)?;
-            doubted += u64::from(lost.row.state == State::Dead);
         }
+        let writes = lost.iter().map(|(before, change)| Write {
+            before,
+            change,
+            now,
+            by: self.action,
+            line: Some(
+                Line::new(What::Operator, before.row.lease, self.action).with(Some(self.doubt)),
+            ),
+        });
+        rows::apply_all(tx, &writes.collect::<Vec<_>>())?;
+        let is_dead = |(_, change): &&(&Stored, Change)| change.row.state == State::Dead;
+        let doubted = lost.iter().filter(is_dead).count() as u64;
         let last = rows.last().filter(|_| rows.len() == STEP_ROWS_MAX);
         let next = last.map(|it| Place {
             lane: it.row.lane,
@@ -249,12 +256,17 @@ fn lost_in_hand(
     })
 }
 
-fn give_time_for_addresses(conn: &Connection, now: Timestamp) -> sql::Result<()> {
+fn give_time_for_addresses(conn: &Connection, now: Timestamp) -> sql::Result<usize> {
     conn.execute(
-        "UPDATE delivery SET due_at = ?2, lease = lease + 1 WHERE hold_reason = ?1 AND due_at < ?2",
-        params![HoldReason::Address.name(), now.plus(RESTORE_ADDRESS_TIME).0],
+        "UPDATE delivery SET due_at = ?2, lease = lease + 1 WHERE award_id IN (
+           SELECT award_id FROM delivery WHERE hold_reason = ?1 AND due_at < ?2
+           ORDER BY award_id LIMIT ?3)",
+        params![
+            HoldReason::Address.name(),
+            now.plus(RESTORE_ADDRESS_TIME).0,
+            i64::try_from(STEP_ROWS_MAX).unwrap_or(i64::MAX)
+        ],
     )
-    .map(drop)
 }
 
 fn unfinished(conn: &Connection) -> sql::Result<BTreeMap<Kind, u64>> {

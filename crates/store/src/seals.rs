@@ -307,12 +307,17 @@ impl Walk {
     }
 }
 
-/// A walk that has to begin anew: for another version, or for rows that did not open,
-/// whose secret may be back.
+/// A walk that has to begin anew: for a newer version, or for rows that did not open,
+/// whose secret may be back. Where others serve too, one of them may have sealed under the older
+/// version until just now, behind the walk: whoever starts begins it anew. One that does not use
+/// the newest version yet leaves the walk of the others alone.
 fn begin_walk(conn: &Connection, newest: i32) -> StoreResult<()> {
     let kept = Walk::load(conn)?;
-    let goes_on =
-        kept.is_some_and(|walk| walk.version == newest && (walk.at.is_some() || walk.stuck == 0));
+    let goes_on = kept.is_some_and(|walk| {
+        let may_be_behind = conn.is_far() && newest > 1;
+        walk.version > newest
+            || walk.version == newest && !may_be_behind && (walk.at.is_some() || walk.stuck == 0)
+    });
     if goes_on {
         return Ok(());
     }
@@ -338,7 +343,11 @@ pub(super) fn step(conn: &Connection, seal: &Seal) -> StoreResult<Resealed> {
     if newest == PLAIN {
         return done(0, true);
     }
-    let kept = Walk::load(conn)?.filter(|walk| walk.version == newest);
+    let kept = Walk::load(conn)?;
+    if kept.is_some_and(|walk| walk.version > newest) {
+        return done(0, true);
+    }
+    let kept = kept.filter(|walk| walk.version == newest);
     let walk = kept.unwrap_or(Walk::beginning(newest));
     let Some(table) = walk.at else {
         return done(0, true);

@@ -130,6 +130,20 @@ async fn page_is_taken_while_the_one_before_is_marked_and_the_round_ends_with_al
     assert_eq!(marked, [1, 2, 3, 4]);
 }
 
+/// What it published would lie on a topic that ends with the process.
+#[tokio::test(start_paused = true)]
+async fn round_ends_with_the_page_in_hand_once_the_process_stops() {
+    let mut world = World::new(&[0]).await;
+    let tasks = Tasks::new();
+    world.rescuer.tasks = Some(tasks.clone());
+    FakePath::say(&world.path.on_due, move |query: &DueQuery| {
+        tasks.stop();
+        Ok(page(query.after, 9, true))
+    });
+    let round = world.rescuer.run_once().await.unwrap();
+    assert_eq!((round.published, round.has_more), (1, true));
+}
+
 #[tokio::test(start_paused = true)]
 async fn round_that_lasts_asks_again_how_far_the_group_has_come() {
     let mut world = World::new(&[0]).await;

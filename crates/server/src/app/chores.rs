@@ -9,7 +9,7 @@ use rustix::system::uname;
 use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
-use tombola_core::limits::CLOCK_INTERVAL;
+use tombola_core::limits::{CLOCK_INTERVAL, STORE_BACKOFF};
 use tombola_core::ports::{Catalog, Operate, OperationState};
 use tombola_store::processes::Process;
 
@@ -156,15 +156,18 @@ async fn go_on_with_operations(app: App) {
 
 async fn step_operation(app: &App, id: i64) {
     while !app.tasks().is_stopped() {
-        let is_running = match app.store().step_operation(id, app.now()).await {
-            Ok(stepped) => stepped.is_some_and(|it| it.state == OperationState::Running),
+        let (is_running, pause) = match app.store().step_operation(id, app.now()).await {
+            Ok(stepped) => {
+                let is_running = stepped.is_some_and(|it| it.state == OperationState::Running);
+                (is_running, OPERATION_STEP_PAUSE)
+            }
             Err(error) => {
                 tracing::warn!(%error, operation.id = id, "a bulk action waits");
-                true
+                (true, *STORE_BACKOFF.end())
             }
         };
         app.wake_rescue();
-        if !is_running || !app.waits(OPERATION_STEP_PAUSE).await {
+        if !is_running || !app.waits(pause).await {
             return;
         }
     }

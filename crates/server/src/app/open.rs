@@ -89,6 +89,10 @@ impl App {
             }
             None => open_file(&config, &directory).await?,
         };
+        let clock = match store.time().await? {
+            Some(now) => SystemClock::beginning_at(now),
+            None => SystemClock::new(),
+        };
         let keys = KeyRing::default();
         keys.replace(store.keys().await?);
         let bad_settings = |error: SettingsError| ConfigError(vec![error.to_string()]);
@@ -101,12 +105,13 @@ impl App {
             lock: Mutex::new(lock),
             store,
             topic,
-            clock: Arc::new(SystemClock::new()),
+            clock: Arc::new(clock),
             claims: RwLock::new(Arc::new(ClaimKeys::of(&secrets))),
             secrets: tokio::sync::Mutex::new(secrets),
             reseal_turn: tokio::sync::Mutex::new(()),
             operations: Mutex::default(),
             keys,
+            keys_turn: tokio::sync::Mutex::default(),
             http_counts: HttpCounts::default(),
             tasks: Tasks::new(),
             engine: tokio::sync::Mutex::new(None),

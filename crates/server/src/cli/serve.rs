@@ -51,7 +51,11 @@ pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Resul
     let purpose = Purpose::Serve {
         migrate: args.migrate,
     };
-    let app = match App::open_for(config, purpose).await {
+    let opened = tokio::select! {
+        opened = App::open_for(config, purpose) => opened,
+        () = signals.next() => return Err(anyhow!(STOPPED_EARLY)),
+    };
+    let app = match opened {
         Err(OpenError::Locked(directory)) => {
             return Err(anyhow!(
                 "another process has {} open",
@@ -60,7 +64,10 @@ pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Resul
         }
         opened => opened?,
     };
-    let listening = begin(&app, roles, context).await;
+    let listening = tokio::select! {
+        listening = begin(&app, roles, context) => listening,
+        () = signals.next() => Err(anyhow!(STOPPED_EARLY)),
+    };
     if let Ok(listening) = &listening {
         signals.stop_of(listening).await;
         context.out.note("stopping; a second signal stops at once");
@@ -75,6 +82,9 @@ pub(super) async fn run(args: ServeArgs, context: &mut Context) -> anyhow::Resul
     }
     listening.map(|_| ExitCode::SUCCESS)
 }
+
+/// What a signal during the start comes to.
+const STOPPED_EARLY: &str = "stopped before it served";
 
 /// Lets this process open as many files as its connections and calls need, where the
 /// system allows it: many systems begin with 1,024.

@@ -211,7 +211,7 @@ fn of_desk(error: DeskError) -> ApiError {
         DeskError::Overloaded { retry_after } => {
             ApiError::from(Code::Overloaded).after(retry_after)
         }
-        DeskError::Stopping => Code::Stopping.into(),
+        DeskError::Stopping => ApiError::from(Code::Stopping).after(limits::DESK_RETRY_AFTER),
         DeskError::CountOutOfRange => Code::CountTooLarge.into(),
         DeskError::Store(error) => of_store(&error),
     }

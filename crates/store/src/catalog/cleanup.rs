@@ -68,6 +68,12 @@ fn old_requests(conn: &Connection, before: Timestamp) -> sql::Result<usize> {
     .execute([campaign, as_column(STEP_ROWS_MAX as u64)])
 }
 
+/// Where lines lie that go one by one: on PostgreSQL a month goes as a whole, and only what is of
+/// none is left for this.
+fn attempts(conn: &Connection) -> &'static str {
+    conn.either("attempt", "attempt_rest")
+}
+
 /// Walks the attempt lines behind the cursor. A step that reaches the end begins
 /// anew the next time.
 fn old_attempts(conn: &Connection, before: Timestamp) -> sql::Result<usize> {
@@ -76,11 +82,12 @@ fn old_attempts(conn: &Connection, before: Timestamp) -> sql::Result<usize> {
         .query_row([CURSOR], |row| row.get(0))
         .optional()?
         .unwrap_or(0);
-    let mut seen = conn.prepare_cached(
+    let table = attempts(conn);
+    let mut seen = conn.prepare_cached(&format!(
         "SELECT a.award_id, a.n, d.state IN ('delivered', 'cancelled') AND d.ended_at < ?2
-         FROM attempt a LEFT JOIN delivery d ON d.award_id = a.award_id
-         WHERE a.award_id > ?1 ORDER BY a.award_id, a.n LIMIT ?3",
-    )?;
+         FROM {table} a LEFT JOIN delivery d ON d.award_id = a.award_id
+         WHERE a.award_id > ?1 ORDER BY a.award_id, a.n LIMIT ?3"
+    ))?;
     let mut rows = seen.query([after, before.0, as_column(STEP_ROWS_SEEN_MAX as u64)])?;
     let (mut lines, mut cursor, mut last) = (0, after, after);
     let mut old = Old::default();
@@ -125,11 +132,12 @@ impl Old {
     fn remove(&self, conn: &Connection) -> sql::Result<usize> {
         if conn.is_far() {
             return conn
-                .prepare_cached(
-                    "DELETE FROM attempt AS a
+                .prepare_cached(&format!(
+                    "DELETE FROM {} AS a
                      USING (SELECT unnest(?1::bigint[]) AS award_id, unnest(?2::integer[]) AS n) AS k
                      WHERE a.award_id = ANY (?1) AND a.award_id = k.award_id AND a.n = k.n",
-                )?
+                    attempts(conn)
+                ))?
                 .execute(params![Array(&self.awards), Array(&self.numbers)]);
         }
         let mut remove =

@@ -121,12 +121,14 @@ pub(super) fn of_file(
         .collect()
 }
 
-/// Writes live stocks.
+/// Writes live stocks, in the order in which whoever gives units back locks prizes.
 pub(super) fn set<'a>(
     conn: &Connection,
     stocks: impl IntoIterator<Item = &'a LiveStock>,
 ) -> sql::Result<()> {
     let mut update = conn.prepare_cached("UPDATE prize SET stock = ?2 WHERE id = ?1")?;
+    let mut stocks: Vec<&LiveStock> = stocks.into_iter().collect();
+    stocks.sort_unstable_by_key(|live| live.prize_id);
     for live in stocks {
         update.execute(params![live.prize_id, live.stock])?;
     }

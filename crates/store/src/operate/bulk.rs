@@ -12,7 +12,7 @@ use crate::rows::{self, Line, Stored, What, Write};
 use crate::sql::OrStoreError as _;
 use crate::sql::{self, Connection, OptionalExtension, params};
 use std::time::Duration;
-use tombola_core::award::{Change, Event, Refusal, State, Step};
+use tombola_core::award::{Change, Event, Refusal, Row, State, Step};
 use tombola_core::campaign::Kind;
 use tombola_core::limits::{STEP_ROWS_MAX, STEP_ROWS_SEEN_MAX};
 use tombola_core::ports::{
@@ -87,7 +87,7 @@ pub(super) fn step(
     let is_over = match &it.spec.action {
         BulkAction::Erase { pseudonym } => {
             let after = it.after.map_or(0, |award| award.0);
-            let stepped = erase::step(conn, shared, pseudonym, after)?;
+            let stepped = erase::step(conn, shared, pseudonym, (after, it.done))?;
             it.done += stepped.draws;
             it.after = Some(AwardId(stepped.after));
             stepped.is_over
@@ -212,20 +212,30 @@ fn step_awards(
     Ok(is_over)
 }
 
-/// The next awards, and whether each fits. Only states in which the action can do
-/// something are looked at: dead letters and holds have indexes of their own.
+/// The next awards, and whether each fits. Dead letters and holds have indexes of their own, so
+/// only those are looked at; awards in other states lie among all that have ended, of which a step
+/// looks at so many and no more.
 fn see(
     conn: &Connection,
     spec: &BulkSpec,
     after: Option<AwardId>,
 ) -> sql::Result<Vec<(AwardId, bool)>> {
-    let sql = format!(
-        "SELECT v.award_id, {FITS}
-         FROM delivery v JOIN draw d ON d.id = v.award_id
-           JOIN prize p ON p.id = v.prize_id JOIN campaign c ON c.id = p.campaign_id
-         WHERE {} AND v.award_id > ?1 ORDER BY v.award_id LIMIT ?10",
-        states(spec)
-    );
+    let states = states(spec);
+    let sql = match &spec.action {
+        BulkAction::Requeue { .. } | BulkAction::Release => format!(
+            "SELECT v.award_id, {FITS}
+             FROM delivery v JOIN draw d ON d.id = v.award_id
+               JOIN prize p ON p.id = v.prize_id JOIN campaign c ON c.id = p.campaign_id
+             WHERE {states} AND v.award_id > ?1 ORDER BY v.award_id LIMIT ?10"
+        ),
+        BulkAction::Cancel { .. } | BulkAction::Erase { .. } => format!(
+            "SELECT v.award_id, COALESCE({states} AND {FITS}, 1 = 0)
+             FROM (SELECT * FROM delivery WHERE award_id > ?1 ORDER BY award_id LIMIT ?10) AS v
+               LEFT JOIN draw d ON d.id = v.award_id
+               LEFT JOIN prize p ON p.id = v.prize_id LEFT JOIN campaign c ON c.id = p.campaign_id
+             ORDER BY v.award_id"
+        ),
+    };
     let filter = &spec.filter;
     conn.prepare_cached(&sql)?
         .query_map(
@@ -307,6 +317,11 @@ fn act_on(
     };
     let mut changes = Vec::with_capacity(rows.len());
     for stored in &rows {
+        // It was looked at before it was locked.
+        if !still_fits(&it.spec, &stored.row) {
+            it.refused += 1;
+            continue;
+        }
         let Some(event) = event_of(it, stored.row.hold_reason, now) else {
             it.refused += 1;
             continue;
@@ -323,6 +338,14 @@ fn act_on(
         }
     }
     write(conn, it, &changes, by, now)
+}
+
+/// Of what the filter asks, whether what moves is still so.
+fn still_fits(spec: &BulkSpec, row: &Row) -> bool {
+    let filter = &spec.filter;
+    filter.state.is_none_or(|state| state == row.state)
+        && (filter.hold_reason.is_none() || filter.hold_reason == row.hold_reason)
+        && (filter.reason.is_none() || filter.reason == row.dead_reason)
 }
 
 fn write(

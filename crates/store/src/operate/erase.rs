@@ -35,12 +35,12 @@ pub(super) struct Stepped {
 }
 
 /// One step: looks at the draws behind `after`, whoever's they are. There is no index
-/// of all draws by user, which each draw would pay for.
+/// of all draws by user, which each draw would pay for. `renamed` draws were changed before.
 pub(super) fn step(
     conn: &Connection,
     shared: &Shared,
     pseudonym: &str,
-    after: i64,
+    (after, renamed): (i64, u64),
 ) -> StoreResult<Stepped> {
     let user: Option<String> = conn
         .prepare_cached("SELECT user FROM erasing WHERE pseudonym = ?1")
@@ -63,8 +63,13 @@ pub(super) fn step(
     erase_codes(conn, shared, &draws)?;
     let is_full = draws.len() == STEP_ROWS_MAX;
     let is_over = !is_full && is_last && requests::erase(conn, &user).or_store()? < STEP_ROWS_MAX;
-    if is_over {
-        finish(conn, &user, pseudonym).or_store()?;
+    let renamed = renamed + draws.len() as u64;
+    if is_over && !finish(conn, &user, pseudonym, renamed).or_store()? {
+        return Ok(Stepped {
+            draws: draws.len() as u64,
+            after: 0,
+            is_over: false,
+        });
     }
     Ok(Stepped {
         draws: draws.len() as u64,
@@ -171,10 +176,62 @@ fn of_all(sql: &str) -> String {
     sql.replace("= ?1", "= ANY (?1)")
 }
 
-/// What is kept once a campaign, a prize or a user.
-fn finish(conn: &Connection, user: &str, pseudonym: &str) -> sql::Result<()> {
+/// What is kept once a campaign, a prize or a user; `false`, and nothing is changed, if draws were
+/// missed: each process gives out ids of a block of its own, so the user may have drawn behind the
+/// walk.
+fn finish(conn: &Connection, user: &str, pseudonym: &str, renamed: u64) -> sql::Result<bool> {
+    conn.execute_batch("SAVEPOINT counters")?;
+    let counted = rename_allowances(conn, user, pseudonym)?;
+    if counted > as_column(renamed) && !was_all_walked(conn, pseudonym, renamed)? {
+        conn.execute_batch("ROLLBACK TO SAVEPOINT counters; RELEASE SAVEPOINT counters")?;
+        note_walk(conn, pseudonym, renamed)?;
+        return Ok(false);
+    }
+    conn.execute_batch("RELEASE SAVEPOINT counters")?;
+    finish_rest(conn, user, pseudonym)?;
+    conn.prepare_cached("DELETE FROM meta WHERE name = ?1")?
+        .execute([walked(pseudonym)])?;
+    Ok(true)
+}
+
+/// Gives what the user has drawn, by its counters. Who draws for the user waits for this from here
+/// on, and is another one then.
+fn rename_allowances(conn: &Connection, user: &str, pseudonym: &str) -> sql::Result<i64> {
+    let totals: Vec<i64> = conn
+        .prepare_cached(
+            "UPDATE allowance SET user = ?2
+             WHERE user = ?1 AND campaign_id IN (SELECT id FROM campaign) RETURNING total",
+        )?
+        .query_map([user, pseudonym], |row| row.get(0))?
+        .collect::<sql::Result<_>>()?;
+    Ok(totals.iter().sum())
+}
+
+/// Of the draws that were renamed, how many a walk from the first draw to the last left, in `meta`.
+fn walked(pseudonym: &str) -> String {
+    format!("erase_walked:{pseudonym}")
+}
+
+/// Whether the walk that ends here has found nothing more: then the counters were wrong before.
+fn was_all_walked(conn: &Connection, pseudonym: &str, renamed: u64) -> sql::Result<bool> {
+    let before: Option<String> = conn
+        .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
+        .query_row([walked(pseudonym)], |row| row.get(0))
+        .optional()?;
+    Ok(before.is_some_and(|before| before == renamed.to_string()))
+}
+
+fn note_walk(conn: &Connection, pseudonym: &str, renamed: u64) -> sql::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )?
+    .execute(params![walked(pseudonym), renamed.to_string()])
+    .map(drop)
+}
+
+fn finish_rest(conn: &Connection, user: &str, pseudonym: &str) -> sql::Result<()> {
     let renamed = [
-        "UPDATE allowance SET user = ?2 WHERE user = ?1 AND campaign_id IN (SELECT id FROM campaign)",
         "UPDATE user_win SET user = ?2 WHERE user = ?1 AND prize_id IN (SELECT id FROM prize)",
         "UPDATE blocked_user SET user = ?2, reason = '' WHERE user = ?1",
         conn.either(

@@ -3,6 +3,7 @@
 use super::error::{failed, get};
 use super::options::PostgresOptions;
 use super::session::{Deadline, Opener};
+use crate::processes::SILENT_MAX;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_postgres::{Client, Error};
@@ -43,11 +44,34 @@ impl Alone {
         self.deadline.within(call)
     }
 
-    /// How many sessions of servers, which have that name, are open to the database.
-    pub(crate) async fn servers(&self, name: &str) -> StoreResult<i64> {
-        let sql = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND application_name = $1";
-        let row = self.within(self.client.query_one(sql, &[&name])).await?;
-        get(&row, 0)
+    /// Who serves the database, in words; `None`: nobody. Servers are known by the name of their
+    /// sessions, and, whatever that is, by what each tells of itself.
+    pub(crate) async fn served_by(&self, name: &str) -> StoreResult<Option<String>> {
+        let sessions = "SELECT count(*) FROM pg_stat_activity
+                        WHERE datname = current_database() AND application_name = $1";
+        let row = self
+            .within(self.client.query_one(sessions, &[&name]))
+            .await?;
+        let sessions: i64 = get(&row, 0)?;
+        if sessions > 0 {
+            return Ok(Some(format!(
+                "{sessions} connections of `{name}` to the database are open: stop every process that serves it"
+            )));
+        }
+        let alive = "SELECT host || ' (process ' || pid || ')' FROM process
+                     WHERE seen_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $1
+                     ORDER BY started_at, id LIMIT 1";
+        let silent_max = i64::try_from(SILENT_MAX.as_micros()).unwrap_or(i64::MAX);
+        let row = self
+            .within(self.client.query_opt(alive, &[&silent_max]))
+            .await?;
+        row.map(|row| {
+            let who: String = get(&row, 0)?;
+            let seconds = SILENT_MAX.as_secs();
+            Ok(format!(
+                "{who} serves the database, or did less than {seconds} seconds ago: stop every process that serves it"
+            ))
+        })
+        .transpose()
     }
 }

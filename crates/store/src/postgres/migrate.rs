@@ -10,9 +10,9 @@
 
 use super::error::failed;
 use super::options::PostgresOptions;
-use super::partitions;
 use super::session::Opener;
 use super::version;
+use super::{partitions, restore};
 use crate::sqlite::Schema;
 use crate::transfer;
 use std::time::Duration;
@@ -74,12 +74,20 @@ fn newest() -> i64 {
     known().last().map_or(0, |it| it.version)
 }
 
+/// What of a database may be unfinished for whoever opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfinished {
+    Nothing,
+    Transfer,
+    Restore,
+}
+
 /// Makes sure that the schema is the one of this program and that no transfer has yet to
 /// bring rows, unless it is the transfer that asks; gives the database's own uuid.
 pub(super) async fn ready(
     opener: &Opener,
     may_migrate: bool,
-    is_for_transfer: bool,
+    may_be: Unfinished,
 ) -> StoreResult<String> {
     let (mut client, _alive) = version::connect(opener).await?;
     let found = opener.deadline.within(schema_of(&client)).await?;
@@ -88,12 +96,14 @@ pub(super) async fn ready(
     } else {
         check(found)?;
     }
-    if !is_for_transfer {
-        // Before anything is written: also the uuid comes with the rows.
-        opener
-            .deadline
-            .within(transfer::on_connect(&client))
-            .await??;
+    // Before anything is written: also the uuid comes with the rows.
+    if may_be != Unfinished::Transfer {
+        let found = transfer::on_connect(&client);
+        opener.deadline.within(found).await??;
+    }
+    if may_be == Unfinished::Nothing {
+        let found = restore::on_connect(&client);
+        opener.deadline.within(found).await??;
     }
     opener.deadline.within(origin(&client)).await
 }

@@ -26,7 +26,7 @@
 //!   long is asked first whether it is there.
 
 use super::error::inconsistent;
-use super::migrate;
+use super::migrate::{self, Unfinished};
 use super::options::PostgresOptions;
 use super::session::{Opener, Session};
 use deadpool::Runtime;
@@ -72,17 +72,22 @@ impl Postgres {
     /// Connects, and looks at the schema: a database that is behind is migrated if the
     /// options say so and else refused, one that is ahead is always refused.
     pub async fn open(options: &PostgresOptions) -> StoreResult<Self> {
-        Self::open_for(options, false).await
+        Self::open_for(options, Unfinished::Nothing).await
     }
 
     /// The same where rows are still to come: for the transfer that brings them.
     pub(crate) async fn open_unfinished(options: &PostgresOptions) -> StoreResult<Self> {
-        Self::open_for(options, true).await
+        Self::open_for(options, Unfinished::Transfer).await
     }
 
-    async fn open_for(options: &PostgresOptions, is_for_transfer: bool) -> StoreResult<Self> {
+    /// The same where a restore is not finished.
+    pub(super) async fn open_to_restore(options: &PostgresOptions) -> StoreResult<Self> {
+        Self::open_for(options, Unfinished::Restore).await
+    }
+
+    async fn open_for(options: &PostgresOptions, may_be: Unfinished) -> StoreResult<Self> {
         let writer = Opener::new(options, false)?;
-        let origin = migrate::ready(&writer, options.migrate, is_for_transfer).await?;
+        let origin = migrate::ready(&writer, options.migrate, may_be).await?;
         Self::with(options, writer, origin.into())
     }
 

@@ -94,7 +94,7 @@ impl Table {
         let mut rows = conn
             .prepare_cached(&format!(
                 "SELECT {id}, key_version, sealed, {code} FROM {table}
-                 WHERE {id} > ?1 AND {id} <= ?2 AND key_version <> ?3 ORDER BY {id} LIMIT ?4"
+                 WHERE {id} > ?1 AND {id} <= ?2 AND key_version < ?3 ORDER BY {id} LIMIT ?4"
             ))
             .or_store()?;
         let limit = as_column(STEP_ROWS_MAX as u64);

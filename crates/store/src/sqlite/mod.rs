@@ -15,7 +15,7 @@ mod writer;
 mod tests;
 
 pub use migrate::Schema;
-pub(crate) use migrate::{migrations_missing, schema, schema_of};
+pub(crate) use migrate::{migrate, migrations_missing, schema, schema_of};
 pub(crate) use open::BUSY_TIMEOUT;
 pub(crate) use writer::alone;
 

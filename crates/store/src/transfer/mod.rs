@@ -118,7 +118,8 @@ pub async fn run(
 ) -> Result<Transferred, TransferError> {
     let from = from.to_owned();
     let path = from.clone();
-    let source = blocking(move || source::look(&path)).await?;
+    let look = move || source::has_our_schema(&path).and_then(|()| source::look(&path));
+    let source = blocking(look).await?;
     let mut target = Target::connect(to).await?;
     let (mark, is_resumed) = match target.begin(&source, options.now).await? {
         Begun::Done => return Ok(Transferred::Before),

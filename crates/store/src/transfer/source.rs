@@ -10,7 +10,7 @@ use crate::lapse::{Lapse, Restored};
 use crate::read::audit::{AuditDepth, AuditReport, audit};
 use crate::sql::{self, OrStoreError as _};
 use crate::sqlite::backup::open_read_only;
-use crate::sqlite::schema_of;
+use crate::sqlite::{migrate, schema_of};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use std::path::Path;
@@ -32,20 +32,6 @@ pub(super) struct Source {
 /// Looks at the file, which is not changed.
 pub(super) fn look(path: &Path) -> Result<Source, TransferError> {
     let conn = open_to_mark(path)?;
-    let schema = schema_of(&conn)?;
-    if schema.present != schema.newest {
-        let mend = if schema.present < schema.newest {
-            "run `tombola migrate up` on it first"
-        } else {
-            "use the newer program"
-        };
-        return Err(TransferError::Refused(format!(
-            "{} has schema {}, and this program moves schema {}: {mend}",
-            path.display(),
-            schema.present,
-            schema.newest
-        )));
-    }
     let text = |sql: &str| {
         conn.query_row(sql, [], |row| row.get::<_, String>(0))
             .or_store()
@@ -55,6 +41,25 @@ pub(super) fn look(path: &Path) -> Result<Source, TransferError> {
         mark: mark::read(&conn)?,
         fresh_token: text("SELECT lower(hex(randomblob(16)))")?,
     })
+}
+
+/// Refuses rows of another schema than this program's.
+pub(super) fn has_our_schema(path: &Path) -> Result<(), TransferError> {
+    let schema = schema_of(&open_to_mark(path)?)?;
+    if schema.present == schema.newest {
+        return Ok(());
+    }
+    let mend = if schema.present < schema.newest {
+        "run `tombola migrate up` on it first"
+    } else {
+        "use the newer program"
+    };
+    Err(TransferError::Refused(format!(
+        "{} has schema {}, and this program moves schema {}: {mend}",
+        path.display(),
+        schema.present,
+        schema.newest
+    )))
 }
 
 /// Leaves the mark, durable when this returns.
@@ -77,7 +82,10 @@ pub(super) fn undo(
         subject: "database".to_owned(),
         doubt: "it may have been delivered by the database that it was transferred to",
     };
-    let conn = sql::Connection::from(open_to_mark(path)?);
+    let mut conn = open_to_mark(path)?;
+    // Nobody else may: a file with this mark is opened by no program.
+    migrate(&mut conn)?;
+    let conn = sql::Connection::from(conn);
     conn.execute_batch("BEGIN IMMEDIATE").or_store()?;
     let restored = lapse.bridge(&conn, shared, by, now)?;
     mark::remove(conn.sqlite())?;

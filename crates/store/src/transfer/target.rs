@@ -112,11 +112,10 @@ impl Target {
 
     /// A server that has the database open read the mark before it was there.
     async fn is_served_by_nobody(&self) -> Result<(), TransferError> {
-        let count = self.alone.servers(&self.server_name).await.map_err(to)?;
-        if count > 0 {
+        let served_by = self.alone.served_by(&self.server_name).await.map_err(to)?;
+        if let Some(who) = served_by {
             return Err(TransferError::Refused(format!(
-                "{count} connections of `{}` to the target are open: stop every process that serves it",
-                self.server_name
+                "the target is served: {who}"
             )));
         }
         Ok(())

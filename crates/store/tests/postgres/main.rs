@@ -27,6 +27,7 @@ mod pooler;
 mod processes;
 mod proxy;
 mod rescue;
+mod shared_writes;
 mod tls;
 mod topic_life;
 mod transfer;

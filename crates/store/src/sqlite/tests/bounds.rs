@@ -353,6 +353,21 @@ async fn a_step_of_a_bulk_action_looks_at_and_changes_as_many_awards_as_its_boun
     assert_eq!(step(&it, of_all).await, (STEP, OperationState::Running));
 }
 
+/// Of those that have ended too, which no index leaves out.
+#[tokio::test]
+async fn a_step_of_a_bulk_cancel_looks_at_as_many_awards_as_its_bound_whatever_their_states() {
+    let it = won_by_many(STEP_ROWS_SEEN_MAX + 1).await;
+    let ended = "UPDATE delivery SET state = 'delivered', due_at = NULL, ended_at = 1
+                 WHERE award_id < (SELECT max(id) FROM draw)";
+    it.shell().execute(ended, []).unwrap();
+    let cancel = BulkAction::Cancel {
+        return_stock: false,
+    };
+    let id = begun(&it, cancel, None).await;
+    assert_eq!(step(&it, id).await, (0, OperationState::Running));
+    assert_eq!(step(&it, id).await, (1, OperationState::Done));
+}
+
 #[tokio::test]
 async fn a_step_of_an_erasure_changes_as_many_draws_as_its_bound_and_no_more() {
     let it = won_by_many(STEP_ROWS_MAX + 1).await;

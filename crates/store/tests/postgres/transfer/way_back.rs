@@ -4,7 +4,7 @@
 use super::lived_in::{LATER, Old, by, store_options};
 use super::{ended, is_moved, open_new, refusal};
 use crate::server::Database;
-use tombola_core::ports::AwardPath as _;
+use tombola_core::ports::{AwardPath as _, StoreError};
 use tombola_core::retry::Schedule;
 use tombola_store::Store;
 use tombola_store::conformance::counted::until_alone;
@@ -122,6 +122,22 @@ async fn what_postgresql_restored_gives_no_id_again_and_repeats_no_call_without_
     let paused = "SELECT count(*) FROM pause WHERE campaign || prize || endpoint = ''";
     let paused: i64 = shell.query_one(paused, &[]).await.unwrap().get(0);
     assert_eq!(paused, 1);
+
+    // Whatever the name of its sessions, a server tells of itself.
+    let tells = "INSERT INTO process (id, roles, version, host, pid, connections, clock_off, started_at, seen_at)
+                 VALUES ('a', 'api', '0', 'db7', 42, 20, 0, 0, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)";
+    shell.batch_execute(tells).await.unwrap();
+    let why = restore().await.unwrap_err().to_string();
+    assert!(why.contains("db7 (process 42) serves"), "{why}");
+    shell.batch_execute("DELETE FROM process").await.unwrap();
+    // As one that was killed leaves it.
+    let mark = "INSERT INTO meta VALUES ('restore', 'unfinished')";
+    shell.batch_execute(mark).await.unwrap();
+    let half = open_new(&new).await;
+    let Err(StoreError::Moved(why)) = half else {
+        panic!("it may be served");
+    };
+    assert!(why.contains("run `tombola restore` again"), "{why}");
 
     // A second time nothing is in doubt any more, and ids go on behind the first time's.
     let again = restore().await.unwrap();
