@@ -34,8 +34,9 @@ pub async fn restore(
 ) -> StoreResult<Restored> {
     let (options, server_name) = options.renamed(SUFFIX);
     let alone = Alone::connect(&options, AUDIT_TIMEOUT).await?;
-    is_served_by_nobody(&alone, &server_name).await?;
+    // First, for it says what to do where the schema is not ours.
     let postgres = Postgres::open_to_restore(&options).await?;
+    is_served_by_nobody(&alone, &server_name).await?;
     let shared = Arc::new(Shared {
         schedule,
         step,
