@@ -440,6 +440,7 @@ impl App {
         self.0.answers_api.load(Ordering::Relaxed)
     }
 
+    /// What keeps the engine from its work: it does not run, or a part of it has ended.
     fn engine_trouble(&self) -> Option<String> {
         if self.running().desk.is_none() || self.0.tasks.is_stopped() {
             return Some("not running".to_owned());

@@ -57,6 +57,16 @@ struct RestoreDoc {
     database: String,
     /// When the backup was taken: what came after is not in it.
     taken_at: Option<Timestamp>,
+    #[serde(flatten)]
+    restored: RestoredDoc,
+    secret_key: SecretKey,
+    /// Where the database that was here before is.
+    kept: Option<PathBuf>,
+}
+
+/// What a database is like that lacks some time, also after `transfer --undo`.
+#[derive(Debug, Serialize)]
+pub(super) struct RestoredDoc {
     /// The first id that will be given out.
     ids_from: i64,
     /// `paused`: nothing is delivered until somebody resumes.
@@ -67,9 +77,30 @@ struct RestoreDoc {
     in_doubt: u64,
     /// Bulk actions that were under way.
     operations_cancelled: u64,
-    secret_key: SecretKey,
-    /// Where the database that was here before is.
-    kept: Option<PathBuf>,
+}
+
+impl RestoredDoc {
+    pub(super) fn of(restored: Restored) -> Self {
+        Self {
+            ids_from: restored.ids_from,
+            deliveries: "paused",
+            unfinished: restored.unfinished,
+            in_doubt: restored.in_doubt,
+            operations_cancelled: restored.operations_cancelled,
+        }
+    }
+
+    /// Behind what became of which database.
+    pub(super) fn said(&self) -> String {
+        format!(
+            "ids go on from {}\n\
+             deliveries are paused; awards that wait: {}; dead letters in doubt: {}; bulk actions cancelled: {}",
+            self.ids_from,
+            super::words::counts(&self.unfinished),
+            self.in_doubt,
+            self.operations_cancelled
+        )
+    }
 }
 
 pub(super) async fn run(args: RestoreArgs, context: &Context) -> anyhow::Result<ExitCode> {
@@ -113,11 +144,7 @@ fn doc(restored: Restored, database: String, secret_key: SecretKey) -> RestoreDo
     RestoreDoc {
         database,
         taken_at: None,
-        ids_from: restored.ids_from,
-        deliveries: "paused",
-        unfinished: restored.unfinished,
-        in_doubt: restored.in_doubt,
-        operations_cancelled: restored.operations_cancelled,
+        restored: RestoredDoc::of(restored),
         secret_key,
         kept: None,
     }
@@ -230,16 +257,7 @@ fn say(it: &RestoreDoc, out: Out) -> anyhow::Result<()> {
         .taken_at
         .map_or_else(|| "the backup was taken".to_owned(), |at| at.to_string());
     out.either(it, || {
-        let waiting = super::words::counts(&it.unfinished);
-        format!(
-            "{} is restored; ids go on from {}\n\
-             deliveries are paused; awards that wait: {waiting}; dead letters in doubt: {}; bulk actions \
-             cancelled: {}",
-            it.database,
-            it.ids_from,
-            it.in_doubt,
-            it.operations_cancelled
-        )
+        format!("{} is restored; {}", it.database, it.restored.said())
     })?;
     if out.is_json() {
         return Ok(());

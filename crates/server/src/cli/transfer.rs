@@ -3,7 +3,7 @@
 //! still the one to be served.
 
 use super::context::{Context, Usage};
-use super::restore::tell_what_is_unknown;
+use super::restore::{RestoredDoc, tell_what_is_unknown};
 use crate::config::{Config, Database};
 use crate::directory::{Directory, DirectoryLock};
 use crate::doctor::{Difference, difference};
@@ -16,11 +16,9 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tombola_core::campaign::Kind;
 use tombola_core::ports::{Actor, StoreError};
 use tombola_engine::SystemClock;
 use tombola_store::backup;
@@ -72,16 +70,8 @@ struct TransferDoc {
 #[derive(Debug, Serialize)]
 struct UndoDoc {
     database: PathBuf,
-    /// The first id that will be given out.
-    ids_from: i64,
-    /// `paused`: nothing is delivered until somebody resumes.
-    deliveries: &'static str,
-    /// Awards that wait, by kind.
-    unfinished: BTreeMap<Kind, u64>,
-    /// Dead letters, because they may have been delivered since.
-    in_doubt: u64,
-    /// Bulk actions that were under way.
-    operations_cancelled: u64,
+    #[serde(flatten)]
+    restored: RestoredDoc,
 }
 
 /// Both sides.
@@ -384,24 +374,15 @@ async fn undo(sides: &Sides, out: Out) -> anyhow::Result<ExitCode> {
     };
     let schedule = sides.config.delivery.schedule();
     let undone = transfer::undo(&sides.file, to.as_ref(), schedule, by, SystemClock::wall()).await;
-    let restored = undone.map_err(explain)?;
     let doc = UndoDoc {
         database: sides.file.clone(),
-        ids_from: restored.ids_from,
-        deliveries: "paused",
-        unfinished: restored.unfinished,
-        in_doubt: restored.in_doubt,
-        operations_cancelled: restored.operations_cancelled,
+        restored: RestoredDoc::of(undone.map_err(explain)?),
     };
     out.either(&doc, || {
         format!(
-            "{} may be served again, as it was when it was transferred; ids go on from {}\n\
-             deliveries are paused; awards that wait: {}; dead letters in doubt: {}; bulk actions cancelled: {}",
+            "{} may be served again, as it was when it was transferred; {}",
             doc.database.display(),
-            doc.ids_from,
-            super::words::counts(&doc.unfinished),
-            doc.in_doubt,
-            doc.operations_cancelled
+            doc.restored.said()
         )
     })?;
     if !out.is_json() {
