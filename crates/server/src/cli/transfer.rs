@@ -39,7 +39,7 @@ pub struct TransferArgs {
     #[arg(long, value_name = "URL")]
     to: Option<String>,
     /// Serve the old database again, without what happened in the new one since; shuts the
-    /// new one if --to names it
+    /// new one, which --to or the settings name
     #[arg(long)]
     undo: bool,
 }
