@@ -1,7 +1,7 @@
-//! What runs beside the engine and moves no award: the clock follows the
-//! database's time, processes that share a database tell of themselves, old finished rows are removed, secrets of endpoints that have
-//! ended are deleted, imports that a dead process
-//! left are taken away, rows under older secrets are sealed anew.
+//! What runs beside the engine and moves no award: the clock follows the database's time,
+//! processes that share a database tell of themselves, old finished rows are removed,
+//! secrets of endpoints that have ended are deleted, imports that a dead process left are
+//! taken away, rows under older secrets are sealed anew.
 
 use super::{App, ServeRole, ServeRoles};
 use crate::{import, random};
@@ -36,12 +36,27 @@ const FORGET_MAX: Duration = Duration::from_secs(1);
 const OPERATION_STEP_PAUSE: Duration = Duration::from_millis(10);
 
 impl App {
+    /// Before anything moves: whoever must have the database alone sees this process.
+    pub(super) async fn start_telling(&self, roles: &ServeRoles) {
+        if !self.store().is_shared() {
+            return;
+        }
+        let process = Process {
+            id: random::name(),
+            roles: roles.to_string(),
+            version: crate::version(),
+            host: uname().nodename().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            started_at: self.now(),
+        };
+        tell(self, &process).await;
+        self.tasks().spawn(go_on_telling(self.clone(), process));
+    }
+
     pub(super) fn start_chores(&self, roles: &ServeRoles) {
         if self.store().is_shared() {
             self.tasks().spawn(follow_database(self.clone()));
             self.tasks().spawn(refresh_keys(self.clone()));
-            self.tasks()
-                .spawn(tell_of_process(self.clone(), roles.to_string()));
         } else {
             // The database is a file of this machine, so its time is the machine's.
             let clock = Arc::clone(&self.0.clock);
@@ -107,23 +122,17 @@ async fn follow_database(app: App) {
     }
 }
 
+/// A database that is away hears of this process with its next word.
+async fn tell(app: &App, process: &Process) {
+    if let Err(error) = app.store().note_process(process, app.clock_off()).await {
+        tracing::warn!(%error, "the database does not know that this process is alive");
+    }
+}
+
 /// Tells whoever looks for a rescuer that this process is alive, until it stops.
-async fn tell_of_process(app: App, roles: String) {
-    let process = Process {
-        id: random::name(),
-        roles,
-        version: crate::version(),
-        host: uname().nodename().to_string_lossy().into_owned(),
-        pid: std::process::id(),
-        started_at: app.now(),
-    };
-    loop {
-        if let Err(error) = app.store().note_process(&process, app.clock_off()).await {
-            tracing::warn!(%error, "the database does not know that this process is alive");
-        }
-        if !app.waits(PROCESS_INTERVAL).await {
-            break;
-        }
+async fn go_on_telling(app: App, process: Process) {
+    while app.waits(PROCESS_INTERVAL).await {
+        tell(&app, &process).await;
     }
     let forgotten = app.store().forget_process(&process.id);
     if tokio::time::timeout(FORGET_MAX, forgotten).await.is_err() {

@@ -136,18 +136,19 @@ CREATE VIEW prize_count AS
     SELECT day, spent, day_spent, array_position(prizes, p.id) AS place FROM tally
     WHERE campaign_id = p.campaign_id ORDER BY n DESC LIMIT 1) AS t ON TRUE;
 
--- How often a user has drawn. No index has a column that a draw changes, so a version
--- that finds room in its page is HOT and pruned there: a fifth is left free for it. What
--- is left to vacuum are the rows of users who do not come again: at a twentieth, because
--- at a fifth of millions of rows it would come late and then for long.
+-- How often a user has drawn: one row, and each batch writes the next one (n + 1) and
+-- removes it, behind the campaign's lock. Two that counted from the same row would meet in
+-- the key. The newest is found first, whatever died before it: see `tally`. Vacuum comes at
+-- a twentieth, because at a fifth of millions of rows it would come late and then for long.
 CREATE TABLE allowance (
   campaign_id bigint  NOT NULL,
   user_id     text    NOT NULL COLLATE "C",
+  n           bigint  NOT NULL DEFAULT 1,
   total       bigint  NOT NULL,
   day         integer NOT NULL,
   day_total   bigint  NOT NULL,
-  PRIMARY KEY (campaign_id, user_id)
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+  PRIMARY KEY (campaign_id, user_id, n)
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 -- Wins by user, only of prizes with per_user_wins.
 CREATE TABLE user_win (

@@ -56,13 +56,18 @@ pub(super) fn step(
     };
     let (until, is_last) = ahead(conn, after).or_store()?;
     let draws = draws_of(conn, &user, after, until).or_store()?;
+    // The counters come last, in a step of their own: nobody draws meanwhile.
+    let is_last = is_last && draws.is_empty();
+    if is_last {
+        lock_campaigns(conn, &user).or_store()?;
+    }
     // What is written of them at the same time copies the user's name from the draw.
     let awards: Vec<AwardId> = draws.iter().map(|draw| AwardId(*draw)).collect();
     rows::load_all(conn, &awards)?;
     erase_draws(conn, &draws, pseudonym).or_store()?;
     erase_codes(conn, shared, &draws)?;
     let is_full = draws.len() == STEP_ROWS_MAX;
-    let is_over = !is_full && is_last && requests::erase(conn, &user).or_store()? < STEP_ROWS_MAX;
+    let is_over = is_last && requests::erase(conn, &user).or_store()? < STEP_ROWS_MAX;
     let renamed = renamed + draws.len() as u64;
     if is_over && !finish(conn, &user, pseudonym, renamed).or_store()? {
         return Ok(Stepped {
@@ -194,8 +199,20 @@ fn finish(conn: &Connection, user: &str, pseudonym: &str, renamed: u64) -> sql::
     Ok(true)
 }
 
-/// Gives what the user has drawn, by its counters. Who draws for the user waits for this from here
-/// on, and is another one then.
+/// Where the user has drawn nobody draws until this transaction ends.
+fn lock_campaigns(conn: &Connection, user: &str) -> sql::Result<()> {
+    let locking = conn.locking();
+    conn.prepare_cached(&format!(
+        "SELECT id FROM campaign
+         WHERE EXISTS (SELECT 1 FROM allowance WHERE campaign_id = campaign.id AND user = ?1)
+         ORDER BY id{locking}"
+    ))?
+    .query_map([user], |_| Ok(()))?
+    .collect()
+}
+
+/// Gives what the user has drawn, by its counters, behind the locks of their campaigns: who draws
+/// for the user then is another one.
 fn rename_allowances(conn: &Connection, user: &str, pseudonym: &str) -> sql::Result<i64> {
     let totals: Vec<i64> = conn
         .prepare_cached(

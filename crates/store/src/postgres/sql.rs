@@ -79,7 +79,7 @@ statements! {
            WHERE campaign_id = $1 AND request_key = q.request_key AND client = q.client OFFSET 0) AS k ON true
          LEFT JOIN LATERAL (
            SELECT total, day, day_total FROM allowance
-           WHERE campaign_id = $1 AND user_id = q.user_id OFFSET 0) AS a ON true
+           WHERE campaign_id = $1 AND user_id = q.user_id ORDER BY n DESC LIMIT 1) AS a ON true
          LEFT JOIN LATERAL (
            SELECT true AS is_blocked FROM blocked_user
            WHERE user_id = q.user_id AND EXISTS (SELECT 1 FROM blocked_user) OFFSET 0) AS b ON true";
@@ -134,19 +134,25 @@ statements! {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     /// Both ends are named, so that nothing that was removed before is walked over.
     remove_tallies = "DELETE FROM tally WHERE campaign_id = $1 AND n >= $2 AND n < $3";
-    /// The first draw of a user inserts, and a refusal leaves nothing. Beyond a limit nobody is
-    /// counted: the null that it comes to is refused by its column, and with it the batch. That
-    /// is so only where what was read ahead is outdated (see `ahead`). An erasure that came
-    /// between the reading and this has renamed the user, who begins anew.
+    /// A row for each user, behind the one that it counts from, which goes. Beyond a limit nobody
+    /// is counted: the null that it comes to is refused by its column, and with it the batch. That
+    /// is so only where what was read ahead is outdated (see `ahead`). A user who was erased
+    /// between the reading and this begins anew.
     add_used =
-        "INSERT INTO allowance AS w (campaign_id, user_id, total, day, day_total)
-         SELECT $1::bigint, a.user_id, a.drawn, $4::integer, a.drawn
-         FROM (SELECT unnest($2::text[]) AS user_id, unnest($3::bigint[]) AS drawn) AS a
-         ON CONFLICT (campaign_id, user_id) DO UPDATE
-           SET total = CASE WHEN w.total + excluded.total <= $5::bigint THEN w.total + excluded.total END,
-             day = greatest(w.day, excluded.day),
-             day_total = CASE WHEN w.day < excluded.day THEN excluded.total
-               WHEN w.day_total + excluded.total <= $6::bigint THEN w.day_total + excluded.total END";
+        "WITH before AS MATERIALIZED (
+           SELECT q.user_id, q.drawn, a.place, COALESCE(a.n, 0) AS n, COALESCE(a.total, 0) AS total,
+             greatest(a.day, $4::integer) AS day,
+             CASE WHEN a.day >= $4::integer THEN a.day_total ELSE 0 END AS day_total
+           FROM (SELECT unnest($2::text[]) AS user_id, unnest($3::bigint[]) AS drawn) AS q
+           LEFT JOIN LATERAL (
+             SELECT ctid AS place, n, total, day, day_total FROM allowance
+             WHERE campaign_id = $1::bigint AND user_id = q.user_id ORDER BY n DESC LIMIT 1) AS a ON true),
+         next AS (
+           INSERT INTO allowance (campaign_id, user_id, n, total, day, day_total)
+           SELECT $1::bigint, user_id, n + 1, CASE WHEN drawn <= $5::bigint - total THEN total + drawn END,
+             day, CASE WHEN drawn <= $6::bigint - day_total THEN day_total + drawn END
+           FROM before)
+         DELETE FROM allowance WHERE ctid = ANY (ARRAY(SELECT place FROM before WHERE place IS NOT NULL))";
     /// The instants are coarse, so that nearly always nothing is written.
     add_spans =
         "INSERT INTO draw_span AS s (span, campaign_id, from_at, to_at)

@@ -35,7 +35,7 @@ async fn fill(world: &World) {
     let beside = format!("generate_series(1, {BESIDE}) AS n");
     let fill = format!(
         "INSERT INTO blocked_user SELECT 'blocked-' || n, 'cheat', 0 FROM {beside};
-         INSERT INTO allowance SELECT 1, 'user-' || n, 1, 0, 1 FROM {beside} ON CONFLICT DO NOTHING;
+         INSERT INTO allowance SELECT 1, 'user-' || n, 1, 1, 0, 1 FROM {beside} ON CONFLICT DO NOTHING;
          INSERT INTO user_win SELECT id, 'user-' || n, 1 FROM prize, {beside} ON CONFLICT DO NOTHING;
          INSERT INTO request (campaign_id, client, request_key, fingerprint, first_draw)
            SELECT 1, 'shop', 'beside-' || n, '', 1 FROM {beside};

@@ -138,6 +138,57 @@ async fn an_erasure_finds_what_the_user_drew_behind_it() {
     }
 }
 
+/// A batch in its turn counts from a row that an erasure must not take away meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn erasure_waits_for_the_turn_in_which_its_user_draws() {
+    let Some(world) = World::open(WON).await else {
+        return;
+    };
+    let draws = world.store().await;
+    let one = batch(vec![world.request("u1", "early", 1)]);
+    draws.commit_draws(one).await.unwrap();
+    let store = open(&world).await;
+    let filter = BulkFilter {
+        user: Some("u1".to_owned()),
+        ..BulkFilter::default()
+    };
+    let pseudonym = "erased-1".to_owned();
+    let id = begun(&store, BulkAction::Erase { pseudonym }, filter).await;
+    let state = store.step_operation(id, NOON).await.unwrap().unwrap().state;
+    assert_eq!(state, OperationState::Running);
+
+    let turn = world.shell().await;
+    turn.batch_execute("BEGIN; SELECT 1 FROM campaign FOR NO KEY UPDATE")
+        .await
+        .unwrap();
+    let stepping = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            while store.step_operation(id, NOON).await.unwrap().unwrap().state
+                == OperationState::Running
+            {}
+        })
+    };
+    world.until_waiting(1).await;
+    turn.batch_execute(
+        "INSERT INTO draw (id, campaign_id, version, user_id, client, roll, drawn_at, day, claim_key)
+           SELECT 1000000, campaign_id, 1, 'u1', 'shop', 0, 0, 0, 1 FROM allowance;
+         INSERT INTO allowance SELECT campaign_id, user_id, n + 1, total + 1, day, day_total + 1
+           FROM allowance;
+         DELETE FROM allowance WHERE n = 1;
+         COMMIT",
+    )
+    .await
+    .unwrap();
+    stepping.await.unwrap();
+    let erased = "SELECT total FROM allowance WHERE user_id = 'erased-1'";
+    assert_eq!(world.number(erased).await, 2);
+    for table in ["allowance", "draw"] {
+        let left = format!("SELECT count(*) FROM {table} WHERE user_id = 'u1'");
+        assert_eq!(world.number(&left).await, 0, "{table}");
+    }
+}
+
 fn keys(versions: &[i32]) -> SealKeys {
     let secret = |version: &i32| (*version, [u8::try_from(*version).unwrap(); 32]);
     let secrets: BTreeMap<i32, [u8; 32]> = versions.iter().map(secret).collect();

@@ -19,9 +19,9 @@
 //! 4. what ends holds, shared: pauses `FOR KEY SHARE`, endpoints `FOR SHARE`, by lane;
 //! 5. prizes, by id: `FOR KEY SHARE` first, by who asks for codes, then
 //!    `FOR NO KEY UPDATE`;
-//! 6. allowances and wins, by user. Draws count them behind the campaign's lock,
-//!    and so lock none of them before they write; nor any prize, whose units they count in
-//!    the campaign's tally;
+//! 6. allowances and wins, by user, behind the lock of their campaign, which erasures take
+//!    too. So draws lock none of them before they write; nor any prize, whose units they
+//!    count in the campaign's tally;
 //! 7. codes. They are taken by `SKIP LOCKED`; who waits for them has the prize, and no
 //!    code yet (see `codes`).
 //!
