@@ -135,7 +135,7 @@ impl App {
         };
         let mut engine = self.0.engine.lock().await;
         self.stop_engine(&mut engine).await; // one that only drew for a command
-        self.start_telling(&roles).await;
+        self.start_telling(&roles).await?;
         self.begin_topic().await?;
         self.begin(&mut engine, roles.engine(), options).await?;
         tracing::info!(%roles, "the engine runs");

@@ -9,6 +9,7 @@
 //! - Two take the same row away: each passes over what the other has in hand.
 
 use crate::Store;
+use crate::postgres::migrate::{Unfinished, is_whole};
 use crate::read::column::{count, instant};
 use crate::sql::{self, Connection, OrStoreError as _};
 use crate::store::Database;
@@ -101,6 +102,22 @@ impl Store {
             told = session.within(forget).await;
         }
         session.end(told).map(drop)
+    }
+
+    /// Whether the database may be served still, asked by a process that has told of itself: a
+    /// restore or a transfer that began before that sees it or is seen here.
+    ///
+    /// # Errors
+    /// `StoreError::Moved` where it may not.
+    pub async fn may_be_served(&self) -> StoreResult<()> {
+        let Database::Postgres(postgres) = &self.database else {
+            return Ok(());
+        };
+        let session = postgres.database().take().await?;
+        let found = session
+            .within(is_whole(session.client(), Unfinished::Nothing))
+            .await;
+        session.end(found)?
     }
 
     /// Takes the row of a process away that stops.

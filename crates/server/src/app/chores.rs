@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tombola_core::limits::{CLOCK_INTERVAL, STORE_BACKOFF};
-use tombola_core::ports::{Catalog, Operate, OperationState};
+use tombola_core::ports::{Catalog, Operate, OperationState, StoreResult};
 use tombola_store::processes::Process;
 
 /// Time between two cleanups.
@@ -29,17 +29,14 @@ const OPERATIONS_INTERVAL: Duration = Duration::from_secs(30);
 /// [`SILENT_MAX`](tombola_store::processes::SILENT_MAX) is over.
 const PROCESS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a stop waits for the database to forget this process; it is forgotten anyhow.
-const FORGET_MAX: Duration = Duration::from_secs(1);
-
 /// Time between two steps of a bulk action, so that draws go first.
 const OPERATION_STEP_PAUSE: Duration = Duration::from_millis(10);
 
 impl App {
-    /// Before anything moves: whoever must have the database alone sees this process.
-    pub(super) async fn start_telling(&self, roles: &ServeRoles) {
+    /// Before anything moves: whoever must have the database alone sees this process, or is seen.
+    pub(super) async fn start_telling(&self, roles: &ServeRoles) -> StoreResult<()> {
         if !self.store().is_shared() {
-            return;
+            return Ok(());
         }
         let process = Process {
             id: random::name(),
@@ -50,7 +47,9 @@ impl App {
             started_at: self.now(),
         };
         tell(self, &process).await;
+        self.store().may_be_served().await?;
         self.tasks().spawn(go_on_telling(self.clone(), process));
+        Ok(())
     }
 
     pub(super) fn start_chores(&self, roles: &ServeRoles) {
@@ -134,9 +133,9 @@ async fn go_on_telling(app: App, process: Process) {
     while app.waits(PROCESS_INTERVAL).await {
         tell(&app, &process).await;
     }
-    let forgotten = app.store().forget_process(&process.id);
-    if tokio::time::timeout(FORGET_MAX, forgotten).await.is_err() {
-        tracing::debug!("the database takes this process for alive a little longer");
+    // A stop waits for it within its bound; a process that is silent is forgotten anyhow.
+    if let Err(error) = app.store().forget_process(&process.id).await {
+        tracing::debug!(%error, "the database takes this process for alive a little longer");
     }
 }
 

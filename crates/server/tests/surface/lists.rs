@@ -66,10 +66,7 @@ async fn cursor_is_for_its_list_and_its_filters_only() {
     let world = wide(&["ann", "bob"]).await;
     let first = world.get("/v1/awards?user=ann&limit=7").await.json();
     let next = first["next"].as_str().unwrap();
-    assert!(
-        !next.contains(&first["items"][6]["id"].to_string()),
-        "it is opaque"
-    );
+    assert!(next.parse::<i64>().is_err(), "it is opaque");
     let second = world
         .get(&format!("/v1/awards?limit=3&user=ann&after={next}"))
         .await;

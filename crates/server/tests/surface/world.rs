@@ -519,9 +519,12 @@ pub(crate) async fn until_some<T>(what: &str, ask: impl AsyncFn() -> Option<T>) 
 
 /// Looks again until it is so; an end of patience, not of time, bounds it.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    const LOOKS_MAX: u32 = 20_000;
-    assert!(
-        (0..LOOKS_MAX).any(|_| is_so()),
-        "{what}: not so after {LOOKS_MAX} looks"
-    );
+    const LOOKS_MAX: u32 = 2_000_000;
+    for _ in 0..LOOKS_MAX {
+        if is_so() {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    panic!("{what}: not so after {LOOKS_MAX} looks");
 }

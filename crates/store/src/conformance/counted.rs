@@ -36,6 +36,30 @@ impl Counted {
         ))
     }
 
+    /// What was read since then, as soon as that is enough; servers before 15 count it a little
+    /// later than it was.
+    ///
+    /// # Panics
+    /// Where it is never enough.
+    pub async fn until(
+        &mut self,
+        client: &Client,
+        is_enough: impl Fn(&BTreeMap<String, Read>) -> bool,
+    ) -> Result<BTreeMap<String, Read>, Error> {
+        let counted = async {
+            loop {
+                let now = Self::read(client).await?;
+                let read = now.since(self);
+                if is_enough(&read) {
+                    *self = now;
+                    return Ok(read);
+                }
+            }
+        };
+        let counted = tokio::time::timeout(Duration::from_secs(20), counted).await;
+        counted.expect("what was read is counted")
+    }
+
     /// Of each table of which something was read meanwhile.
     pub fn since(&self, before: &Self) -> BTreeMap<String, Read> {
         let differences = self.0.iter().map(|(table, now)| {

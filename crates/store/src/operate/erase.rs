@@ -56,18 +56,15 @@ pub(super) fn step(
     };
     let (until, is_last) = ahead(conn, after).or_store()?;
     let draws = draws_of(conn, &user, after, until).or_store()?;
-    // The counters come last, in a step of their own: nobody draws meanwhile.
-    let is_last = is_last && draws.is_empty();
-    if is_last {
-        lock_campaigns(conn, &user).or_store()?;
-    }
     // What is written of them at the same time copies the user's name from the draw.
     let awards: Vec<AwardId> = draws.iter().map(|draw| AwardId(*draw)).collect();
     rows::load_all(conn, &awards)?;
     erase_draws(conn, &draws, pseudonym).or_store()?;
     erase_codes(conn, shared, &draws)?;
     let is_full = draws.len() == STEP_ROWS_MAX;
-    let is_over = is_last && requests::erase(conn, &user).or_store()? < STEP_ROWS_MAX;
+    // Campaigns come before awards in the order of locks, so a step that has some takes no campaign.
+    let is_free = draws.is_empty() || !conn.is_far() && !is_full;
+    let is_over = is_last && is_free && requests::erase(conn, &user).or_store()? < STEP_ROWS_MAX;
     let renamed = renamed + draws.len() as u64;
     if is_over && !finish(conn, &user, pseudonym, renamed).or_store()? {
         return Ok(Stepped {
@@ -163,17 +160,17 @@ fn erase_draws(conn: &Connection, draws: &[i64], pseudonym: &str) -> sql::Result
     Ok(())
 }
 
-/// Runs a statement for each of these draws, whose id is its first value.
-fn for_each(conn: &Connection, sql: &str, draws: &[i64], others: &[&dyn Param]) -> sql::Result<()> {
-    let run = |statement: &mut sql::Statement<'_>, draw: &dyn Param| {
-        let values = std::iter::once(draw).chain(others.iter().copied());
+/// Runs a statement for each of these ids, which is its first value.
+fn for_each(conn: &Connection, sql: &str, ids: &[i64], others: &[&dyn Param]) -> sql::Result<()> {
+    let run = |statement: &mut sql::Statement<'_>, id: &dyn Param| {
+        let values = std::iter::once(id).chain(others.iter().copied());
         statement.execute(params_from_iter(values)).map(drop)
     };
     if conn.is_far() {
-        return run(&mut conn.prepare_cached(&of_all(sql))?, &Array(&draws));
+        return run(&mut conn.prepare_cached(&of_all(sql))?, &Array(&ids));
     }
     let mut statement = conn.prepare_cached(sql)?;
-    draws.iter().try_for_each(|draw| run(&mut statement, draw))
+    ids.iter().try_for_each(|id| run(&mut statement, id))
 }
 
 /// The same statement for many draws at once.
@@ -181,47 +178,65 @@ fn of_all(sql: &str) -> String {
     sql.replace("= ?1", "= ANY (?1)")
 }
 
-/// What is kept once a campaign, a prize or a user; `false`, and nothing is changed, if draws were
-/// missed: each process gives out ids of a block of its own, so the user may have drawn behind the
-/// walk.
+/// What is kept once a campaign, a prize or a user; `false`, and no counter is changed, if draws
+/// were missed: each process gives out ids of a block of its own, so the user may have drawn behind
+/// the walk.
+///
+/// The counters come last: from their lock on nobody draws in their campaigns.
 fn finish(conn: &Connection, user: &str, pseudonym: &str, renamed: u64) -> sql::Result<bool> {
+    rename_rest(conn, user, pseudonym)?;
+    let campaigns = lock_campaigns(conn, user)?;
     conn.execute_batch("SAVEPOINT counters")?;
-    let counted = rename_allowances(conn, user, pseudonym)?;
+    let counted = rename_counters(conn, &campaigns, user, pseudonym)?;
     if counted > as_column(renamed) && !was_all_walked(conn, pseudonym, renamed)? {
         conn.execute_batch("ROLLBACK TO SAVEPOINT counters; RELEASE SAVEPOINT counters")?;
         note_walk(conn, pseudonym, renamed)?;
         return Ok(false);
     }
     conn.execute_batch("RELEASE SAVEPOINT counters")?;
-    finish_rest(conn, user, pseudonym)?;
+    conn.prepare_cached("DELETE FROM erasing WHERE user = ?1")?
+        .execute([user])?;
     conn.prepare_cached("DELETE FROM meta WHERE name = ?1")?
         .execute([walked(pseudonym)])?;
     Ok(true)
 }
 
-/// Where the user has drawn nobody draws until this transaction ends.
-fn lock_campaigns(conn: &Connection, user: &str) -> sql::Result<()> {
+/// The campaigns in which the user has drawn. Nobody draws there until this transaction ends.
+fn lock_campaigns(conn: &Connection, user: &str) -> sql::Result<Vec<i64>> {
     let locking = conn.locking();
     conn.prepare_cached(&format!(
         "SELECT id FROM campaign
          WHERE EXISTS (SELECT 1 FROM allowance WHERE campaign_id = campaign.id AND user = ?1)
          ORDER BY id{locking}"
     ))?
-    .query_map([user], |_| Ok(()))?
+    .query_map([user], |row| row.get(0))?
     .collect()
 }
 
-/// Gives what the user has drawn, by its counters, behind the locks of their campaigns: who draws
-/// for the user then is another one.
-fn rename_allowances(conn: &Connection, user: &str, pseudonym: &str) -> sql::Result<i64> {
-    let totals: Vec<i64> = conn
-        .prepare_cached(
-            "UPDATE allowance SET user = ?2
-             WHERE user = ?1 AND campaign_id IN (SELECT id FROM campaign) RETURNING total",
-        )?
-        .query_map([user, pseudonym], |row| row.get(0))?
-        .collect::<sql::Result<_>>()?;
-    Ok(totals.iter().sum())
+/// Gives what the user has drawn, by its counters in these campaigns, whose locks it has. Who draws
+/// for the user after that, or draws elsewhere for the first time meanwhile, is another one.
+fn rename_counters(
+    conn: &Connection,
+    campaigns: &[i64],
+    user: &str,
+    pseudonym: &str,
+) -> sql::Result<i64> {
+    let total = "SELECT total FROM allowance WHERE campaign_id = ?1 AND user = ?2";
+    let mut totals = 0;
+    for campaign in campaigns {
+        totals += conn
+            .prepare_cached(total)?
+            .query_map(params![campaign, user], |row| row.get::<_, i64>(0))?
+            .sum::<sql::Result<i64>>()?;
+    }
+    for sql in [
+        "UPDATE allowance SET user = ?2 WHERE campaign_id = ?1 AND user = ?3",
+        "UPDATE user_win SET user = ?2 WHERE user = ?3
+         AND prize_id IN (SELECT id FROM prize WHERE campaign_id = ?1)",
+    ] {
+        for_each(conn, sql, campaigns, &[&pseudonym, &user])?;
+    }
+    Ok(totals)
 }
 
 /// Of the draws that were renamed, how many a walk from the first draw to the last left, in `meta`.
@@ -247,9 +262,9 @@ fn note_walk(conn: &Connection, pseudonym: &str, renamed: u64) -> sql::Result<()
     .map(drop)
 }
 
-fn finish_rest(conn: &Connection, user: &str, pseudonym: &str) -> sql::Result<()> {
+/// Without a counter of draws, so that nobody waits for it.
+fn rename_rest(conn: &Connection, user: &str, pseudonym: &str) -> sql::Result<()> {
     let renamed = [
-        "UPDATE user_win SET user = ?2 WHERE user = ?1 AND prize_id IN (SELECT id FROM prize)",
         "UPDATE blocked_user SET user = ?2, reason = '' WHERE user = ?1",
         conn.either(
             "UPDATE operation SET spec = json_set(spec, '$.filter.user', ?2) WHERE spec ->> '$.filter.user' = ?1",
@@ -261,12 +276,7 @@ fn finish_rest(conn: &Connection, user: &str, pseudonym: &str) -> sql::Result<()
     for sql in renamed {
         conn.prepare_cached(sql)?.execute([user, pseudonym])?;
     }
-    let removed = [
-        "DELETE FROM kept_message WHERE message_key = ?1",
-        "DELETE FROM erasing WHERE user = ?1",
-    ];
-    for sql in removed {
-        conn.prepare_cached(sql)?.execute([user])?;
-    }
-    Ok(())
+    conn.prepare_cached("DELETE FROM kept_message WHERE message_key = ?1")?
+        .execute([user])
+        .map(drop)
 }

@@ -9,6 +9,11 @@ use tokio::sync::oneshot;
 use tokio_postgres::{Client, Error};
 use tombola_core::ports::StoreResult;
 
+/// Sessions that are there at so many looks stay.
+const LINGER_LOOKS: u32 = 20;
+/// Between two of them.
+const LINGER_PAUSE: Duration = Duration::from_millis(50);
+
 /// A connection of its own, whose statements may take long.
 pub(crate) struct Alone {
     pub(crate) client: Client,
@@ -47,12 +52,7 @@ impl Alone {
     /// Who serves the database, in words; `None`: nobody. Servers are known by the name of their
     /// sessions, and, whatever that is, by what each tells of itself.
     pub(crate) async fn served_by(&self, name: &str) -> StoreResult<Option<String>> {
-        let sessions = "SELECT count(*) FROM pg_stat_activity
-                        WHERE datname = current_database() AND application_name = $1";
-        let row = self
-            .within(self.client.query_one(sessions, &[&name]))
-            .await?;
-        let sessions: i64 = get(&row, 0)?;
+        let sessions = self.sessions_that_stay(name).await?;
         if sessions > 0 {
             return Ok(Some(format!(
                 "{sessions} connections of `{name}` to the database are open: stop every process that serves it"
@@ -73,5 +73,21 @@ impl Alone {
             ))
         })
         .transpose()
+    }
+
+    /// Sessions of that name; those of a process that has just stopped end a moment after it.
+    async fn sessions_that_stay(&self, name: &str) -> StoreResult<i64> {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = $1";
+        let mut looks = LINGER_LOOKS;
+        loop {
+            let row = self.within(self.client.query_one(sql, &[&name])).await?;
+            let sessions = get(&row, 0)?;
+            looks -= 1;
+            if sessions == 0 || looks == 0 {
+                return Ok(sessions);
+            }
+            tokio::time::sleep(LINGER_PAUSE).await;
+        }
     }
 }

@@ -74,11 +74,12 @@ pub(super) fn is_conflict(error: &Error) -> bool {
     })
 }
 
-/// A request key that was not there is, or a user would be counted beyond a limit. Whoever
-/// reads behind the campaign's lock never comes to that (see `path::ahead`).
+/// A request key that was not there is, or a user would be counted beyond a limit, or twice from
+/// one row. Whoever reads behind the campaign's lock never comes to that (see `path::ahead`).
 fn is_outdated(said: &DbError) -> bool {
     let is = |state| *said.code() == state;
-    is(SqlState::UNIQUE_VIOLATION) && said.constraint() == Some("request_pkey")
+    let met = [Some("request_pkey"), Some("allowance_pkey")];
+    is(SqlState::UNIQUE_VIOLATION) && met.contains(&said.constraint())
         || is(SqlState::NOT_NULL_VIOLATION) && said.table() == Some("allowance")
 }
 

@@ -76,7 +76,7 @@ fn newest() -> i64 {
 
 /// What of a database may be unfinished for whoever opens it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unfinished {
+pub(crate) enum Unfinished {
     Nothing,
     Transfer,
     Restore,
@@ -97,15 +97,24 @@ pub(super) async fn ready(
         check(found)?;
     }
     // Before anything is written: also the uuid comes with the rows.
-    if may_be != Unfinished::Transfer {
-        let found = transfer::on_connect(&client);
-        opener.deadline.within(found).await??;
+    let whole = is_whole(&client, may_be);
+    opener.deadline.within(whole).await??;
+    opener.deadline.within(origin(&client)).await
+}
+
+/// Refuses a database of which something is unfinished that may not be.
+pub(crate) async fn is_whole(
+    client: &Client,
+    may_be: Unfinished,
+) -> Result<StoreResult<()>, Error> {
+    let may_lack_rows = may_be == Unfinished::Transfer;
+    if !may_lack_rows && let Err(unfinished) = transfer::on_connect(client).await? {
+        return Ok(Err(unfinished));
     }
     if may_be == Unfinished::Nothing {
-        let found = restore::on_connect(&client);
-        opener.deadline.within(found).await??;
+        return restore::on_connect(client).await;
     }
-    opener.deadline.within(origin(&client)).await
+    Ok(Ok(()))
 }
 
 fn check(found: Schema) -> StoreResult<()> {

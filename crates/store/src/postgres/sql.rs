@@ -340,6 +340,7 @@ statements! {
          ON CONFLICT (topic_epoch, partition, \"offset\") DO NOTHING";
 
     /// Two seeks of the index for each lane that has anything unfinished.
+    /// From the very beginning: whatever there is.
     due_lanes =
         "WITH RECURSIVE lanes (lane) AS (
            (SELECT lane FROM delivery WHERE due_at IS NOT NULL ORDER BY lane LIMIT 1)
@@ -353,6 +354,20 @@ statements! {
            (SELECT d.due_at FROM delivery d WHERE d.lane = l.lane AND d.due_at > $1
             ORDER BY d.due_at LIMIT 1)
          FROM lanes l WHERE lane IS NOT NULL ORDER BY lane";
+
+    /// From where each lane began at the last look (see `floors`).
+    due_lanes_from =
+        "SELECT lane,
+           (SELECT d.due_at FROM delivery d WHERE d.lane = l.lane AND d.due_at >= l.floor
+            ORDER BY d.due_at LIMIT 1),
+           (SELECT d.due_at FROM delivery d WHERE d.lane = l.lane AND d.due_at > $1
+            ORDER BY d.due_at LIMIT 1)
+         FROM (
+           SELECT e.lane, COALESCE(f.floor, $4::bigint) AS floor
+           FROM (SELECT 0::bigint AS lane UNION SELECT lane FROM endpoint UNION SELECT unnest($2::bigint[])) AS e
+           LEFT JOIN (SELECT unnest($2::bigint[]) AS lane, unnest($3::bigint[]) AS floor) AS f
+             ON f.lane = e.lane) AS l
+         ORDER BY lane";
 
     read_unfinished =
         "SELECT lane, due_at, award_id, state IN ('pending', 'delivering') AND due_at > $4

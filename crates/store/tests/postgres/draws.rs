@@ -3,13 +3,14 @@
 use crate::proxy::Proxy;
 use crate::server::options;
 use crate::world::{NOON, World, batch};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::draw::{DrawFact, DrawLimit, DrawRefusal};
 use tombola_core::ports::{AwardPath as _, DrawAnswer, DrawBatch, StoreError};
 use tombola_core::retry::Schedule;
 use tombola_store::StoreOptions;
+use tombola_store::conformance::counted::{Counted, Read, until_alone};
 use tombola_store::postgres::PostgresStore;
 
 pub(crate) const ALWAYS: &str = r#"
@@ -151,6 +152,32 @@ async fn tallies_that_newer_ones_stand_for_do_not_pile_up() {
     assert_eq!(world.number("SELECT count(*) FROM tally").await, 5);
     let draws = "SELECT draws FROM campaign_count";
     assert_eq!(world.number(draws).await, 100);
+}
+
+/// Their versions all stay while somebody holds a snapshot from before; a page holds some hundred.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_users_earlier_counters_cost_a_draw_nothing_under_an_old_snapshot() {
+    const DRAWS: i64 = 300;
+    let Some(world) = World::open(ALWAYS).await else {
+        return;
+    };
+    let store = world.store().await;
+    let holding = world.shell().await;
+    let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM campaign";
+    holding.batch_execute(snapshot).await.unwrap();
+    for n in 0..DRAWS {
+        let one = batch(vec![world.request("u1", &format!("key-{n}"), 1)]);
+        store.commit_draws(one).await.unwrap();
+    }
+    drop((store, holding));
+    until_alone(&world.admin).await.unwrap();
+    let entries = |read: &BTreeMap<String, Read>| read.get("allowance").map_or(0, |it| it.entries);
+    let is_all = |read: &BTreeMap<String, Read>| entries(read) >= DRAWS;
+    let mut counted = Counted::default();
+    let read = counted.until(&world.admin, is_all).await.unwrap();
+    assert!(entries(&read) < 4 * DRAWS, "{}", entries(&read));
+    let rows = "SELECT count(*) * 1000000 + sum(total) FROM allowance";
+    assert_eq!(world.number(rows).await, 1_000_000 + DRAWS);
 }
 
 #[tokio::test]

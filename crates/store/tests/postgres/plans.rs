@@ -5,7 +5,6 @@
 use crate::draws::{LIMITED, is_drawn};
 use crate::world::{World, batch};
 use std::collections::BTreeMap;
-use std::time::Duration;
 use tombola_core::ports::{AwardPath as _, DrawAnswer};
 use tombola_store::conformance::counted::{Counted, Read, until_alone};
 use tombola_store::postgres::PostgresStore;
@@ -75,21 +74,13 @@ fn most(read: Option<&Read>) -> i64 {
 }
 
 /// What the stores have read since then, now that they are gone: of every table something.
-/// Servers before 15 count it a little later.
 async fn read_since(world: &World, before: &mut Counted) -> BTreeMap<String, Read> {
     until_alone(&world.admin).await.unwrap();
-    let counted = async {
-        loop {
-            let now = Counted::read(&world.admin).await.unwrap();
-            let read = now.since(before);
-            if TABLES.iter().all(|it| most(read.get(*it)) >= BATCHES) {
-                *before = now;
-                return read;
-            }
-        }
+    let is_all = |read: &BTreeMap<String, Read>| {
+        let mut tables = TABLES.iter();
+        tables.all(|it| most(read.get(*it)) >= BATCHES)
     };
-    let counted = tokio::time::timeout(Duration::from_secs(20), counted).await;
-    counted.expect("what was read of each table")
+    before.until(&world.admin, is_all).await.unwrap()
 }
 
 /// A batch looks each of its requests up once, and again where it writes.

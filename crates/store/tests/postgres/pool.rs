@@ -17,8 +17,10 @@ const SHORT: Duration = Duration::from_millis(300);
 /// "tombolaw" in ASCII, as a number that PostgreSQL 14 reads.
 const WRITE_LOCK: &str = "8390044900358119799";
 
-/// Bounds so short that a test can wait for them.
-fn short(mut options: PostgresOptions) -> PostgresOptions {
+/// Bounds so short that a test can wait for them; opened before, so that whoever opens the
+/// database within them writes nothing.
+async fn short(database: &Database, mut options: PostgresOptions) -> PostgresOptions {
+    drop(Postgres::open(&database.options()).await.unwrap());
     options.bounds.statement_max = SHORT;
     options.bounds.answer_margin = SHORT;
     options.wait_max = SHORT;
@@ -80,7 +82,9 @@ async fn a_call_for_which_no_session_is_free_is_told_so_and_reads_have_their_own
     let Some(database) = Database::new().await else {
         return;
     };
-    let postgres = Postgres::open(&short(database.options())).await.unwrap();
+    let postgres = Postgres::open(&short(&database, database.options()).await)
+        .await
+        .unwrap();
     let held = [
         postgres.take().await.unwrap(),
         postgres.take().await.unwrap(),
@@ -167,7 +171,7 @@ async fn a_connection_that_falls_silent_is_given_up_in_time_and_the_next_call_wo
         return;
     };
     let proxy = Proxy::start(&database.config);
-    let options = short(options(&proxy.config(&database.config)));
+    let options = short(&database, options(&proxy.config(&database.config))).await;
     let postgres = Postgres::open(&options).await.unwrap();
     let session = postgres.take().await.unwrap();
     proxy.stall();
@@ -187,7 +191,7 @@ async fn when_one_connection_fell_silent_the_idle_ones_of_before_are_not_tried()
         return;
     };
     let proxy = Proxy::start(&database.config);
-    let mut options = short(options(&proxy.config(&database.config)));
+    let mut options = short(&database, options(&proxy.config(&database.config))).await;
     options.pool_max = 4;
     let postgres = Postgres::open(&options).await.unwrap();
     all_places_are_free(&postgres, 4).await;
@@ -209,7 +213,7 @@ async fn a_statement_whose_answer_never_comes_is_given_up_in_time() {
         return;
     };
     let proxy = Proxy::start(&database.config);
-    let options = short(options(&proxy.config(&database.config)));
+    let options = short(&database, options(&proxy.config(&database.config))).await;
     let postgres = Postgres::open(&options).await.unwrap();
     let admin = database.connect().await;
     let session = postgres.take().await.unwrap();
@@ -234,7 +238,9 @@ async fn no_place_is_lost_by_calls_that_are_dropped_fail_or_lose_their_connectio
     let Some(database) = Database::new().await else {
         return;
     };
-    let postgres = Postgres::open(&short(database.options())).await.unwrap();
+    let postgres = Postgres::open(&short(&database, database.options()).await)
+        .await
+        .unwrap();
     for round in 0..60 {
         let call = async {
             match round % 3 {

@@ -3,6 +3,7 @@
 use crate::server::Database;
 use std::time::Duration;
 use tombola_core::Timestamp;
+use tombola_core::ports::StoreError;
 use tombola_store::processes::{KEPT_MAX, Process};
 use tombola_store::{Store, StoreOptions};
 
@@ -49,6 +50,24 @@ async fn a_process_is_seen_until_it_goes_or_has_long_been_silent() {
     store.note_process(&two, off).await.unwrap();
     let seen = store.processes().await.unwrap();
     assert_eq!((seen.len(), seen[0].roles.as_str()), (1, "rescue"));
+}
+
+/// One that opened the database before a restore or a transfer began, and tells of itself after.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_has_told_of_itself_sees_that_the_database_is_not_whole() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let options = database.options();
+    let store = Store::connect(&options, StoreOptions::default())
+        .await
+        .unwrap();
+    store.may_be_served().await.unwrap();
+    let admin = database.connect().await;
+    let restoring = "INSERT INTO meta (name, value) VALUES ('restore', 'unfinished')";
+    admin.batch_execute(restoring).await.unwrap();
+    let refused = store.may_be_served().await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Moved(what) if what.contains("tombola restore")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,13 @@
 
 use crate::deliver::POINTS;
 use crate::world::{NOON, World};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::award::{Mark, Position, State};
 use tombola_core::ports::{AwardPath as _, DrawBatch, DueCursor, DuePage, DueQuery, MarkOf};
 use tombola_core::retry::Schedule;
+use tombola_store::conformance::counted::{Counted, Read, until_alone};
 use tombola_store::postgres::PostgresStore;
 
 const MUGS: &str = r#"
@@ -211,6 +213,42 @@ async fn lanes_are_named_when_they_have_overdue_rows_and_the_next_date_is_told()
         let lanes = store.due_lanes(Timestamp(now)).await.unwrap();
         assert_eq!((lanes.due, lanes.next), (due, next.map(Timestamp)), "{now}");
     }
+}
+
+/// Nothing that died since somebody's snapshot is removed, and a lane begins with all of it.
+#[tokio::test]
+async fn what_died_under_an_old_snapshot_is_passed_by_once_and_not_by_every_look() {
+    const DEAD: i64 = 3000;
+    let Some(world) = World::open(POINTS).await else {
+        return;
+    };
+    let store = world.store().await;
+    let holding = world.shell().await;
+    let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM campaign";
+    holding.batch_execute(snapshot).await.unwrap();
+    world.win(&store, 3000).await;
+    let delivered = "UPDATE delivery SET state = 'delivered', due_at = NULL WHERE award_id > 3";
+    world.change(delivered, &[]).await;
+    let later = NOON.plus(Duration::from_mins(30));
+    let due = "UPDATE delivery SET due_at = $1 WHERE due_at IS NOT NULL";
+    world.change(due, &[&later.0]).await;
+
+    let looks_at = later.plus(Duration::from_hours(1));
+    for _ in 0..20 {
+        assert_eq!(store.due_lanes(looks_at).await.unwrap().due, [0]);
+    }
+    let mut first = query(None, 10);
+    first.now = looks_at;
+    assert_eq!(store.claim_due(first).await.unwrap().seen, 3);
+    drop(holding);
+    drop(store);
+    until_alone(&world.admin).await.unwrap();
+    let entries = |read: &BTreeMap<String, Read>| read.get("delivery").map_or(0, |it| it.entries);
+    let is_all = |read: &BTreeMap<String, Read>| entries(read) >= DEAD;
+    let mut counted = Counted::default();
+    let read = counted.until(&world.admin, is_all).await.unwrap();
+    // Also what the changes above read.
+    assert!(entries(&read) < 8 * DEAD, "{}", entries(&read));
 }
 
 #[tokio::test]

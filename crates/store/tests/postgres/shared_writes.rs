@@ -161,14 +161,11 @@ async fn erasure_waits_for_the_turn_in_which_its_user_draws() {
     turn.batch_execute("BEGIN; SELECT 1 FROM campaign FOR NO KEY UPDATE")
         .await
         .unwrap();
-    let stepping = {
-        let store = Arc::clone(&store);
-        tokio::spawn(async move {
-            while store.step_operation(id, NOON).await.unwrap().unwrap().state
-                == OperationState::Running
-            {}
-        })
-    };
+    let mut stepping = JoinSet::new();
+    stepping.spawn(async move {
+        let running = OperationState::Running;
+        while store.step_operation(id, NOON).await.unwrap().unwrap().state == running {}
+    });
     world.until_waiting(1).await;
     turn.batch_execute(
         "INSERT INTO draw (id, campaign_id, version, user_id, client, roll, drawn_at, day, claim_key)
@@ -180,7 +177,7 @@ async fn erasure_waits_for_the_turn_in_which_its_user_draws() {
     )
     .await
     .unwrap();
-    stepping.await.unwrap();
+    stepping.join_next().await.unwrap().unwrap();
     let erased = "SELECT total FROM allowance WHERE user_id = 'erased-1'";
     assert_eq!(world.number(erased).await, 2);
     for table in ["allowance", "draw"] {

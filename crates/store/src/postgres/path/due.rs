@@ -6,13 +6,15 @@
 //! others have not, and whoever has the row is about to move its date.
 
 use super::super::error::get;
-use super::super::session::{Session, Work};
+use super::super::session::{Params, Session, Work};
 use super::Shared;
 use super::apart::{self, Method};
 use super::columns::Stored;
 use super::facts::{Known, Need, pauses};
+use super::floors::Floors;
 use super::hand::{Hand, Locked, Turn};
 use super::lines::{Line, What};
+use tokio::time::Instant;
 use tombola_core::award::{Change, Event, MqState, Sight, State, Step};
 use tombola_core::message::Message;
 use tombola_core::ports::{
@@ -33,7 +35,8 @@ pub(in crate::postgres) async fn claim_due(
     query: &DueQuery,
 ) -> StoreResult<DuePage> {
     let work = session.begin();
-    let seen = read_page(&work, query).await?;
+    let floor = shared.floors.of(query.lane, query.now);
+    let seen = read_page(&work, query, floor).await?;
     let mut page = DuePage {
         seen: seen.len(),
         ..DuePage::default()
@@ -86,9 +89,10 @@ fn fill(page: &mut DuePage, rows: &[Stored], rescued: Vec<Rescued>) {
 async fn read_page(
     work: &Work<'_>,
     query: &DueQuery,
+    floor: i64,
 ) -> StoreResult<Vec<(DueCursor, Option<Stored>)>> {
     let after = query.after.unwrap_or(DueCursor {
-        due_at: Timestamp(i64::MIN),
+        due_at: Timestamp(floor),
         award: AwardId(0),
     });
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
@@ -242,19 +246,30 @@ const fn decision_name(change: &Change) -> &'static str {
 /// Lanes with overdue rows, and the next date to come.
 pub(in crate::postgres) async fn due_lanes(
     session: &mut Session,
+    floors: &Floors,
     now: Timestamp,
 ) -> StoreResult<DueLanes> {
     let work = session.begin();
-    let rows = work.query(&work.sql.due_lanes, &[&now.0]).await?;
+    let (from, begun) = (floors.next(now), Instant::now());
+    let rows = match &from {
+        None => work.query(&work.sql.due_lanes, &[&now.0]).await?,
+        Some(from) => {
+            let params: Params<'_> = &[&now.0, &from.lanes, &from.floors, &from.beyond];
+            work.query(&work.sql.due_lanes_from, params).await?
+        }
+    };
+    let whole = from.is_none().then(|| begun.elapsed());
     work.end(false).await?;
-    let mut lanes = DueLanes::default();
+    let (mut lanes, mut firsts) = (DueLanes::default(), Vec::with_capacity(rows.len()));
     for row in &rows {
-        let first: Option<i64> = get(row, 1)?;
+        let (lane, first): (i64, Option<i64>) = (get(row, 0)?, get(row, 1)?);
         if first.is_some_and(|due_at| due_at <= now.0) {
-            lanes.due.push(get(row, 0)?);
+            lanes.due.push(lane);
         }
         let to_come = get::<Option<i64>>(row, 2)?.map(Timestamp);
         lanes.next = lanes.next.into_iter().chain(to_come).min();
+        firsts.push((lane, first));
     }
+    floors.seen(now, firsts.into_iter(), whole);
     Ok(lanes)
 }

@@ -61,6 +61,7 @@ mod decided;
 mod due;
 mod effect;
 mod facts;
+mod floors;
 mod hand;
 mod ids;
 mod kept;
@@ -99,6 +100,7 @@ pub(super) struct Shared {
     pub(super) step: StepFn,
     versions: Versions,
     crowd: ahead::Crowd,
+    floors: floors::Floors,
 }
 
 impl Shared {
@@ -108,6 +110,7 @@ impl Shared {
             step,
             versions: Versions::default(),
             crowd: ahead::Crowd::default(),
+            floors: floors::Floors::default(),
         }
     }
 }
@@ -238,7 +241,11 @@ impl AwardPath for PostgresStore {
     }
 
     async fn due_lanes(&self, now: Timestamp) -> StoreResult<DueLanes> {
-        run!(self, |session| due::due_lanes(session, now))
+        run!(self, |session| due::due_lanes(
+            session,
+            &self.path.floors,
+            now
+        ))
     }
 
     async fn begin_alone(&self, now: Timestamp) -> StoreResult<u64> {

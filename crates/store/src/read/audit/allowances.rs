@@ -53,10 +53,10 @@ fn kept(conn: &Connection) -> sql::Result<Users> {
             drawn: 0,
             drawn_today: 0,
         };
-        users
-            .entry(row.get(0)?)
-            .or_default()
-            .insert(row.get(1)?, user);
+        // Of two rows of one user neither is right.
+        let of_campaign = users.entry(row.get(0)?).or_default();
+        let kept = of_campaign.entry(row.get(1)?);
+        kept.and_modify(|it| it.kept += user.kept).or_insert(user);
     }
     Ok(users)
 }

@@ -185,7 +185,7 @@ const PLANTS: &[Plant] = &[
     plant("UPDATE allowance SET total = total - 1 WHERE user = 'ann'", &["I2_allowances"]),
     plant("UPDATE allowance SET day_total = 0 WHERE user = 'bob'", &["I2_allowances"]),
     plant("DELETE FROM allowance WHERE user = 'bob'", &["I2_allowances"]),
-    plant("INSERT INTO allowance VALUES (1, 'nobody', 1, 0, 1)", &["I2_allowances"]),
+    plant("INSERT INTO allowance (campaign_id, user, total, day, day_total) VALUES (1, 'nobody', 1, 0, 1)", &["I2_allowances"]),
     plant("UPDATE user_win SET wins = wins - 1 WHERE user = 'ann'", &["I2_user_wins"]),
     plant("DELETE FROM user_win WHERE user = 'bob'", &["I2_user_wins"]),
     plant("UPDATE prize SET day_spent = day_spent - 1 WHERE slug = 'phone'", &["I2_daily_cap"]),

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use tombola_core::limits::{RESCUE_PROBE_INTERVAL, RESCUE_PROBE_ROWS};
+use tombola_core::ports::{AwardPath as _, Clock as _};
+use tombola_engine::SystemClock;
 
 /// Of the rate without.
 const FLOOR: f64 = 0.90;
@@ -37,6 +39,7 @@ pub(super) async fn measure(
         "held for {} s, {draws} draws on each side meanwhile",
         options.hold
     );
+    let looks = looks(pairs).await?;
     ready(options)?;
     let after = Pair::rates(pairs, options, [", held", ", not held"]).await?;
     let versions = dead(&pairs[0].backlog.database).await?;
@@ -52,6 +55,7 @@ pub(super) async fn measure(
     let changes = json!({
         "seconds": options.hold,
         "draws_meanwhile": draws,
+        "look_at_all_lanes_ms": looks,
         "dead_versions": versions,
         "dead_versions_of_twin": versions_of_twin,
         "empty": change(|it| &it.empty),
@@ -94,13 +98,48 @@ async fn open(database: &Database) -> Result<Client> {
     Ok(client)
 }
 
-/// Draws at a light pace on all sides, each a transaction of its own, and a probe of
-/// rescue as often as where the topic is away.
+/// How long rescue looks for what is due where all that was due is delivered: the middle of many
+/// looks, and the longest, with the transaction held and without.
+async fn looks(pairs: [&Pair; 2]) -> Result<Value> {
+    const LOOKS: usize = 200;
+    let mut took = [const { Vec::new() }; 2];
+    for _ in 0..LOOKS {
+        for (pair, took) in pairs.iter().zip(&mut took) {
+            let begun = Instant::now();
+            let now = SystemClock::new().now();
+            pair.empty.desk.store().due_lanes(now).await?;
+            took.push(begun.elapsed());
+        }
+    }
+    let told = took.map(|mut took| {
+        took.sort_unstable();
+        let ms = |it: Duration| (it.as_secs_f64() * 1e5).round() / 100.0;
+        json!({ "middle": ms(took[LOOKS / 2]), "longest": ms(took[LOOKS - 1]) })
+    });
+    let [held, twin] = told;
+    Ok(json!({ "held": held, "twin": twin }))
+}
+
+/// What workers leave of awards that were drawn behind this one; the last one now.
+async fn deliver(client: &Client, after: i64) -> Result<i64> {
+    let sql = "UPDATE delivery SET state = 'delivered', due_at = NULL
+        WHERE award_id > $1 AND due_at IS NOT NULL";
+    client.execute(sql, &[&after]).await?;
+    let last = "SELECT coalesce(max(award_id), 0) FROM delivery";
+    Ok(client.query_one(last, &[]).await?.get(0))
+}
+
+/// Draws at a light pace on all sides, each a transaction of its own, and once a second a probe
+/// of rescue as where the topic is away; where there is no backlog all is delivered.
 async fn go_on(pairs: [&Pair; 2], held: Duration) -> Result<u64> {
     let begun = Instant::now();
     let (mut draws, mut probed) = (0, begun);
     let mut pace = tokio::time::interval(PACE);
     let [one, twin] = pairs;
+    let mut workers = [
+        (one.empty.database.connect().await?, 0),
+        (twin.empty.database.connect().await?, 0),
+    ];
     while begun.elapsed() < held {
         pace.tick().await;
         tokio::try_join!(
@@ -114,6 +153,9 @@ async fn go_on(pairs: [&Pair; 2], held: Duration) -> Result<u64> {
             probed = Instant::now();
             for pair in pairs {
                 reads::step(pair.backlog.desk.store(), None, RESCUE_PROBE_ROWS).await?;
+            }
+            for (client, last) in &mut workers {
+                *last = deliver(client, *last).await?;
             }
         }
     }
