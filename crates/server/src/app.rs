@@ -234,7 +234,9 @@ impl App {
             self.0.topic.close(deadline / 4),
         );
         if ended.is_err() {
-            tracing::warn!("an import did not end in time; the next start removes it");
+            tracing::warn!(
+                "not all work ended in time; the next start takes away what is left of an import"
+            );
         }
         let store = Arc::clone(&self.0.store);
         if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {

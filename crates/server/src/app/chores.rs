@@ -46,10 +46,12 @@ impl App {
             pid: std::process::id(),
             started_at: self.now(),
         };
-        tell(self, &process).await;
-        self.store().may_be_served().await?;
+        self.store()
+            .note_process(&process, self.clock_off())
+            .await?;
+        // From here on a stop forgets it, also of a start that is broken off.
         self.tasks().spawn(go_on_telling(self.clone(), process));
-        Ok(())
+        self.store().may_be_served().await
     }
 
     pub(super) fn start_chores(&self, roles: &ServeRoles) {
@@ -121,17 +123,12 @@ async fn follow_database(app: App) {
     }
 }
 
-/// A database that is away hears of this process with its next word.
-async fn tell(app: &App, process: &Process) {
-    if let Err(error) = app.store().note_process(process, app.clock_off()).await {
-        tracing::warn!(%error, "the database does not know that this process is alive");
-    }
-}
-
 /// Tells whoever looks for a rescuer that this process is alive, until it stops.
 async fn go_on_telling(app: App, process: Process) {
     while app.waits(PROCESS_INTERVAL).await {
-        tell(&app, &process).await;
+        if let Err(error) = app.store().note_process(&process, app.clock_off()).await {
+            tracing::warn!(%error, "the database does not know that this process is alive");
+        }
     }
     // A stop waits for it within its bound; a process that is silent is forgotten anyhow.
     if let Err(error) = app.store().forget_process(&process.id).await {

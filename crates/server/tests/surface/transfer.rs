@@ -99,7 +99,7 @@ fn calls(receiver: &Receiver) -> BTreeMap<String, usize> {
 /// A campaign whose coupons go to that receiver, slowly.
 fn write_files(desk: &Desk, receiver: &Receiver) {
     let endpoint = format!(
-        "[[endpoint]]\nname = \"shop\"\nurl = \"{}\"\nidempotent = true\nallow_private = true\nrate = \"20/s\"\n",
+        "[[endpoint]]\nname = \"shop\"\nurl = \"{}\"\nidempotent = true\nallow_private = true\nrate = \"10/s\"\n",
         receiver.url
     );
     fs::write(desk.path("endpoints.toml"), endpoint).unwrap();

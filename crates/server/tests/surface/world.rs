@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tombola_server::app::{App, Purpose};
 use tombola_server::client::Api;
@@ -517,14 +518,16 @@ pub(crate) async fn until_some<T>(what: &str, ask: impl AsyncFn() -> Option<T>) 
     panic!("{what}: not so after {ASKED_MAX} times");
 }
 
-/// Looks again until it is so; an end of patience, not of time, bounds it.
+/// Looks again until it is so.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "bounds how long a test that fails looks"
+)]
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    const LOOKS_MAX: u32 = 2_000_000;
-    for _ in 0..LOOKS_MAX {
-        if is_so() {
-            return;
-        }
+    const PATIENCE: Duration = Duration::from_mins(2);
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}: not so in {PATIENCE:?}");
         std::thread::yield_now();
     }
-    panic!("{what}: not so after {LOOKS_MAX} looks");
 }

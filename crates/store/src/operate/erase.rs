@@ -178,22 +178,23 @@ fn of_all(sql: &str) -> String {
     sql.replace("= ?1", "= ANY (?1)")
 }
 
-/// What is kept once a campaign, a prize or a user; `false`, and no counter is changed, if draws
-/// were missed: each process gives out ids of a block of its own, so the user may have drawn behind
-/// the walk.
+/// What is kept once a campaign, a prize or a user; `false`, and nothing is changed, if draws were
+/// missed: each process gives out ids of a block of its own, so the user may have drawn behind the
+/// walk.
 ///
 /// The counters come last: from their lock on nobody draws in their campaigns.
 fn finish(conn: &Connection, user: &str, pseudonym: &str, renamed: u64) -> sql::Result<bool> {
+    conn.execute_batch("SAVEPOINT walked")?;
     rename_rest(conn, user, pseudonym)?;
     let campaigns = lock_campaigns(conn, user)?;
-    conn.execute_batch("SAVEPOINT counters")?;
-    let counted = rename_counters(conn, &campaigns, user, pseudonym)?;
+    let counted = drawn(conn, &campaigns, user)?;
     if counted > as_column(renamed) && !was_all_walked(conn, pseudonym, renamed)? {
-        conn.execute_batch("ROLLBACK TO SAVEPOINT counters; RELEASE SAVEPOINT counters")?;
+        conn.execute_batch("ROLLBACK TO SAVEPOINT walked; RELEASE SAVEPOINT walked")?;
         note_walk(conn, pseudonym, renamed)?;
         return Ok(false);
     }
-    conn.execute_batch("RELEASE SAVEPOINT counters")?;
+    conn.execute_batch("RELEASE SAVEPOINT walked")?;
+    rename_counters(conn, &campaigns, user, pseudonym)?;
     conn.prepare_cached("DELETE FROM erasing WHERE user = ?1")?
         .execute([user])?;
     conn.prepare_cached("DELETE FROM meta WHERE name = ?1")?
@@ -213,22 +214,29 @@ fn lock_campaigns(conn: &Connection, user: &str) -> sql::Result<Vec<i64>> {
     .collect()
 }
 
-/// Gives what the user has drawn, by its counters in these campaigns, whose locks it has. Who draws
-/// for the user after that, or draws elsewhere for the first time meanwhile, is another one.
+/// What the user has drawn, by its counters in these campaigns.
+fn drawn(conn: &Connection, campaigns: &[i64], user: &str) -> sql::Result<i64> {
+    let sql = "SELECT total FROM allowance WHERE campaign_id = ?1 AND user = ?2";
+    let sum = |statement: &mut sql::Statement<'_>, campaign: &dyn Param| {
+        let values: [&dyn Param; 2] = [campaign, &user];
+        let totals = statement.query_map(params_from_iter(values), |row| row.get::<_, i64>(0))?;
+        totals.sum::<sql::Result<i64>>()
+    };
+    if conn.is_far() {
+        return sum(&mut conn.prepare_cached(&of_all(sql))?, &Array(&campaigns));
+    }
+    let mut statement = conn.prepare_cached(sql)?;
+    campaigns.iter().map(|it| sum(&mut statement, it)).sum()
+}
+
+/// In these campaigns, whose locks it has. Who draws for the user after that, or draws elsewhere for
+/// the first time meanwhile, is another one.
 fn rename_counters(
     conn: &Connection,
     campaigns: &[i64],
     user: &str,
     pseudonym: &str,
-) -> sql::Result<i64> {
-    let total = "SELECT total FROM allowance WHERE campaign_id = ?1 AND user = ?2";
-    let mut totals = 0;
-    for campaign in campaigns {
-        totals += conn
-            .prepare_cached(total)?
-            .query_map(params![campaign, user], |row| row.get::<_, i64>(0))?
-            .sum::<sql::Result<i64>>()?;
-    }
+) -> sql::Result<()> {
     for sql in [
         "UPDATE allowance SET user = ?2 WHERE campaign_id = ?1 AND user = ?3",
         "UPDATE user_win SET user = ?2 WHERE user = ?3
@@ -236,7 +244,7 @@ fn rename_counters(
     ] {
         for_each(conn, sql, campaigns, &[&pseudonym, &user])?;
     }
-    Ok(totals)
+    Ok(())
 }
 
 /// Of the draws that were renamed, how many a walk from the first draw to the last left, in `meta`.

@@ -119,12 +119,17 @@ async fn an_erasure_finds_what_the_user_drew_behind_it() {
         draw("behind it").await;
         let miscount = format!("UPDATE allowance SET total = total + {wrong}");
         world.change(&miscount, &[]).await;
+        let blocked = "INSERT INTO blocked_user (user_id, reason, at) VALUES ('u1', 'cheat', 0)";
+        world.change(blocked, &[]).await;
+        let still_blocked = "SELECT count(*) FROM blocked_user WHERE user_id = 'u1'";
         let mut steps = 0;
         while step().await == OperationState::Running {
             steps += 1;
             assert!(steps < 10, "it ends");
+            assert_eq!(world.number(still_blocked).await, 1);
         }
         for (what, expected) in [
+            (still_blocked, 0),
             ("SELECT count(*) FROM draw WHERE user_id = 'u1'", 0),
             ("SELECT count(*) FROM draw WHERE user_id = 'erased-1'", 2),
             (

@@ -21,9 +21,9 @@ const PACE: Duration = Duration::from_millis(10);
 /// Rates of the pair on which it is held and of its twin on which nothing is, before and in the
 /// end; what became of the ones by it; and what the backlog left of the rate before.
 ///
-/// Each rate is compared with the twin's, measured between the same rounds: what the machine, and
-/// ten minutes of draws, do to a rate they do to both. A snapshot keeps the dead of its own
-/// database only.
+/// Each rate is compared with the twin's, round by round, and the middle of the rounds counts: what
+/// the machine, and ten minutes of draws, do to a rate they do to both. A snapshot keeps the dead of
+/// its own database only.
 pub(super) async fn measure(
     pairs: [&Pair; 2],
     options: &Options,
@@ -47,10 +47,7 @@ pub(super) async fn measure(
     for client in held {
         client.batch_execute("ROLLBACK").await?;
     }
-    let change = |of: fn(&Rates) -> &Measured| {
-        let [before, after] = [&before, &after].map(|it| of(&it[0]).rate() / of(&it[1]).rate());
-        after / before
-    };
+    let change = |which: usize| of_twin(&after, which) / of_twin(&before, which);
     let of_before = |of: fn(&Rates) -> &Measured| of(&after[0]).rate() / of(&before[0]).rate();
     let changes = json!({
         "seconds": options.hold,
@@ -58,9 +55,9 @@ pub(super) async fn measure(
         "look_at_all_lanes_ms": looks,
         "dead_versions": versions,
         "dead_versions_of_twin": versions_of_twin,
-        "empty": change(|it| &it.empty),
-        "backlog": change(|it| &it.backlog),
-        "rescue": change(|it| &it.rescue),
+        "empty": change(0),
+        "backlog": change(1),
+        "rescue": change(2),
         "of_before": {
             "empty": of_before(|it| &it.empty),
             "backlog": of_before(|it| &it.backlog),
@@ -71,6 +68,20 @@ pub(super) async fn measure(
     let of_empty = json!(before[0].of_empty());
     let rows = before.into_iter().chain(after).flat_map(Rates::into_rows);
     Ok((rows.collect(), changes, of_empty))
+}
+
+/// A rate by the twin's of the same round: the middle of the rounds.
+fn of_twin([held, twin]: &[Rates; 2], which: usize) -> f64 {
+    let rounds = held.rounds.iter().zip(&twin.rounds);
+    let mut rounds: Vec<f64> = rounds
+        .map(|(held, twin)| held[which] / twin[which])
+        .collect();
+    rounds.sort_unstable_by(f64::total_cmp);
+    let middle = rounds.len() / 2;
+    if rounds.len() % 2 == 1 {
+        return rounds[middle];
+    }
+    f64::midpoint(rounds[middle - 1], rounds[middle])
 }
 
 /// Whether no rate fell below the floor; true where nothing was held.
@@ -174,6 +185,25 @@ async fn dead(database: &Database) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn middle_of_the_rounds_beside_the_twin_counts() {
+        let rates = |rounds: &[f64]| {
+            let measured = |rate: &f64| Measured {
+                name: String::new(),
+                callers: 1,
+                draws: 1,
+                took: Duration::from_secs_f64(1.0 / rate),
+                waits: Vec::new(),
+            };
+            let rounds = rounds.iter().map(|it| [it; 3].map(measured)).collect();
+            Rates::of(rounds, "").unwrap()
+        };
+        let both = [rates(&[1.0, 9.0, 4.0, 4.0]), rates(&[2.0, 3.0, 4.0, 5.0])];
+        assert!((of_twin(&both, 0) - 0.9).abs() < 1e-6);
+        let both = [rates(&[1.0, 9.0, 4.0]), rates(&[2.0, 3.0, 4.0])];
+        assert!((of_twin(&both, 1) - 1.0).abs() < 1e-6);
+    }
 
     #[test]
     fn a_rate_that_fell_by_more_than_a_tenth_misses_the_floor() {

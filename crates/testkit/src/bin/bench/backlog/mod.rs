@@ -20,8 +20,8 @@ use std::time::Duration;
 
 /// Of the rate on an empty database.
 const FLOOR_OF_EMPTY: f64 = 0.80;
-/// Of the undelivered awards so many are due now.
-const DUE: u64 = 100_000;
+/// Of the undelivered awards so many are due now, for some twenty rounds before and after.
+const DUE: u64 = 250_000;
 
 struct Options {
     undelivered: u64,
@@ -139,6 +139,8 @@ struct Side {
 
 /// What was measured of a pair.
 struct Rates {
+    /// A second: draws without a backlog, draws beside one, rows of rescue, round by round.
+    rounds: Vec<[f64; 3]>,
     empty: Measured,
     backlog: Measured,
     /// Rows that rescue took and wrote, and how long its steps took.
@@ -146,6 +148,28 @@ struct Rates {
 }
 
 impl Rates {
+    fn of(rounds: Vec<[Measured; 3]>, name: &str) -> Option<Self> {
+        let rates = rounds.iter().map(|it| it.each_ref().map(Measured::rate));
+        let rates = rates.collect();
+        let mut parts = [const { Vec::new() }; 3];
+        for round in rounds {
+            for (parts, part) in parts.iter_mut().zip(round) {
+                parts.push(part);
+            }
+        }
+        let [empty, backlog, rescue] = parts.map(|parts| {
+            let mut whole = Measured::join(parts)?;
+            whole.name.push_str(name);
+            Some(whole)
+        });
+        Some(Self {
+            rounds: rates,
+            empty: empty?,
+            backlog: backlog?,
+            rescue: rescue?,
+        })
+    }
+
     /// The rate with the backlog, of the one without.
     fn of_empty(&self) -> f64 {
         self.backlog.rate() / self.empty.rate()
@@ -170,41 +194,36 @@ impl Pair {
         })
     }
 
-    /// Rounds of one after the other, so that what the machine does meanwhile is
-    /// shared.
+    /// Rounds of one after the other, every second one backwards, so that what the machine does
+    /// meanwhile is shared.
     async fn rates<const N: usize>(
         pairs: [&Self; N],
         options: &Options,
         names: [&str; N],
     ) -> Result<[Rates; N]> {
-        let mut parts = [const { (Vec::new(), Vec::new(), Vec::new()) }; N];
+        let mut parts = [const { Vec::new() }; N];
         let mut cursors = [None; N];
-        for _ in 0..options.rounds {
-            let plan = Plan::new(options.callers, options.seconds);
-            for ((pair, parts), cursor) in pairs.iter().zip(&mut parts).zip(&mut cursors) {
-                parts.0.push(pair.empty.draws("desk, empty", &plan).await?);
-                parts
-                    .1
-                    .push(pair.backlog.draws("desk, backlog", &plan).await?);
-                let (steps, after) = pair.backlog.rescue(*cursor).await?;
-                *cursor = after;
-                parts.2.push(steps);
+        for round in 0..options.rounds {
+            let mut order: Vec<usize> = (0..N).collect();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for place in order {
+                let pair = pairs[place];
+                let plan = Plan::new(options.callers, options.seconds);
+                let empty = pair.empty.draws("desk, empty", &plan).await?;
+                let backlog = pair.backlog.draws("desk, backlog", &plan).await?;
+                let (rescue, after) = pair.backlog.rescue(cursors[place]).await?;
+                cursors[place] = after;
+                parts[place].push([empty, backlog, rescue]);
             }
         }
-        let mut wholes = Vec::with_capacity(N);
-        for (parts, name) in parts.into_iter().zip(names) {
-            let whole = |parts| -> Result<Measured> {
-                let mut whole = Measured::join(parts).context("a round at least")?;
-                whole.name.push_str(name);
-                Ok(whole)
-            };
-            wholes.push(Rates {
-                empty: whole(parts.0)?,
-                backlog: whole(parts.1)?,
-                rescue: whole(parts.2)?,
-            });
-        }
-        let wholes = wholes.try_into();
+        let wholes: Option<Vec<Rates>> = parts
+            .into_iter()
+            .zip(names)
+            .map(|(parts, name)| Rates::of(parts, name))
+            .collect();
+        let wholes = wholes.context("a round at least")?.try_into();
         wholes.map_err(|_| anyhow::anyhow!("a pair has no rates"))
     }
 
