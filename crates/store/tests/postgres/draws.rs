@@ -162,9 +162,7 @@ async fn a_users_earlier_counters_cost_a_draw_nothing_under_an_old_snapshot() {
         return;
     };
     let store = world.store().await;
-    let holding = world.shell().await;
-    let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM campaign";
-    holding.batch_execute(snapshot).await.unwrap();
+    let holding = world.snapshot().await;
     for n in 0..DRAWS {
         let one = batch(vec![world.request("u1", &format!("key-{n}"), 1)]);
         store.commit_draws(one).await.unwrap();

@@ -1,13 +1,14 @@
 //! The processes of one database, as each tells of itself.
 
 use crate::server::Database;
+use std::sync::Arc;
 use std::time::Duration;
 use tombola_core::Timestamp;
 use tombola_core::ports::StoreError;
 use tombola_store::processes::{KEPT_MAX, Process};
 use tombola_store::{Store, StoreOptions};
 
-fn process(id: &str, roles: &str) -> Process {
+pub(crate) fn process(id: &str, roles: &str) -> Process {
     Process {
         id: id.to_owned(),
         roles: roles.to_owned(),
@@ -18,15 +19,18 @@ fn process(id: &str, roles: &str) -> Process {
     }
 }
 
+async fn open(database: &Database) -> Arc<Store> {
+    let options = database.options();
+    let store = Store::connect(&options, StoreOptions::default());
+    store.await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_is_seen_until_it_goes_or_has_long_been_silent() {
     let Some(database) = Database::new().await else {
         return;
     };
-    let options = database.options();
-    let store = Store::connect(&options, StoreOptions::default())
-        .await
-        .unwrap();
+    let store = open(&database).await;
     let (one, two) = (process("1", "api,worker"), process("2", "rescue"));
     let off = Duration::from_millis(3);
     store.note_process(&one, Duration::ZERO).await.unwrap();
@@ -58,10 +62,7 @@ async fn a_process_that_has_told_of_itself_sees_that_the_database_is_not_whole()
     let Some(database) = Database::new().await else {
         return;
     };
-    let options = database.options();
-    let store = Store::connect(&options, StoreOptions::default())
-        .await
-        .unwrap();
+    let store = open(&database).await;
     store.may_be_served().await.unwrap();
     let admin = database.connect().await;
     let restoring = "INSERT INTO meta (name, value) VALUES ('restore', 'unfinished')";
@@ -75,10 +76,7 @@ async fn who_waits_for_another_write_still_tells_that_it_is_alive() {
     let Some(database) = Database::new().await else {
         return;
     };
-    let options = database.options();
-    let store = Store::connect(&options, StoreOptions::default())
-        .await
-        .unwrap();
+    let store = open(&database).await;
     let admin = database.connect().await;
     // The lock of the writes that go one after the other ("tombolaw" in ASCII).
     let taken = "BEGIN; SELECT pg_advisory_xact_lock(x'746f6d626f6c6177'::bigint)";

@@ -223,9 +223,7 @@ async fn what_died_under_an_old_snapshot_is_passed_by_once_and_not_by_every_look
         return;
     };
     let store = world.store().await;
-    let holding = world.shell().await;
-    let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM campaign";
-    holding.batch_execute(snapshot).await.unwrap();
+    let holding = world.snapshot().await;
     world.win(&store, 3000).await;
     let delivered = "UPDATE delivery SET state = 'delivered', due_at = NULL WHERE award_id > 3";
     world.change(delivered, &[]).await;

@@ -54,6 +54,15 @@ async fn begun(store: &Store, action: BulkAction, filter: BulkFilter) -> i64 {
     begun.unwrap().id
 }
 
+async fn erasure_of_u1(store: &Store) -> i64 {
+    let filter = BulkFilter {
+        user: Some("u1".to_owned()),
+        ..BulkFilter::default()
+    };
+    let pseudonym = "erased-1".to_owned();
+    begun(store, BulkAction::Erase { pseudonym }, filter).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bulk_cancel_passes_by_an_award_that_has_moved_on_when_it_has_it() {
     let Some(world) = World::open(WON).await else {
@@ -108,12 +117,7 @@ async fn an_erasure_finds_what_the_user_drew_behind_it() {
         );
         world.change(&others, &[]).await;
         let store = open(&world).await;
-        let filter = BulkFilter {
-            user: Some("u1".to_owned()),
-            ..BulkFilter::default()
-        };
-        let pseudonym = "erased-1".to_owned();
-        let id = begun(&store, BulkAction::Erase { pseudonym }, filter).await;
+        let id = erasure_of_u1(&store).await;
         let step = async || store.step_operation(id, NOON).await.unwrap().unwrap().state;
         assert_eq!(step().await, OperationState::Running);
         draw("behind it").await;
@@ -153,12 +157,7 @@ async fn erasure_waits_for_the_turn_in_which_its_user_draws() {
     let one = batch(vec![world.request("u1", "early", 1)]);
     draws.commit_draws(one).await.unwrap();
     let store = open(&world).await;
-    let filter = BulkFilter {
-        user: Some("u1".to_owned()),
-        ..BulkFilter::default()
-    };
-    let pseudonym = "erased-1".to_owned();
-    let id = begun(&store, BulkAction::Erase { pseudonym }, filter).await;
+    let id = erasure_of_u1(&store).await;
     let state = store.step_operation(id, NOON).await.unwrap().unwrap().state;
     assert_eq!(state, OperationState::Running);
 

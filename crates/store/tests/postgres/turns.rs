@@ -2,6 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::draws::{ALWAYS, LIMITED, facts, is_drawn};
+use crate::processes::process;
 use crate::server::{Database, options, skip};
 use crate::world::{NOON, World, batch};
 use std::collections::VecDeque;
@@ -12,8 +13,8 @@ use tokio_postgres::Client;
 use tombola_core::Timestamp;
 use tombola_core::draw::{DrawLimit, DrawRefusal, DrawRequest};
 use tombola_core::ports::{Arrivals, AwardPath as _, DrawAnswer, StoreResult};
-use tombola_store::StoreOptions;
 use tombola_store::postgres::PostgresStore;
+use tombola_store::{Store, StoreOptions};
 
 /// When its turn comes.
 const TURN: Timestamp = Timestamp(NOON.0 + 250_000);
@@ -377,6 +378,14 @@ async fn turn_ends_before_its_draws_are_on_the_standby_and_is_answered_after_als
     });
     let waits = "wait_event = 'SyncRep'";
     world.until(1, waits).await;
+
+    // A process may start meanwhile.
+    let options = options(&world.config);
+    let starting = Store::connect(&options, StoreOptions::default()).await;
+    let starting = starting.unwrap();
+    let process = process("1", "api");
+    let told = starting.note_process(&process, Duration::ZERO);
+    told.await.unwrap();
 
     let drawing = commit(&store, one.clone(), &nobody);
     world.until(2, waits).await;

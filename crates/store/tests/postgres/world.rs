@@ -113,6 +113,14 @@ impl World {
         crate::server::connect(&self.config).await
     }
 
+    /// Holds a snapshot until it is dropped: nothing that dies from now on is removed.
+    pub(crate) async fn snapshot(&self) -> Client {
+        let client = self.shell().await;
+        let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM campaign";
+        client.batch_execute(hold).await.unwrap();
+        client
+    }
+
     /// One statement on the operator's connection.
     pub(crate) async fn change(
         &self,
