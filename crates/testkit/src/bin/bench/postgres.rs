@@ -3,7 +3,9 @@
 //! database of its own on it.
 
 use anyhow::{Context as _, Result};
+use std::collections::HashMap;
 use std::process::Command;
+use std::time::Duration;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, NoTls};
 use tombola_store::postgres::PostgresOptions;
@@ -68,6 +70,18 @@ impl Database {
         options
     }
 
+    /// What its sessions have worked so far: nothing, where the server runs on another machine.
+    pub(crate) async fn work(&self) -> Result<Work> {
+        let sql = "SELECT pid FROM pg_stat_activity
+            WHERE datname = $1 AND backend_type = 'client backend'";
+        let sessions = self.root.query(sql, &[&self.name]).await?;
+        let work = sessions.iter().map(|session| {
+            let pid = session.get(0);
+            (pid, worked(pid).unwrap_or_default())
+        });
+        Ok(Work(work.collect()))
+    }
+
     /// Writes all pages out, so that no contender pays for the one before it.
     pub(crate) async fn checkpoint(&self) -> Result<()> {
         Ok(self.root.batch_execute("CHECKPOINT").await?)
@@ -108,10 +122,60 @@ impl Database {
     }
 }
 
+/// Time on a processor, by session.
+pub(crate) struct Work(HashMap<i32, Duration>);
+
+impl Work {
+    /// What came after; of a session that ended, nothing.
+    pub(crate) fn since(&self, before: &Self) -> Duration {
+        let sessions = self.0.iter().map(|(pid, worked)| {
+            let before = before.0.get(pid).copied().unwrap_or_default();
+            worked.saturating_sub(before)
+        });
+        sessions.sum()
+    }
+}
+
+/// How long a process of PostgreSQL was on a processor, to a hundredth of a second.
+fn worked(pid: i32) -> Option<Duration> {
+    ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// As `proc_pid_stat(5)` has it: utime and stime are the 14th and 15th, in ticks, of which Linux
+/// tells 100 a second to every program; the name of the program comes second, in brackets.
+fn ticks(stat: &str) -> Option<Duration> {
+    let (_, fields) = stat.split_once("(postgres) ")?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(Duration::from_millis(10 * (next()? + next()?)))
+}
+
 async fn connect(config: &Config) -> Result<Client> {
     let connected = config.connect(NoTls).await;
     let (client, connection) = connected.context("connecting to PostgreSQL")?;
     // It ends when its client is dropped.
     tokio::spawn(async move { drop(connection.await) });
     Ok(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_time_of_the_user_and_of_the_system_by_processes_of_postgresql() {
+        let stat = "51 (postgres) S 1 51 51 0 -1 4194560 9 0 3 0 7 5 2 1 20 0 1 0 99 1 2";
+        assert_eq!(ticks(stat), Some(Duration::from_millis(120)));
+        assert_eq!(ticks(&stat.replace("postgres", "cat")), None);
+    }
+
+    #[test]
+    fn work_of_a_session_counts_from_what_it_had_done_before() {
+        let work = |of: &[(i32, u64)]| {
+            let of = of.iter().map(|&(pid, ms)| (pid, Duration::from_millis(ms)));
+            Work(of.collect())
+        };
+        let (before, after) = (work(&[(1, 50), (2, 70)]), work(&[(1, 60), (3, 20)]));
+        assert_eq!(after.since(&before), Duration::from_millis(30));
+    }
 }

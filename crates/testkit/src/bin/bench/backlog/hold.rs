@@ -2,7 +2,7 @@
 //! snapshot is removed, and whoever looks for a row's newest version by an index meets
 //! all of them.
 
-use super::{Options, Pair, Rates, reads, ready};
+use super::{Options, Pair, Rates, Round, reads, ready};
 use crate::postgres::Database;
 use crate::report::Measured;
 use anyhow::{Context as _, Result, ensure};
@@ -23,20 +23,24 @@ const PACE: Duration = Duration::from_millis(10);
 ///
 /// Each rate is compared with the twin's, round by round, and the middle of the rounds counts: what
 /// the machine, and ten minutes of draws, do to a rate they do to both. A snapshot keeps the dead of
-/// its own database only.
+/// its own database only. What the sessions worked for a draw is compared in the same way: it does
+/// not wait for a disk.
 pub(super) async fn measure(
     pairs: [&Pair; 2],
     options: &Options,
 ) -> Result<(Vec<Measured>, Value, Value)> {
     ready(options)?;
     let before = Pair::rates(pairs, options, ["", ", twin"]).await?;
-    let held = [
-        open(&pairs[0].empty.database).await?,
-        open(&pairs[0].backlog.database).await?,
-    ];
+    let mut held = Vec::new();
+    for side in [&pairs[0].empty, &pairs[0].backlog] {
+        if options.opens {
+            held.push(open(&side.database).await?);
+        }
+    }
     let draws = go_on(pairs, Duration::from_secs(options.hold)).await?;
     println!(
-        "held for {} s, {draws} draws on each side meanwhile",
+        "{} transactions held for {} s, {draws} draws on each side meanwhile",
+        held.len(),
         options.hold
     );
     let looks = looks(pairs).await?;
@@ -47,47 +51,112 @@ pub(super) async fn measure(
     for client in held {
         client.batch_execute("ROLLBACK").await?;
     }
-    let change = |which: usize| of_twin(&after, which) / of_twin(&before, which);
-    let of_before = |of: fn(&Rates) -> &Measured| of(&after[0]).rate() / of(&before[0]).rate();
-    let changes = json!({
-        "seconds": options.hold,
-        "draws_meanwhile": draws,
-        "look_at_all_lanes_ms": looks,
-        "dead_versions": versions,
-        "dead_versions_of_twin": versions_of_twin,
-        "empty": change(0),
-        "backlog": change(1),
-        "rescue": change(2),
-        "of_before": {
-            "empty": of_before(|it| &it.empty),
-            "backlog": of_before(|it| &it.backlog),
-            "rescue": of_before(|it| &it.rescue),
-        },
-    });
-    println!("changed by the held transaction, beside the twin: {changes}");
+    let mut told = changes(&before, &after);
+    told["seconds"] = json!(options.hold);
+    told["opened"] = json!(options.opens);
+    told["draws_meanwhile"] = json!(draws);
+    told["look_at_all_lanes_ms"] = looks;
+    told["dead_versions"] = versions;
+    told["dead_versions_of_twin"] = versions_of_twin;
+    println!("changed by the held transaction, beside the twin: {told:#}");
     let of_empty = json!(before[0].of_empty());
     let rows = before.into_iter().chain(after).flat_map(Rates::into_rows);
-    Ok((rows.collect(), changes, of_empty))
+    Ok((rows.collect(), told, of_empty))
 }
 
-/// A rate by the twin's of the same round: the middle of the rounds.
-fn of_twin([held, twin]: &[Rates; 2], which: usize) -> f64 {
-    let rounds = held.rounds.iter().zip(&twin.rounds);
-    let mut rounds: Vec<f64> = rounds
-        .map(|(held, twin)| held[which] / twin[which])
-        .collect();
-    rounds.sort_unstable_by(f64::total_cmp);
-    let middle = rounds.len() / 2;
-    if rounds.len() % 2 == 1 {
-        return rounds[middle];
+/// By name, beside the twin: what became of the rate, and of the work; the shares of the twin's
+/// that they come of; and of both pairs the rate beside their own before.
+fn changes(before: &[Rates; 2], after: &[Rates; 2]) -> Value {
+    let mut told = json!({});
+    for (which, name) in ["empty", "backlog", "rescue"].into_iter().enumerate() {
+        let change = |of: fn(&Round) -> f64| {
+            let [before, after] = [before, after].map(|it| Share::of_twin(it, which, of));
+            (round(after.middle / before.middle), before, after)
+        };
+        let own = |pair: usize| {
+            let rate = |it: &[Rates; 2]| middle(it[pair].values(which, |it| it.rate));
+            round(rate(after) / rate(before))
+        };
+        let (rate, rate_before, rate_after) = change(|it| it.rate);
+        let (work, work_before, work_after) = change(|it| it.work);
+        told[name] = json!({
+            "rate": rate,
+            "rate_of_twin": { "before": rate_before.json(), "after": rate_after.json() },
+            "work": work,
+            "work_of_twin": { "before": work_before.json(), "after": work_after.json() },
+            "rate_of_before": { "held": own(0), "twin": own(1) },
+        });
     }
-    f64::midpoint(rounds[middle - 1], rounds[middle])
+    told
+}
+
+/// A value by the twin's, of rounds of both: the middle, and between which it lies in 95 of 100
+/// cases, whatever the rounds are distributed like. (The places are those of the interval for a
+/// median by the sign test, the binomial distribution taken as a normal one.)
+#[derive(Debug, PartialEq)]
+struct Share {
+    low: f64,
+    middle: f64,
+    high: f64,
+}
+
+impl Share {
+    fn of_twin([held, twin]: &[Rates; 2], which: usize, of: fn(&Round) -> f64) -> Self {
+        let rounds = held.values(which, of).into_iter();
+        let rounds = rounds.zip(twin.values(which, of));
+        Self::of(rounds.map(|(held, twin)| held / twin).collect())
+    }
+
+    fn of(mut rounds: Vec<f64>) -> Self {
+        rounds.sort_unstable_by(f64::total_cmp);
+        let count = rounds.len();
+        let left_out = (0..count).take_while(|&it| {
+            // Of so many throws of a coin fewer than these are heads, once in forty.
+            let (it, count) = (number(it + 1), number(count));
+            it <= f64::midpoint(count, -1.96 * count.sqrt())
+        });
+        let low = left_out.count();
+        Self {
+            low: rounds[low],
+            high: rounds[count - 1 - low],
+            middle: middle(rounds),
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!([round(self.low), round(self.middle), round(self.high)])
+    }
+}
+
+impl Rates {
+    fn values(&self, which: usize, of: fn(&Round) -> f64) -> Vec<f64> {
+        self.rounds[which].iter().map(of).collect()
+    }
+}
+
+/// The middle of some; a round at least.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let half = values.len() / 2;
+    if values.len() % 2 == 1 {
+        return values[half];
+    }
+    f64::midpoint(values[half - 1], values[half])
+}
+
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// To the thousandth.
+fn round(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 /// Whether no rate fell below the floor; true where nothing was held.
 pub(super) fn check_floor(held: &Value) -> Result<()> {
     for name in ["empty", "backlog", "rescue"] {
-        if let Some(share) = held[name].as_f64() {
+        if let Some(share) = held[name]["rate"].as_f64() {
             ensure!(
                 share >= FLOOR,
                 "{name}: a transaction held open took the rate to {share:.2} of that without"
@@ -186,29 +255,56 @@ async fn dead(database: &Database) -> Result<Value> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn middle_of_the_rounds_beside_the_twin_counts() {
-        let rates = |rounds: &[f64]| {
-            let measured = |rate: &f64| Measured {
+    fn rates(rounds: &[f64]) -> Rates {
+        let measured = |rate: &f64| {
+            let measured = Measured {
                 name: String::new(),
                 callers: 1,
                 draws: 1,
                 took: Duration::from_secs_f64(1.0 / rate),
                 waits: Vec::new(),
             };
-            let rounds = rounds.iter().map(|it| [it; 3].map(measured)).collect();
-            Rates::of(rounds, "").unwrap()
+            (measured, 1.0 / rate)
         };
+        Rates::of([(); 3].map(|()| rounds.iter().map(measured).collect()), "").unwrap()
+    }
+
+    #[test]
+    fn middle_of_the_rounds_beside_the_twin_counts() {
         let both = [rates(&[1.0, 9.0, 4.0, 4.0]), rates(&[2.0, 3.0, 4.0, 5.0])];
-        assert!((of_twin(&both, 0) - 0.9).abs() < 1e-6);
+        assert!((Share::of_twin(&both, 0, |it| it.rate).middle - 0.9).abs() < 1e-6);
         let both = [rates(&[1.0, 9.0, 4.0]), rates(&[2.0, 3.0, 4.0])];
-        assert!((of_twin(&both, 1) - 1.0).abs() < 1e-6);
+        assert!((Share::of_twin(&both, 1, |it| it.rate).middle - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn change_is_what_came_of_the_share_of_the_twin() {
+        let before = [rates(&[2.0, 2.0]), rates(&[1.0, 1.0])];
+        let after = [rates(&[1.0, 1.0]), rates(&[1.0, 1.0])];
+        let told = changes(&before, &after);
+        assert_eq!(told["backlog"]["rate"], json!(0.5));
+        assert_eq!(told["backlog"]["work"], json!(2.0));
+        assert_eq!(
+            told["rescue"]["rate_of_before"],
+            json!({ "held": 0.5, "twin": 1.0 })
+        );
+    }
+
+    #[test]
+    fn share_lies_between_the_rounds_that_the_sign_test_names() {
+        // Of 40 the 14th from both ends, of 20 the 6th; of 5 all.
+        for (count, low) in [(40, 14), (20, 6), (5, 1)] {
+            let share = Share::of((1..=count).map(number).collect());
+            let high = number(count + 1 - low);
+            assert_eq!((share.low, share.high), (number(low), high), "{count}");
+        }
     }
 
     #[test]
     fn a_rate_that_fell_by_more_than_a_tenth_misses_the_floor() {
-        check_floor(&json!({ "empty": 0.90, "backlog": 1.3, "rescue": 0.95 })).unwrap();
-        assert!(check_floor(&json!({ "empty": 1.0, "backlog": 0.89 })).is_err());
+        let told = |rate: f64| json!({ "rate": rate });
+        check_floor(&json!({ "empty": told(0.90), "backlog": told(1.3) })).unwrap();
+        assert!(check_floor(&json!({ "empty": told(1.0), "backlog": told(0.89) })).is_err());
         check_floor(&Value::Null).unwrap();
     }
 }

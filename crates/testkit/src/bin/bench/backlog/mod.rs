@@ -15,13 +15,19 @@ use anyhow::{Context as _, Result, bail, ensure};
 pub(crate) use fill::History;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tombola_core::ports::DueCursor;
 
 /// Of the rate on an empty database.
 const FLOOR_OF_EMPTY: f64 = 0.80;
-/// Of the undelivered awards so many are due now, for some twenty rounds before and after.
-const DUE: u64 = 250_000;
+/// Of the undelivered awards so many are due now, for some forty rounds before and after.
+const DUE: u64 = 450_000;
+/// Of rescue, in a round.
+const STEPS: usize = 10;
+/// Before each measurement of draws.
+const WARM_UP: Duration = Duration::from_millis(300);
 
 struct Options {
     undelivered: u64,
@@ -30,13 +36,16 @@ struct Options {
     seconds: u64,
     rounds: u32,
     hold: u64,
+    opens: bool,
     asks: bool,
     dir: String,
 }
 
 /// `backlog [--undelivered N] [--finished N,…] [--callers N] [--seconds N] [--rounds N]
-/// [--hold SECONDS] [--ask yes] [--dir DIR]`. With `--ask yes` each measurement waits
-/// for a line of the standard input, so that somebody can see to a quiet machine.
+/// [--hold SECONDS] [--open no] [--ask yes] [--dir DIR]`. With `--open no` all is as with `--hold`,
+/// but no transaction is open: what is then said to have changed, the machine changed. With
+/// `--ask yes` each measurement waits for a line of the standard input, so that somebody can see
+/// to a quiet machine.
 pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
     let mut options = Options {
         undelivered: 1_000_000,
@@ -45,6 +54,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
         seconds: 4,
         rounds: 3,
         hold: 0,
+        opens: true,
         asks: false,
         dir: "target".to_owned(),
     };
@@ -58,10 +68,11 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
             "--seconds" => options.seconds = value.parse()?,
             "--rounds" => options.rounds = value.parse()?,
             "--hold" => options.hold = value.parse()?,
+            "--open" => options.opens = value != "no",
             "--ask" => options.asks = value == "yes",
             "--dir" => options.dir = value,
             other => bail!(
-                "`{other}` is not known; use --undelivered, --finished, --callers, --seconds, --rounds, --hold, --ask, --dir"
+                "`{other}` is not known; use --undelivered, --finished, --callers, --seconds, --rounds, --hold, --open, --ask, --dir"
             ),
         }
     }
@@ -139,31 +150,40 @@ struct Side {
 
 /// What was measured of a pair.
 struct Rates {
-    /// A second: draws without a backlog, draws beside one, rows of rescue, round by round.
-    rounds: Vec<[f64; 3]>,
+    /// Draws without a backlog, draws beside one, rows of rescue.
+    rounds: [Vec<Round>; 3],
     empty: Measured,
     backlog: Measured,
     /// Rows that rescue took and wrote, and how long its steps took.
     rescue: Measured,
 }
 
+/// One round of one of the three.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    /// A second.
+    rate: f64,
+    /// Microseconds that the database's sessions worked for each.
+    work: f64,
+}
+
 impl Rates {
-    fn of(rounds: Vec<[Measured; 3]>, name: &str) -> Option<Self> {
-        let rates = rounds.iter().map(|it| it.each_ref().map(Measured::rate));
-        let rates = rates.collect();
-        let mut parts = [const { Vec::new() }; 3];
-        for round in rounds {
-            for (parts, part) in parts.iter_mut().zip(round) {
-                parts.push(part);
-            }
-        }
+    fn of(parts: [Vec<(Measured, f64)>; 3], name: &str) -> Option<Self> {
+        let rounds = parts.each_ref().map(|parts| {
+            let rounds = parts.iter().map(|(part, work)| Round {
+                rate: part.rate(),
+                work: *work,
+            });
+            rounds.collect()
+        });
         let [empty, backlog, rescue] = parts.map(|parts| {
+            let parts = parts.into_iter().map(|(part, _)| part).collect();
             let mut whole = Measured::join(parts)?;
             whole.name.push_str(name);
             Some(whole)
         });
         Some(Self {
-            rounds: rates,
+            rounds,
             empty: empty?,
             backlog: backlog?,
             rescue: rescue?,
@@ -194,28 +214,36 @@ impl Pair {
         })
     }
 
-    /// Rounds of one after the other, every second one backwards, so that what the machine does
-    /// meanwhile is shared.
+    /// Rounds of each of the three on each pair, every second round backwards: what is compared
+    /// is measured one right after the other, so that what the machine does meanwhile is shared.
     async fn rates<const N: usize>(
         pairs: [&Self; N],
         options: &Options,
         names: [&str; N],
     ) -> Result<[Rates; N]> {
-        let mut parts = [const { Vec::new() }; N];
+        let mut parts = [const { [const { Vec::new() }; 3] }; N];
         let mut cursors = [None; N];
+        let plan = Plan {
+            callers: options.callers,
+            warm_up: WARM_UP,
+            measured: Duration::from_secs(options.seconds),
+        };
         for round in 0..options.rounds {
             let mut order: Vec<usize> = (0..N).collect();
             if round % 2 == 1 {
                 order.reverse();
             }
-            for place in order {
-                let pair = pairs[place];
-                let plan = Plan::new(options.callers, options.seconds);
-                let empty = pair.empty.draws("desk, empty", &plan).await?;
-                let backlog = pair.backlog.draws("desk, backlog", &plan).await?;
-                let (rescue, after) = pair.backlog.rescue(cursors[place]).await?;
-                cursors[place] = after;
-                parts[place].push([empty, backlog, rescue]);
+            for &place in &order {
+                let empty = pairs[place].empty.draws("desk, empty", &plan).await?;
+                parts[place][0].push(empty);
+            }
+            for &place in &order {
+                let backlog = pairs[place].backlog.draws("desk, backlog", &plan).await?;
+                parts[place][1].push(backlog);
+            }
+            for &place in &order {
+                let rescue = pairs[place].backlog.rescue(&mut cursors[place]).await?;
+                parts[place][2].push(rescue);
             }
         }
         let wholes: Option<Vec<Rates>> = parts
@@ -246,11 +274,22 @@ impl Side {
         })
     }
 
-    async fn draws(&self, name: &str, plan: &Plan) -> Result<Measured> {
+    /// What a load measured, and how much the sessions worked for a draw.
+    async fn draws(&self, name: &str, plan: &Plan) -> Result<(Measured, f64)> {
         let ask = self.desk.ask();
         // More than a load asks for.
         let first = self.asked.fetch_add(1 << 32, Ordering::Relaxed);
-        load(name, plan, move |number| ask(first + number)).await
+        let asked = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&asked);
+        let before = self.database.work().await?;
+        let measured = load(name, plan, move |number| {
+            count.fetch_add(1, Ordering::Relaxed);
+            ask(first + number)
+        });
+        let measured = measured.await?;
+        let worked = self.database.work().await?.since(&before);
+        let asked = asked.load(Ordering::Relaxed);
+        Ok((measured, micros_for_each(worked, asked)))
     }
 
     /// One draw.
@@ -259,28 +298,33 @@ impl Side {
         self.desk.ask()(number).await
     }
 
-    /// Some steps of rescue: the rows of each and how long they took.
-    async fn rescue(
-        &self,
-        mut after: Option<tombola_core::ports::DueCursor>,
-    ) -> Result<(Measured, Option<tombola_core::ports::DueCursor>)> {
-        const STEPS: usize = 10;
+    /// Some steps of rescue: the rows of each and how long they took, and how much the sessions
+    /// worked for a row.
+    async fn rescue(&self, after: &mut Option<DueCursor>) -> Result<(Measured, f64)> {
         let (mut returned, mut waits) = (0, Vec::new());
+        let before = self.database.work().await?;
         for _ in 0..STEPS {
             let begun = std::time::Instant::now();
-            let (rows, next) = reads::steps(self.desk.store(), after, 1).await?;
+            let (rows, next) = reads::steps(self.desk.store(), *after, 1).await?;
             waits.push(begun.elapsed());
-            (returned, after) = (returned + rows, next);
+            (returned, *after) = (returned + rows, next);
         }
+        let worked = self.database.work().await?.since(&before);
         let took: Duration = waits.iter().sum();
         waits.sort_unstable();
+        let draws = u64::try_from(returned)?;
         let measured = Measured {
             name: "rescue, rows of steps".to_owned(),
             callers: 1,
-            draws: u64::try_from(returned)?,
+            draws,
             took,
             waits,
         };
-        Ok((measured, after))
+        Ok((measured, micros_for_each(worked, draws)))
     }
+}
+
+fn micros_for_each(worked: Duration, count: u64) -> f64 {
+    let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    worked.as_secs_f64() * 1e6 / f64::from(count)
 }
