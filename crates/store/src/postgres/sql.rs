@@ -355,17 +355,17 @@ statements! {
             ORDER BY d.due_at LIMIT 1)
          FROM lanes l WHERE lane IS NOT NULL ORDER BY lane";
 
-    /// From where each lane began at the last look (see `floors`).
+    /// From where each lane began at the last look (see `fronts`).
     due_lanes_from =
         "SELECT lane,
-           (SELECT d.due_at FROM delivery d WHERE d.lane = l.lane AND d.due_at >= l.floor
+           (SELECT d.due_at FROM delivery d WHERE d.lane = l.lane AND d.due_at >= l.front
             ORDER BY d.due_at LIMIT 1),
            (SELECT d.due_at FROM delivery d WHERE d.lane = l.lane AND d.due_at > $1
             ORDER BY d.due_at LIMIT 1)
          FROM (
-           SELECT e.lane, COALESCE(f.floor, $4::bigint) AS floor
+           SELECT e.lane, COALESCE(f.front, $4::bigint) AS front
            FROM (SELECT 0::bigint AS lane UNION SELECT lane FROM endpoint UNION SELECT unnest($2::bigint[])) AS e
-           LEFT JOIN (SELECT unnest($2::bigint[]) AS lane, unnest($3::bigint[]) AS floor) AS f
+           LEFT JOIN (SELECT unnest($2::bigint[]) AS lane, unnest($3::bigint[]) AS front) AS f
              ON f.lane = e.lane) AS l
          ORDER BY lane";
 

@@ -11,7 +11,7 @@ use super::Shared;
 use super::apart::{self, Method};
 use super::columns::Stored;
 use super::facts::{Known, Need, pauses};
-use super::floors::Floors;
+use super::fronts::Fronts;
 use super::hand::{Hand, Locked, Turn};
 use super::lines::{Line, What};
 use tokio::time::Instant;
@@ -35,8 +35,8 @@ pub(in crate::postgres) async fn claim_due(
     query: &DueQuery,
 ) -> StoreResult<DuePage> {
     let work = session.begin();
-    let floor = shared.floors.of(query.lane, query.now);
-    let seen = read_page(&work, query, floor).await?;
+    let front = shared.fronts.of(query.lane, query.now);
+    let seen = read_page(&work, query, front).await?;
     let mut page = DuePage {
         seen: seen.len(),
         ..DuePage::default()
@@ -89,10 +89,10 @@ fn fill(page: &mut DuePage, rows: &[Stored], rescued: Vec<Rescued>) {
 async fn read_page(
     work: &Work<'_>,
     query: &DueQuery,
-    floor: i64,
+    front: i64,
 ) -> StoreResult<Vec<(DueCursor, Option<Stored>)>> {
     let after = query.after.unwrap_or(DueCursor {
-        due_at: Timestamp(floor),
+        due_at: Timestamp(front),
         award: AwardId(0),
     });
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
@@ -246,15 +246,15 @@ const fn decision_name(change: &Change) -> &'static str {
 /// Lanes with overdue rows, and the next date to come.
 pub(in crate::postgres) async fn due_lanes(
     session: &mut Session,
-    floors: &Floors,
+    fronts: &Fronts,
     now: Timestamp,
 ) -> StoreResult<DueLanes> {
     let work = session.begin();
-    let (from, begun) = (floors.next(now), Instant::now());
+    let (from, begun) = (fronts.next(now), Instant::now());
     let rows = match &from {
         None => work.query(&work.sql.due_lanes, &[&now.0]).await?,
         Some(from) => {
-            let params: Params<'_> = &[&now.0, &from.lanes, &from.floors, &from.beyond];
+            let params: Params<'_> = &[&now.0, &from.lanes, &from.fronts, &from.beyond];
             work.query(&work.sql.due_lanes_from, params).await?
         }
     };
@@ -270,6 +270,6 @@ pub(in crate::postgres) async fn due_lanes(
         lanes.next = lanes.next.into_iter().chain(to_come).min();
         firsts.push((lane, first));
     }
-    floors.seen(now, firsts.into_iter(), whole);
+    fronts.seen(now, firsts.into_iter(), whole);
     Ok(lanes)
 }

@@ -61,7 +61,7 @@ mod decided;
 mod due;
 mod effect;
 mod facts;
-mod floors;
+mod fronts;
 mod hand;
 mod ids;
 mod kept;
@@ -100,7 +100,7 @@ pub(super) struct Shared {
     pub(super) step: StepFn,
     versions: Versions,
     crowd: ahead::Crowd,
-    floors: floors::Floors,
+    fronts: fronts::Fronts,
 }
 
 impl Shared {
@@ -110,7 +110,7 @@ impl Shared {
             step,
             versions: Versions::default(),
             crowd: ahead::Crowd::default(),
-            floors: floors::Floors::default(),
+            fronts: fronts::Fronts::default(),
         }
     }
 }
@@ -243,7 +243,7 @@ impl AwardPath for PostgresStore {
     async fn due_lanes(&self, now: Timestamp) -> StoreResult<DueLanes> {
         run!(self, |session| due::due_lanes(
             session,
-            &self.path.floors,
+            &self.path.fronts,
             now
         ))
     }

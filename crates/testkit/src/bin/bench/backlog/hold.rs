@@ -18,13 +18,16 @@ const FLOOR: f64 = 0.90;
 /// Between two draws on each side while the transaction is held.
 const PACE: Duration = Duration::from_millis(10);
 
-/// Rates of the pair on which it is held and of its twin on which nothing is, before and in the
-/// end; what became of the ones by it; and what the backlog left of the rate before.
+/// What is measured of both pairs: of the one on which it is held, and of its twin on which nothing is.
+type Phase = [Rates; 2];
+
+/// Rates before, with the transaction held, and with it gone; what became of them by it; and what
+/// the backlog left of the rate before.
 ///
 /// Each rate is compared with the twin's, round by round, and the middle of the rounds counts: what
 /// the machine, and ten minutes of draws, do to a rate they do to both. A snapshot keeps the dead of
-/// its own database only. What the sessions worked for a draw is compared in the same way: it does
-/// not wait for a disk.
+/// its own database only; what it did to the twin too, the rates with it gone would show. What the
+/// sessions worked for a draw is compared in the same way: it does not wait for a disk.
 pub(super) async fn measure(
     pairs: [&Pair; 2],
     options: &Options,
@@ -45,13 +48,17 @@ pub(super) async fn measure(
     );
     let looks = looks(pairs).await?;
     ready(options)?;
-    let after = Pair::rates(pairs, options, [", held", ", not held"]).await?;
+    settle(pairs).await?;
+    let after = Pair::rates(pairs, options, [", held", ", twin of held"]).await?;
     let versions = dead(&pairs[0].backlog.database).await?;
     let versions_of_twin = dead(&pairs[1].backlog.database).await?;
     for client in held {
         client.batch_execute("ROLLBACK").await?;
     }
-    let mut told = changes(&before, &after);
+    settle(pairs).await?;
+    let gone = Pair::rates(pairs, options, [", gone", ", twin of gone"]).await?;
+    let phases = [before, after, gone];
+    let mut told = changes(&phases);
     told["seconds"] = json!(options.hold);
     told["opened"] = json!(options.opens);
     told["draws_meanwhile"] = json!(draws);
@@ -59,32 +66,48 @@ pub(super) async fn measure(
     told["dead_versions"] = versions;
     told["dead_versions_of_twin"] = versions_of_twin;
     println!("changed by the held transaction, beside the twin: {told:#}");
-    let of_empty = json!(before[0].of_empty());
-    let rows = before.into_iter().chain(after).flat_map(Rates::into_rows);
+    let of_empty = json!(phases[0][0].of_empty());
+    let rows = phases.into_iter().flatten().flat_map(Rates::into_rows);
     Ok((rows.collect(), told, of_empty))
 }
 
-/// By name, beside the twin: what became of the rate, and of the work; the shares of the twin's
-/// that they come of; and of both pairs the rate beside their own before.
-fn changes(before: &[Rates; 2], after: &[Rates; 2]) -> Value {
+/// Vacuumed, as autovacuum would in a minute, so that no phase pays for the one before it.
+async fn settle(pairs: [&Pair; 2]) -> Result<()> {
+    for side in pairs.iter().flat_map(|it| [&it.empty, &it.backlog]) {
+        let client = side.database.connect().await?;
+        client.batch_execute("VACUUM (ANALYZE)").await?;
+        side.database.checkpoint().await?;
+    }
+    Ok(())
+}
+
+/// By name, beside the twin: what became of the rate, and of the work, by the transaction; and in
+/// each phase the shares of the twin's that they come of, and what a draw or a row worked.
+fn changes(phases: &[Phase; 3]) -> Value {
     let mut told = json!({});
     for (which, name) in ["empty", "backlog", "rescue"].into_iter().enumerate() {
-        let change = |of: fn(&Round) -> f64| {
-            let [before, after] = [before, after].map(|it| Share::of_twin(it, which, of));
-            (round(after.middle / before.middle), before, after)
+        let [rate, work]: [fn(&Round) -> f64; 2] = [|it| it.rate, |it| it.work];
+        let shares = |of| {
+            phases
+                .each_ref()
+                .map(|phase| Share::of_twin(phase, which, of))
         };
-        let own = |pair: usize| {
-            let rate = |it: &[Rates; 2]| middle(it[pair].values(which, |it| it.rate));
-            round(rate(after) / rate(before))
+        let own = |of| {
+            let both = |phase: &Phase| {
+                let both = phase.each_ref();
+                both.map(|rates| round(middle(rates.values(which, of))))
+            };
+            phases.each_ref().map(both)
         };
-        let (rate, rate_before, rate_after) = change(|it| it.rate);
-        let (work, work_before, work_after) = change(|it| it.work);
+        let change = |shares: &[Share; 3]| round(shares[1].middle / shares[0].middle);
+        let (rates, works) = (shares(rate), shares(work));
         told[name] = json!({
-            "rate": rate,
-            "rate_of_twin": { "before": rate_before.json(), "after": rate_after.json() },
-            "work": work,
-            "work_of_twin": { "before": work_before.json(), "after": work_after.json() },
-            "rate_of_before": { "held": own(0), "twin": own(1) },
+            "rate": change(&rates),
+            "work": change(&works),
+            "rate_of_twin": rates.map(|it| it.json()),
+            "work_of_twin": works.map(|it| it.json()),
+            "rates": own(rate),
+            "work_us": own(work),
         });
     }
     told
@@ -279,15 +302,12 @@ mod tests {
 
     #[test]
     fn change_is_what_came_of_the_share_of_the_twin() {
-        let before = [rates(&[2.0, 2.0]), rates(&[1.0, 1.0])];
-        let after = [rates(&[1.0, 1.0]), rates(&[1.0, 1.0])];
-        let told = changes(&before, &after);
+        let phase = |held, twin| [rates(&[held, held]), rates(&[twin, twin])];
+        let told = changes(&[phase(2.0, 1.0), phase(1.0, 1.0), phase(4.0, 2.0)]);
         assert_eq!(told["backlog"]["rate"], json!(0.5));
         assert_eq!(told["backlog"]["work"], json!(2.0));
-        assert_eq!(
-            told["rescue"]["rate_of_before"],
-            json!({ "held": 0.5, "twin": 1.0 })
-        );
+        let rates = json!([[2.0, 1.0], [1.0, 1.0], [4.0, 2.0]]);
+        assert_eq!(told["rescue"]["rates"], rates);
     }
 
     #[test]

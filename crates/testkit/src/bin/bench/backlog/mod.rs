@@ -22,10 +22,10 @@ use tombola_core::ports::DueCursor;
 
 /// Of the rate on an empty database.
 const FLOOR_OF_EMPTY: f64 = 0.80;
-/// Of the undelivered awards so many are due now, for some forty rounds before and after.
-const DUE: u64 = 450_000;
+/// Of the undelivered awards so many are due now, for some forty rounds in each of three phases.
+const DUE: u64 = 400_000;
 /// Of rescue, in a round.
-const STEPS: usize = 10;
+const STEPS: usize = 6;
 /// Before each measurement of draws.
 const WARM_UP: Duration = Duration::from_millis(300);
 

@@ -1,4 +1,4 @@
-//! From where rescue looks in each lane: not before the first row that was there at the last
+//! The front of each lane, from where rescue looks: not before the first row that was there at the last
 //! look. What has died before it need not be passed by again: while somebody holds an old
 //! snapshot nothing that died since is removed, and each look at a lane's beginning would walk
 //! over every date that an award ever had since then.
@@ -31,7 +31,7 @@ const _: () = assert!(MARGIN.as_secs() > 10 * CLOCK_OFF_MAX.as_secs());
 
 /// Of one process, which has one rescuer.
 #[derive(Debug, Default)]
-pub(super) struct Floors(Mutex<Looked>);
+pub(super) struct Fronts(Mutex<Looked>);
 
 /// What is known since the last looks.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ struct Looked {
     /// The instant of the last look.
     now: Timestamp,
     /// By lane.
-    floors: HashMap<i64, i64>,
+    fronts: HashMap<i64, i64>,
     /// Of lanes that had no row.
     beyond: i64,
 }
@@ -50,12 +50,12 @@ struct Looked {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) lanes: Vec<i64>,
-    pub(super) floors: Vec<i64>,
+    pub(super) fronts: Vec<i64>,
     /// In all other lanes.
     pub(super) beyond: i64,
 }
 
-impl Floors {
+impl Fronts {
     /// Where the next look at all lanes begins; `None` for the very beginning.
     pub(super) fn next(&self, now: Timestamp) -> Option<Start> {
         let mut looked = self.looked();
@@ -68,10 +68,10 @@ impl Floors {
             looked.whole_at = Some(Instant::now() + WHOLE_MAX * WHOLE_REST);
             return None;
         }
-        let (lanes, floors) = looked.floors.iter().unzip();
+        let (lanes, fronts) = looked.fronts.iter().unzip();
         Some(Start {
             lanes,
-            floors,
+            fronts,
             beyond: looked.beyond,
         })
     }
@@ -86,8 +86,8 @@ impl Floors {
     ) {
         let mut looked = self.looked();
         let beyond = now.minus(MARGIN).0;
-        let floor = |first: Option<i64>| first.map_or(beyond, |first| first.min(beyond));
-        looked.floors = firsts.map(|(lane, first)| (lane, floor(first))).collect();
+        let front = |first: Option<i64>| first.map_or(beyond, |first| first.min(beyond));
+        looked.fronts = firsts.map(|(lane, first)| (lane, front(first))).collect();
         (looked.now, looked.beyond) = (now, beyond);
         if let Some(took) = whole {
             looked.whole_at = Some(Instant::now() + WHOLE_EVERY.max(took * WHOLE_REST));
@@ -100,7 +100,7 @@ impl Floors {
         if looked.whole_at.is_none() || now < looked.now {
             return i64::MIN;
         }
-        looked.floors.get(&lane).copied().unwrap_or(looked.beyond)
+        looked.fronts.get(&lane).copied().unwrap_or(looked.beyond)
     }
 
     fn looked(&self) -> MutexGuard<'_, Looked> {
@@ -114,49 +114,49 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_000_000_000_000);
 
-    fn looked(took: Duration) -> Floors {
-        let floors = Floors::default();
-        assert_eq!(floors.next(NOW), None);
-        assert_eq!(floors.of(7, NOW), i64::MIN);
+    fn looked(took: Duration) -> Fronts {
+        let fronts = Fronts::default();
+        assert_eq!(fronts.next(NOW), None);
+        assert_eq!(fronts.of(7, NOW), i64::MIN);
         let firsts = [(7, Some(5)), (8, Some(NOW.0)), (9, None)];
-        floors.seen(NOW, firsts.into_iter(), Some(took));
-        floors
+        fronts.seen(NOW, firsts.into_iter(), Some(took));
+        fronts
     }
 
     #[test]
     fn a_look_begins_at_the_first_row_of_the_last_one_and_a_margin_before_it_at_most() {
-        let floors = looked(Duration::ZERO);
+        let fronts = looked(Duration::ZERO);
         let margin = NOW.minus(MARGIN).0;
-        for (lane, floor) in [(7, 5), (8, margin), (9, margin), (10, margin)] {
-            assert_eq!(floors.of(lane, NOW), floor, "{lane}");
+        for (lane, front) in [(7, 5), (8, margin), (9, margin), (10, margin)] {
+            assert_eq!(fronts.of(lane, NOW), front, "{lane}");
         }
-        let from = floors.next(NOW).unwrap();
+        let from = fronts.next(NOW).unwrap();
         assert_eq!((from.lanes.len(), from.beyond), (3, margin));
         let later = NOW.plus(Duration::from_secs(5));
-        floors.seen(later, [(7, Some(6))].into_iter(), None);
-        assert_eq!(floors.of(7, later), 6);
-        assert_eq!(floors.of(8, later), later.minus(MARGIN).0);
+        fronts.seen(later, [(7, Some(6))].into_iter(), None);
+        assert_eq!(fronts.of(7, later), 6);
+        assert_eq!(fronts.of(8, later), later.minus(MARGIN).0);
     }
 
     #[test]
     fn a_clock_that_went_back_has_everything_looked_at_again() {
-        let floors = looked(Duration::ZERO);
+        let fronts = looked(Duration::ZERO);
         let before = NOW.minus(Duration::from_micros(1));
-        assert_eq!(floors.next(before), None);
-        assert_eq!(floors.of(7, before), i64::MIN);
+        assert_eq!(fronts.next(before), None);
+        assert_eq!(fronts.of(7, before), i64::MIN);
     }
 
     #[test]
     fn whole_looks_are_one_a_minute_and_a_twentieth_of_the_time_at_most() {
         for (took, rest) in [(1, 60), (30, 600)] {
-            let floors = looked(Duration::from_secs(took));
-            let at = floors.looked().whole_at.unwrap();
+            let fronts = looked(Duration::from_secs(took));
+            let at = fronts.looked().whole_at.unwrap();
             let rest = Duration::from_secs(rest);
             assert!(at > Instant::now() + rest - Duration::from_secs(5));
             assert!(at <= Instant::now() + rest);
-            floors.looked().whole_at = Some(Instant::now());
-            assert_eq!(floors.next(NOW), None);
-            assert!(floors.next(NOW).is_some());
+            fronts.looked().whole_at = Some(Instant::now());
+            assert_eq!(fronts.next(NOW), None);
+            assert!(fronts.next(NOW).is_some());
         }
     }
 }
