@@ -4,7 +4,8 @@
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -18,8 +19,11 @@ use crate::shell;
 /// by then hangs.
 const DEADLINE: Duration = Duration::from_mins(8);
 
-/// When PostgreSQL is restarted: while the demo draws.
-const RESTART_AFTER: Duration = Duration::from_secs(2);
+/// What the demo says when it begins to draw, and when it has drawn.
+const DRAWING: &str = "is running: ";
+const DRAWN: &str = "all draws are answered";
+/// Between two looks at what it said.
+const LOOK: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(crate) struct Round {
@@ -59,8 +63,16 @@ impl Round {
     }
 
     /// Why it cannot run here, if it cannot.
-    pub(crate) fn lacks(&self, services: &Guard) -> Option<&'static str> {
-        (self.postgres && services.postgres_url().is_none()).then_some("there is no PostgreSQL")
+    pub(crate) fn lacks(&self, services: &Guard) -> Result<Option<&'static str>> {
+        if self.postgres && services.postgres_url().is_none() {
+            return Ok(Some("there is no PostgreSQL"));
+        }
+        if self.postgres && !services.has_own_postgres()? {
+            return Ok(Some(
+                "PostgreSQL is not of `cargo xtask services`, so it is not restarted",
+            ));
+        }
+        Ok(None)
     }
 
     /// Runs it and gives a summary for the log. A failing round prints all that the process wrote.
@@ -87,30 +99,56 @@ impl Round {
             .stdin(Stdio::null())
             .stdout(File::create(out)?)
             .stderr(File::create(err)?);
-        let mut restarted = Ok(());
-        let status = if let (true, Some(url)) = (self.postgres, services.postgres_url()) {
-            command.env("TOMBOLA_DATABASE__URL", url);
-            thread::scope(|scope| {
-                let restarting = scope.spawn(|| {
-                    thread::sleep(RESTART_AFTER);
-                    services.restart_postgres()
-                });
-                let status = shell::run_within(&mut command, DEADLINE);
-                restarted = restarting
-                    .join()
-                    .unwrap_or_else(|_| bail!("the restart of PostgreSQL panicked"));
-                status
-            })
-        } else {
-            shell::run_within(&mut command, DEADLINE)
-        };
+        let (status, restarted) =
+            if let (true, Some(url)) = (self.postgres, services.postgres_url()) {
+                let config = out.with_extension("toml");
+                fs::write(&config, format!("[database]\nurl = \"{url}\"\n"))?;
+                command.arg("--config").arg(config);
+                let restart = || services.restart_postgres();
+                run_with_a_restart(&mut command, err, &restart)
+            } else {
+                (shell::run_within(&mut command, DEADLINE), Ok(()))
+            };
         let Some(status) = status? else {
             bail!("still running after {} s, killed", DEADLINE.as_secs());
         };
-        restarted.context("restarting PostgreSQL in mid-run")?;
         ensure!(status.success(), "ended with {status}");
+        restarted.context("restarting PostgreSQL in mid-run")?;
         check(&fs::read_to_string(out)?, self.crash)
     }
+}
+
+/// Restarts PostgreSQL once the demo draws; whether it was back before all was drawn, so that draws
+/// were asked for while it was away.
+fn run_with_a_restart(
+    command: &mut Command,
+    said: &Path,
+    restart: &(dyn Fn() -> Result<()> + Sync),
+) -> (Result<Option<ExitStatus>>, Result<()>) {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let restarting = scope.spawn(|| {
+            while !has_said(said, DRAWING)? {
+                ensure!(!is_over.load(Ordering::Relaxed), "no draw was asked for");
+                thread::sleep(LOOK);
+            }
+            restart()?;
+            ensure!(
+                !has_said(said, DRAWN)?,
+                "all was drawn before PostgreSQL was back"
+            );
+            Ok(())
+        });
+        let status = shell::run_within(command, DEADLINE);
+        is_over.store(true, Ordering::Relaxed);
+        let restarted = restarting.join();
+        let panicked = |_| bail!("the restart of PostgreSQL panicked");
+        (status, restarted.unwrap_or_else(panicked))
+    })
+}
+
+fn has_said(said: &Path, what: &str) -> Result<bool> {
+    Ok(fs::read_to_string(said)?.contains(what))
 }
 
 /// A new seed for each round; it is printed, and `--seed` brings the round back.
@@ -200,6 +238,40 @@ mod tests {
     #[test]
     fn absent_number_is_not_zero() {
         assert_eq!(refused(&[("lost", Value::Null)]), "no number `lost`");
+    }
+
+    /// What comes of a demo that is this script, in which `$1` is there once PostgreSQL was
+    /// restarted.
+    fn restarted(script: &str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let (said, back) = (directory.path().join("said"), directory.path().join("back"));
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(&back);
+        command.stderr(File::create(&said).unwrap());
+        let restart = || Ok(fs::write(&back, "")?);
+        let (status, restarted) = run_with_a_restart(&mut command, &said, &restart);
+        assert!(status.unwrap().unwrap().success());
+        restarted.map_or_else(|error| error.to_string(), |()| "in time".to_owned())
+    }
+
+    #[test]
+    fn restart_comes_while_the_demo_draws_or_fails_the_round() {
+        let wait = "until [ -e \"$1\" ]; do :; done";
+        let drawing = "echo 'campaign is running: 8 prizes' >&2";
+        let drawn = "echo 'all draws are answered' >&2";
+        let told = [
+            format!("{drawing}; {wait}"),
+            format!("{drawn}; {drawing}; {wait}"),
+            String::from(":"),
+        ];
+        assert_eq!(
+            told.map(|script| restarted(&script)),
+            [
+                "in time",
+                "all was drawn before PostgreSQL was back",
+                "no draw was asked for"
+            ]
+        );
     }
 
     #[test]

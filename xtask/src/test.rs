@@ -232,7 +232,7 @@ fn demo_rounds(
             tally.skip(format!("{}: no release binary", round.name));
             continue;
         }
-        if let Some(why) = round.lacks(services) {
+        if let Some(why) = round.lacks(services)? {
             tally.skip(format!("{}: {why}", round.name));
             continue;
         }

@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 
 use super::state::Home;
 use super::{
-    KAFKA, NotHere, POSTGRES, PostgresRelease, Service, Wanted, WhichArgs, begin, down, kafka,
-    postgres, quoted,
+    INSTANCE, KAFKA, NotHere, POSTGRES, PostgresRelease, Service, Wanted, WhichArgs, begin, down,
+    kafka, postgres, quoted,
 };
 use crate::shell::Workspace;
 use crate::tally::Tally;
@@ -148,6 +148,16 @@ impl Guard {
             .or_else(|| env::var(name).ok())
     }
 
+    /// Whether that PostgreSQL is one of the services, here or of `up`: nobody restarts another one.
+    pub(crate) fn has_own_postgres(&self) -> Result<bool> {
+        let Some(home) = self.variable(INSTANCE) else {
+            return Ok(false);
+        };
+        let state = Home::at(home.into()).load()?;
+        let own = state.and_then(|it| it.postgres).map(|it| it.url());
+        Ok(own.is_some() && own == self.postgres_url())
+    }
+
     /// Ends PostgreSQL without a word to its clients, as a crash does, and starts it again.
     pub(crate) fn restart_postgres(&self) -> Result<()> {
         self.chore(&["postgres", "restart", "--mode", "immediate"])
@@ -253,6 +263,30 @@ mod tests {
         };
         let command = guard.kafka_nodes().unwrap().unwrap();
         assert!(command.ends_with(" services kafka"), "{command}");
+    }
+
+    #[test]
+    fn postgresql_that_somebody_else_has_named_is_not_restarted() {
+        let home = tempfile::tempdir().unwrap();
+        let state = r#"{ "directory": "d", "kafka": null, "postgres":
+            { "programs": "p", "release": null, "directory": "d/postgres", "port": 20001 } }"#;
+        std::fs::write(home.path().join("state.json"), state).unwrap();
+        let instance = (INSTANCE, home.path().display().to_string());
+        let guard = |url: &str, instance: Option<&(&'static str, String)>| Guard {
+            attendant: None,
+            variables: [(POSTGRES, url.to_owned())]
+                .into_iter()
+                .chain(instance.cloned())
+                .collect(),
+        };
+        let own = "postgres://tombola@127.0.0.1:20001/postgres";
+        for (url, instance, is_own) in [
+            (own, Some(&instance), true),
+            ("postgres://db.example/postgres", Some(&instance), false),
+        ] {
+            let guard = guard(url, instance);
+            assert_eq!(guard.has_own_postgres().unwrap(), is_own, "{url}");
+        }
     }
 
     #[test]

@@ -140,6 +140,7 @@ async fn play(
     ));
     let plan = plan::asks(options.draws, options.users, options.seed);
     let drawn = draw(&wire, &campaign, plan, *progress, server).await?;
+    progress.say("all draws are answered; waiting for what was won to be delivered");
     let history = &drawn.history;
     let tokens = people::claim_tokens(history)?;
     let most = std::sync::atomic::AtomicU64::new(1);

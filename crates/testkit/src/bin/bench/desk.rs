@@ -9,7 +9,7 @@ use tombola_core::Timestamp;
 use tombola_core::campaign::{Approval, CampaignFile, Transition, parse_toml};
 use tombola_core::ports::{Actor, Catalog, Clock, Transitioned};
 use tombola_engine::{
-    Desk, DeskAnswer, DeskOptions, DeskParts, DrawAsk, Meters, Seed, SystemClock, Tasks,
+    Desk, DeskAnswer, DeskError, DeskOptions, DeskParts, DrawAsk, Meters, Seed, SystemClock, Tasks,
 };
 use tombola_store::{Store, StoreOptions};
 
@@ -146,7 +146,8 @@ impl Contender {
     }
 }
 
-/// One draw of one of 100,000 users.
+/// One draw of one of 100,000 users, asked for again where a disk stalls for so long that the desk
+/// sends callers away.
 pub(crate) async fn draw(
     desk: &Desk,
     campaign: Arc<str>,
@@ -163,10 +164,11 @@ pub(crate) async fn draw(
         traceparent: None,
         claim_key_version: 1,
     };
-    match desk.draw(ask).await? {
-        DeskAnswer::Drawn(_) => Ok(()),
-        other @ (DeskAnswer::Replayed(_) | DeskAnswer::Refused(_)) => {
-            anyhow::bail!("a draw was answered {other:?}")
+    loop {
+        match desk.draw(ask.clone()).await {
+            Ok(DeskAnswer::Drawn(_)) => return Ok(()),
+            Err(DeskError::Overloaded { retry_after }) => tokio::time::sleep(retry_after).await,
+            other => anyhow::bail!("a draw was answered {other:?}"),
         }
     }
 }

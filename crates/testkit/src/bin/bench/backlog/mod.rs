@@ -18,7 +18,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tombola_core::ports::DueCursor;
+use tombola_core::ports::{AwardPath as _, Clock as _};
+use tombola_engine::SystemClock;
 
 /// Of the rate on an empty database.
 const FLOOR_OF_EMPTY: f64 = 0.80;
@@ -222,7 +223,6 @@ impl Pair {
         names: [&str; N],
     ) -> Result<[Rates; N]> {
         let mut parts = [const { [const { Vec::new() }; 3] }; N];
-        let mut cursors = [None; N];
         let plan = Plan {
             callers: options.callers,
             warm_up: WARM_UP,
@@ -242,7 +242,7 @@ impl Pair {
                 parts[place][1].push(backlog);
             }
             for &place in &order {
-                let rescue = pairs[place].backlog.rescue(&mut cursors[place]).await?;
+                let rescue = pairs[place].backlog.rescue().await?;
                 parts[place][2].push(rescue);
             }
         }
@@ -298,16 +298,21 @@ impl Side {
         self.desk.ask()(number).await
     }
 
-    /// Some steps of rescue: the rows of each and how long they took, and how much the sessions
-    /// worked for a row.
-    async fn rescue(&self, after: &mut Option<DueCursor>) -> Result<(Measured, f64)> {
-        let (mut returned, mut waits) = (0, Vec::new());
+    /// A turn of rescue, a look at all lanes and some steps from the front of one: the rows of the
+    /// steps and how long each took (the first with the look), and how much the sessions worked for
+    /// a row.
+    async fn rescue(&self) -> Result<(Measured, f64)> {
+        let (mut returned, mut waits, mut after) = (0, Vec::new(), None);
         let before = self.database.work().await?;
-        for _ in 0..STEPS {
+        for step in 0..STEPS {
             let begun = std::time::Instant::now();
-            let (rows, next) = reads::steps(self.desk.store(), *after, 1).await?;
+            if step == 0 {
+                let now = SystemClock::new().now();
+                self.desk.store().due_lanes(now).await?;
+            }
+            let (rows, next) = reads::steps(self.desk.store(), after, 1).await?;
             waits.push(begun.elapsed());
-            (returned, *after) = (returned + rows, next);
+            (returned, after) = (returned + rows, next);
         }
         let worked = self.database.work().await?.since(&before);
         let took: Duration = waits.iter().sum();

@@ -17,6 +17,8 @@ use tombola_store::{Store, StoreOptions};
 
 /// Rows read for each one returned, at most.
 const FLOOR: f64 = 2.0;
+/// The same of a whole step, which also locks and writes each row that it returns.
+const STEP_FLOOR: f64 = 4.5;
 const STEPS: usize = 20;
 /// Awards that are due, more than all steps here take.
 const DUE: u64 = 2 * (STEPS * RESCUE_BATCH_MAX) as u64;
@@ -85,7 +87,11 @@ async fn read(database: &Database, history: History) -> Result<Value> {
     let worst = planned.iter().copied().fold(found, f64::max);
     ensure!(
         worst <= FLOOR,
-        "a step reads {worst:.2} rows for each that it returns"
+        "finding reads {worst:.2} rows for each that it returns"
+    );
+    ensure!(
+        step_sum <= STEP_FLOOR,
+        "a step reads {step_sum:.2} rows for each that it returns"
     );
     Ok(json!({
         "finished": history.finished,
