@@ -170,6 +170,20 @@ fn doctor_of_postgres_has_the_same_checks_with_and_without_a_server_and_changes_
 }
 
 #[test]
+fn server_that_may_not_migrate_refuses_with_the_command_and_migrates_nothing() {
+    let desk = Desk::new();
+    let Some(database) = Database::new(&desk) else {
+        return;
+    };
+    let refused = at(&desk, &database.url, &["serve"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let command = "run `tombola migrate up`";
+    assert!(refused.stderr.contains(command), "{refused:?}");
+    let status = at(&desk, &database.url, &["migrate", "status", "--json"]);
+    assert_eq!(status.json()["present"], 0, "{status:?}");
+}
+
+#[test]
 fn readiness_and_metrics_tell_of_the_connections_to_postgres() {
     let desk = Desk::new();
     let Some(database) = Database::new(&desk) else {

@@ -3,8 +3,10 @@
 
 use crate::draws::{ALWAYS, LIMITED, ONE_UNIT, facts, is_drawn};
 use crate::world::{World, batch};
+use std::time::Duration;
 use tokio::task::JoinSet;
-use tombola_core::ports::AwardPath as _;
+use tombola_core::ports::{AwardPath as _, StoreError};
+use tombola_store::postgres::Bounds;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn blocks_of_ids_reserved_at_once_never_overlap() {
@@ -211,4 +213,33 @@ async fn a_change_of_stock_that_has_not_ended_is_waited_for() {
         operator.batch_execute("COMMIT").await.unwrap();
     });
     assert_eq!(facts(&answers.unwrap()[0])[0].prize, None);
+}
+
+/// The server's own bounds: a session that waits for somebody who never comes gives up its place.
+#[tokio::test]
+async fn a_draw_that_waits_in_vain_for_the_campaign_fails_in_time_and_draws_nothing() {
+    const SHORT: Duration = Duration::from_secs(2);
+    let Some(world) = World::open(ALWAYS).await else {
+        return;
+    };
+    let shell = world.shell().await;
+    let (mut lock, mut statement) = (Bounds::default(), Bounds::default());
+    lock.lock_wait_max = SHORT;
+    statement.statement_max = SHORT;
+    for (bounds, code) in [(lock, "55P03"), (statement, "57014")] {
+        let store = world.store_within(bounds).await;
+        let request = world.request("u", &format!("key-of-{code}"), 1);
+        let hold = "BEGIN; SELECT 1 FROM campaign FOR UPDATE";
+        shell.batch_execute(hold).await.unwrap();
+        let error = store.commit_draws(batch(vec![request.clone()])).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        assert!(error.to_string().contains(code), "{error}");
+        let drawn = format!("SELECT count(*) FROM request WHERE request_key = 'key-of-{code}'");
+        assert_eq!(world.number(&drawn).await, 0);
+        shell.batch_execute("COMMIT").await.unwrap();
+        let store = world.store().await;
+        let answers = store.commit_draws(batch(vec![request])).await.unwrap();
+        assert!(is_drawn(&answers[0]), "{answers:?}");
+    }
 }

@@ -12,7 +12,7 @@ use tombola_core::draw::{DrawRequest, Ticket};
 use tombola_core::ports::{AwardPath as _, Copy, DrawAnswer, DrawBatch};
 use tombola_core::{DrawId, Timestamp};
 use tombola_store::StoreOptions;
-use tombola_store::postgres::PostgresStore;
+use tombola_store::postgres::{Bounds, PostgresStore};
 
 /// Noon of a day in February, UTC.
 pub(crate) const NOON: Timestamp = Timestamp(1_771_070_400_000_000);
@@ -52,6 +52,15 @@ impl World {
     /// A store of its own, as another instance would have.
     pub(crate) async fn store(&self) -> PostgresStore {
         PostgresStore::open(&self.database.options(), StoreOptions::default())
+            .await
+            .unwrap()
+    }
+
+    /// The same with other bounds.
+    pub(crate) async fn store_within(&self, bounds: Bounds) -> PostgresStore {
+        let mut options = self.database.options();
+        options.bounds = bounds;
+        PostgresStore::open(&options, StoreOptions::default())
             .await
             .unwrap()
     }
