@@ -272,19 +272,12 @@ mod tests {
             { "programs": "p", "release": null, "directory": "d/postgres", "port": 20001 } }"#;
         std::fs::write(home.path().join("state.json"), state).unwrap();
         let instance = (INSTANCE, home.path().display().to_string());
-        let guard = |url: &str, instance: Option<&(&'static str, String)>| Guard {
-            attendant: None,
-            variables: [(POSTGRES, url.to_owned())]
-                .into_iter()
-                .chain(instance.cloned())
-                .collect(),
-        };
         let own = "postgres://tombola@127.0.0.1:20001/postgres";
-        for (url, instance, is_own) in [
-            (own, Some(&instance), true),
-            ("postgres://db.example/postgres", Some(&instance), false),
-        ] {
-            let guard = guard(url, instance);
+        for (url, is_own) in [(own, true), ("postgres://db.example/postgres", false)] {
+            let guard = Guard {
+                attendant: None,
+                variables: vec![(POSTGRES, url.to_owned()), instance.clone()],
+            };
             assert_eq!(guard.has_own_postgres().unwrap(), is_own, "{url}");
         }
     }

@@ -1,7 +1,7 @@
-//! The front of each lane, from where rescue looks: not before the first row that was there at the last
-//! look. What has died before it need not be passed by again: while somebody holds an old
-//! snapshot nothing that died since is removed, and each look at a lane's beginning would walk
-//! over every date that an award ever had since then.
+//! The front of each lane, from where rescue looks: not before the first row that was there at
+//! the last look. What has died before it need not be passed by again: while somebody holds an
+//! old snapshot nothing that died since is removed, and each look at a lane's beginning would
+//! walk over every date that an award ever had since then.
 //!
 //! # Why nothing is missed
 //! A date is written as it is at that time or later, so a new row comes behind the looks, but for

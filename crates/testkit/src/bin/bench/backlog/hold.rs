@@ -176,15 +176,18 @@ fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
-/// Whether no rate fell below the floor; true where nothing was held.
+/// Whether no rate fell below the floor; true where nothing was held, as in a control.
 pub(super) fn check_floor(held: &Value) -> Result<()> {
+    if held["opened"] != true {
+        return Ok(());
+    }
     for name in ["empty", "backlog", "rescue"] {
-        if let Some(share) = held[name]["rate"].as_f64() {
-            ensure!(
-                share >= FLOOR,
-                "{name}: a transaction held open took the rate to {share:.2} of that without"
-            );
-        }
+        let share = held[name]["rate"].as_f64();
+        let share = share.with_context(|| format!("{name}: no rate was measured"))?;
+        ensure!(
+            share >= FLOOR,
+            "{name}: a transaction held open took the rate to {share:.2} of that without"
+        );
     }
     Ok(())
 }
@@ -322,9 +325,17 @@ mod tests {
 
     #[test]
     fn a_rate_that_fell_by_more_than_a_tenth_misses_the_floor() {
-        let told = |rate: f64| json!({ "rate": rate });
-        check_floor(&json!({ "empty": told(0.90), "backlog": told(1.3) })).unwrap();
-        assert!(check_floor(&json!({ "empty": told(1.0), "backlog": told(0.89) })).is_err());
+        let told = |opened: bool, backlog: Value| {
+            let rate = |rate: Value| json!({ "rate": rate });
+            check_floor(&json!({
+                "opened": opened, "empty": rate(json!(0.90)), "backlog": rate(backlog),
+                "rescue": rate(json!(1.3)),
+            }))
+        };
+        told(true, json!(0.95)).unwrap();
+        assert!(told(true, json!(0.89)).is_err());
+        assert!(told(true, Value::Null).is_err());
+        told(false, json!(0.89)).unwrap();
         check_floor(&Value::Null).unwrap();
     }
 }
